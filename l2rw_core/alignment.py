@@ -1,0 +1,270 @@
+"""How well each training example's gradient agrees with the gradient of the clean loss.
+
+The score of example i is ``u_i = < grad f_i(theta), grad f^v(theta) >``, where ``f^v`` is the mean loss of the
+clean batch. It is equation (7) of Ren et al. (2018) up to a positive constant: at eps = 0 a plain gradient
+look-ahead does not move theta, so the derivative of the clean loss with respect to eps_i is ``-alpha * u_i``
+(Section 3.2, equation 12). Three engines compute it exactly; they differ in cost and in what they ask of a model.
+
+========== ============================================================ ==========================================
+engine     what it does                                                  when to use it
+========== ============================================================ ==========================================
+forward    one pass on dual numbers: all u_i are a single directional    the default: fastest
+           derivative of the training losses along the clean gradient
+reverse    differentiates a backward pass once more                      operators without a forward-mode rule
+lookahead  Algorithm 1 line by line, virtual step and all                the reference in tests and in teaching
+========== ============================================================ ==========================================
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+with warnings.catch_warnings():
+    # The first dual number makes PyTorch load rules that it compiles with its own deprecated torch.jit.script.
+    warnings.simplefilter("ignore", FutureWarning)
+    with forward_ad.dual_level():
+        forward_ad.make_dual(torch.zeros(()), torch.zeros(()))
+
+Inputs = Tensor | tuple[Any, ...] | list[Any] | dict[str, Any]
+Batch = tuple[Inputs, Any]
+LossFn = Callable[[Any, Any], Tensor]
+Tensors = dict[str, Tensor]
+
+
+class Scores(NamedTuple):
+    """What one scoring of a batch yields; n is the number of training examples."""
+
+    losses: Tensor
+    """(n,) training losses f_i, attached to the graph, so that a weighted sum of them can be differentiated."""
+    alignment: Tensor
+    """(n,) scores u_i, detached."""
+    clean_loss: Tensor
+    """() mean loss of the clean batch, detached."""
+    buffers: Tensors
+    """What the model's buffers (running statistics) become if this training pass counts; not yet written."""
+    engine: str
+    """The engine that was used."""
+
+
+def alignment(
+    model: nn.Module,
+    loss_fn: LossFn,
+    batch: Batch,
+    clean_batch: Batch,
+    engine: str = "forward",
+    step_size: float = 1.0,
+) -> tuple[Tensor, Tensor]:
+    """Per-example training losses and their alignment with the clean gradient.
+
+    Args:
+        model: any module. Only parameters with ``requires_grad`` enter the inner product. Parameters, ``.grad``
+            fields and buffers are left bit-identical.
+        loss_fn: ``loss_fn(outputs, targets)`` of shape (n,), one loss per example, for example
+            ``nn.CrossEntropyLoss(reduction="none")``.
+        batch: ``(inputs, targets)`` of n training examples. Inputs are a tensor, or a tuple or a dict of tensors
+            that is passed on as the model's positional or keyword arguments; the first dimension counts examples.
+        clean_batch: the same for m clean examples.
+        engine: ``"forward"``, ``"reverse"`` or ``"lookahead"``.
+        step_size: alpha of the virtual step; only ``"lookahead"`` uses it, and the result does not depend on it.
+
+    Returns:
+        ``(losses, u)``, both of shape (n,). ``losses`` keeps its graph: ``(to_weights(u) * losses).sum()`` can be
+        differentiated without another forward pass. ``u`` is detached, in units of squared loss per squared parameter.
+
+    Raises:
+        TypeError, ValueError: for an unknown engine, an empty batch, a label out of range, or a loss that is not a
+            finite vector of shape (n,) that depends on the parameters.
+
+    Source: equations (5) to (7) and (12); Algorithm 1, lines 4 to 10.
+    """
+    scores = score(model, loss_fn, batch, clean_batch, engine, step_size)
+    return scores.losses, scores.alignment
+
+
+def score(
+    model: nn.Module,
+    loss_fn: LossFn,
+    batch: Batch,
+    clean_batch: Batch,
+    engine: str = "forward",
+    step_size: float = 1.0,
+) -> Scores:
+    """As `alignment`, with everything else that a training step needs: see `Scores`."""
+    if engine not in ENGINES:
+        raise ValueError(f"unknown engine {engine!r}; choose one of {', '.join(map(repr, ENGINES))}")
+    passes = _Passes(model, loss_fn, int(torch.randint(2**62, ())))
+    with torch.enable_grad():
+        try:
+            return ENGINES[engine](passes, batch, clean_batch, step_size)
+        except NotImplementedError as error:
+            if engine != "forward" or "forward" not in str(error):
+                raise
+            warnings.warn(_fallback_message(error), RuntimeWarning, stacklevel=3)
+        return _reverse(passes, batch, clean_batch, step_size)
+
+
+def _forward(passes: _Passes, batch: Batch, clean_batch: Batch, _: float) -> Scores:
+    clean_loss, v = passes.clean_gradient(clean_batch)
+    with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
+        duals = {name: forward_ad.make_dual(p, v[name]) for name, p in passes.parameters.items()}
+        losses, buffers = passes.training(duals, batch)  # f(theta + h v) = f(theta) + h u + O(h^2)
+        losses, u = forward_ad.unpack_dual(losses)
+        u = torch.zeros_like(losses) if u is None else u
+    return Scores(losses, u.detach(), clean_loss, buffers, "forward")
+
+
+def _reverse(passes: _Passes, batch: Batch, clean_batch: Batch, _: float) -> Scores:
+    clean_loss, v = passes.clean_gradient(clean_batch)
+    with sdpa_kernel(SDPBackend.MATH):
+        losses, buffers = passes.training(passes.parameters, batch)
+        s = torch.zeros_like(losses, requires_grad=True)
+        g = passes.gradient(losses, grad_outputs=s, create_graph=True)  # g(s) = sum_i s_i grad f_i, linear in s
+        inner = sum((g[name] * v[name]).sum() for name in g)
+        (u,) = torch.autograd.grad(inner, s)  # d <g(s), v> / d s_i = <grad f_i, v>
+    return Scores(losses, u.detach(), clean_loss, buffers, "reverse")
+
+
+def _lookahead(passes: _Passes, batch: Batch, clean_batch: Batch, step_size: float) -> Scores:
+    if not step_size > 0:
+        raise ValueError(f"step_size must be positive, got {step_size}")
+    theta = passes.parameters
+    with sdpa_kernel(SDPBackend.MATH):
+        losses, buffers = passes.training(theta, batch)  # line 4
+        eps = torch.zeros_like(losses, requires_grad=True)
+        weighted = (eps * losses).sum()  # line 5
+        step = passes.gradient(weighted, create_graph=True)  # line 6: zero in value, but not its graph
+        theta_hat = {name: p - step_size * step[name] if name in step else p for name, p in theta.items()}  # line 7
+        clean_loss = passes.clean_loss(theta_hat, clean_batch)  # lines 8 and 9
+        (d_eps,) = torch.autograd.grad(clean_loss, eps, materialize_grads=True)  # line 10
+    return Scores(losses, -d_eps.detach() / step_size, clean_loss.detach(), buffers, "lookahead")
+
+
+ENGINES: dict[str, Callable[[_Passes, Batch, Batch, float], Scores]] = {
+    "forward": _forward,
+    "reverse": _reverse,
+    "lookahead": _lookahead,
+}
+
+
+@dataclass
+class _Passes:
+    """Forward passes of one scoring: they run on copies of the buffers, and on random numbers of their own.
+
+    The clean pass draws its dropout masks from `clean_seed` and gives the random state back, so the masks of the
+    training pass are the same whichever engine runs, and whether the clean pass comes first or last.
+    """
+
+    model: nn.Module
+    loss_fn: LossFn
+    clean_seed: int
+
+    def __post_init__(self) -> None:
+        self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        if not self.parameters:
+            raise ValueError("the model has no trainable parameter: set requires_grad on those that training may move")
+
+    def training(self, parameters: Tensors, batch: Batch) -> tuple[Tensor, Tensors]:
+        return self._losses(parameters, batch, "training")
+
+    def clean_loss(self, parameters: Tensors, clean_batch: Batch) -> Tensor:
+        with _own_randomness(self.clean_seed, next(iter(parameters.values())).device):
+            losses, _ = self._losses(parameters, clean_batch, "clean")
+        return losses.mean()
+
+    def clean_gradient(self, clean_batch: Batch) -> tuple[Tensor, Tensors]:
+        loss = self.clean_loss(self.parameters, clean_batch)
+        reached = self.gradient(loss)
+        return loss.detach(), {name: reached.get(name, torch.zeros_like(p)) for name, p in self.parameters.items()}
+
+    def gradient(self, outputs: Tensor, **options: Any) -> Tensors:
+        """Gradient with respect to the parameters that `outputs` reaches, by name."""
+        grads = torch.autograd.grad(outputs, list(self.parameters.values()), allow_unused=True, **options)
+        return {name: g for name, g in zip(self.parameters, grads, strict=True) if g is not None}
+
+    def _losses(self, parameters: Tensors, batch: Batch, role: str) -> tuple[Tensor, Tensors]:
+        inputs, targets, n = _check_batch(batch, role)
+        args, kwargs = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
+        buffers = {name: b.clone() for name, b in self.model.named_buffers()}
+        outputs = functional_call(self.model, {**parameters, **buffers}, args, kwargs)
+        _check_labels(self.loss_fn, outputs, targets, role)
+        losses = self.loss_fn(outputs, targets)
+        _check_losses(losses, n, role)
+        return losses, buffers
+
+
+@contextmanager
+def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
+    """Random numbers from `seed` on the CPU and on `device`; the state found is put back."""
+    on_cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if on_cuda:
+            torch.cuda.default_generators[device.index].manual_seed(seed)
+        yield
+
+
+def _check_batch(batch: Batch, role: str) -> tuple[Any, Any, int]:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise TypeError(f"the {role} batch must be a pair (inputs, targets), got {type(batch).__name__}")
+    inputs, targets = batch
+    if isinstance(inputs, Tensor):
+        inputs = (inputs,)
+    elif isinstance(inputs, list):
+        inputs = tuple(inputs)
+    values = inputs.values() if isinstance(inputs, dict) else inputs
+    first = next((value for value in values if isinstance(value, Tensor)), None)
+    if first is None or first.ndim == 0:
+        raise TypeError(f"the {role} inputs must be a tensor, or a tuple or dict of tensors, examples first")
+    if len(first) == 0:
+        raise ValueError(f"the {role} batch is empty: give it at least one example")
+    return inputs, targets, len(first)
+
+
+def _check_labels(loss_fn: LossFn, outputs: Any, targets: Any, role: str) -> None:
+    """Catch a label out of range before the loss does: on a GPU that would end the process's use of the device."""
+    if not isinstance(loss_fn, nn.CrossEntropyLoss | nn.NLLLoss) or outputs.ndim < 2 or targets.is_floating_point():
+        return
+    classes = outputs.shape[1]
+    wrong = (targets != loss_fn.ignore_index) & ((targets < 0) | (targets >= classes))
+    if wrong.any():
+        raise ValueError(
+            f"{role} label {int(targets[wrong][0])} is out of range: the model has {classes} outputs, "
+            f"so labels go from 0 to {classes - 1}"
+        )
+
+
+def _check_losses(losses: Tensor, n: int, role: str) -> None:
+    if not isinstance(losses, Tensor):
+        raise TypeError(f"loss_fn must return a tensor, got {type(losses).__name__}")
+    if losses.shape != (n,):
+        raise ValueError(
+            f"loss_fn must return one loss per example, shape ({n},) for this {role} batch, got {tuple(losses.shape)}; "
+            'use reduction="none", and average over any further dimension yourself'
+        )
+    if not losses.requires_grad:
+        raise ValueError(f"the {role} loss does not depend on any trainable parameter, so it cannot be differentiated")
+    finite = losses.isfinite()
+    if not finite.all():
+        raise ValueError(
+            f"the {role} loss is NaN or infinite for {n - int(finite.sum())} of {n} examples, first at position "
+            f"{int((~finite).nonzero()[0])}: look for bad inputs there, or lower the learning rate"
+        )
+
+
+def _fallback_message(error: NotImplementedError) -> str:
+    words = str(error).split()
+    operator = words[words.index("with") + 1] if "Trying" in words else "a custom autograd.Function"
+    return (
+        f'{operator} has no forward-mode derivative; engine "reverse" is used instead: the same numbers, more time. '
+        'Ask for engine="reverse" to say so yourself.'
+    )

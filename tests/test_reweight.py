@@ -1,0 +1,256 @@
+"""Weights obey equations (8) and (9), and a step does what it says and nothing else."""
+
+import copy
+
+import pytest
+import torch
+from architectures import ARCHITECTURES, make_case
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from l2rw_core.alignment import ENGINES, alignment
+from l2rw_core.models import LeNet, Mlp
+from l2rw_core.reweight import Reweighter, to_weights
+
+finite = st.integers(-(10**9), 10**9).map(lambda k: k / 1000)
+
+
+def sgd(model, momentum=0.9, weight_decay=1e-2):
+    return torch.optim.SGD(model.parameters(), lr=0.05, momentum=momentum, weight_decay=weight_decay)
+
+
+def opposed(case):
+    """The same case with a loss whose training gradient always opposes the clean gradient: all weights are 0."""
+    case.batch = case.clean
+    case.loss_fn = Opposed(case.loss_fn)
+    return case
+
+
+class Opposed(nn.Module):
+    """The clean pass comes first with engine forward; the pass after it gets the loss with its sign turned."""
+
+    def __init__(self, loss_fn):
+        super().__init__()
+        self.loss_fn, self.calls = loss_fn, 0
+
+    def forward(self, outputs, targets):
+        self.calls += 1
+        losses = self.loss_fn(outputs, targets)
+        return losses if self.calls % 2 else -losses.mean() + 0 * losses
+
+
+@given(st.lists(finite, min_size=1, max_size=30))
+def test_weights_are_the_positive_parts_scaled_to_sum_to_one(values):
+    u = torch.tensor(values, dtype=torch.float64)
+    w = to_weights(u)
+    assert (w >= 0).all()
+    assert torch.equal(w == 0, u <= 0)
+    assert float(w.sum()) == pytest.approx(1.0 if (u > 0).any() else 0.0, abs=1e-12)
+    for i, j in zip(range(len(u)), range(1, len(u)), strict=False):
+        if u[i] > 0 and u[j] > 0:
+            assert float(w[i] * u[j]) == pytest.approx(float(w[j] * u[i]), rel=1e-9)
+
+
+@given(st.lists(finite, min_size=1, max_size=10), st.floats(1e-3, 1e3))
+def test_weights_do_not_depend_on_the_scale_of_the_scores(values, factor):
+    u = torch.tensor(values, dtype=torch.float64)
+    torch.testing.assert_close(to_weights(factor * u), to_weights(u), rtol=1e-9, atol=1e-12)
+
+
+def test_weights_are_detached():
+    u = torch.tensor([1.0, -1.0, 3.0], requires_grad=True)
+    w = to_weights(u)
+    assert not w.requires_grad
+    assert w.tolist() == [0.25, 0.0, 0.75]
+
+
+@pytest.mark.parametrize("u", [torch.tensor([]), torch.ones(2, 2), torch.tensor([1.0, torch.nan]), torch.tensor([torch.inf])])
+def test_impossible_scores_are_refused(u):
+    with pytest.raises(ValueError, match="alignments"):
+        to_weights(u)
+
+
+@pytest.mark.parametrize("name", ["mlp", "lenet", "tied", "two_inputs_dict"])
+def test_duplicating_an_example_keeps_the_ratios_of_weights(name):
+    case = make_case(name)
+    _, u = alignment(case.model, case.loss_fn, case.batch, case.clean)
+    assume_index = int(u.argmax())
+    twice = [*range(7), assume_index]
+    inputs, y = case.batch
+    inputs = {k: v[twice] for k, v in inputs.items()} if isinstance(inputs, dict) else inputs[twice]
+    w = to_weights(u)
+    again = to_weights(alignment(case.model, case.loss_fn, (inputs, y[twice]), case.clean)[1])
+    assert float(again[7]) == pytest.approx(float(again[assume_index]), rel=1e-12)
+    torch.testing.assert_close(again[:7] / again[:7].sum(), w, rtol=1e-9, atol=1e-12)
+
+
+@given(seed=st.integers(0, 500), factor=st.floats(1e-3, 1e3))
+@settings(max_examples=20)
+def test_scaling_the_loss_leaves_the_weights_unchanged(seed, factor):
+    case = make_case("mlp", seed)
+    w = to_weights(alignment(case.model, case.loss_fn, case.batch, case.clean)[1])
+    scaled = alignment(case.model, lambda o, t: factor * case.loss_fn(o, t), case.batch, case.clean)[1]
+    torch.testing.assert_close(to_weights(scaled), w, rtol=1e-8, atol=1e-10)
+
+
+@given(seed=st.integers(0, 500), name=st.sampled_from(["mlp", "group_norm", "tied", "branching", "two_inputs_tuple"]))
+@settings(max_examples=25)
+def test_a_clean_batch_equal_to_the_training_batch_never_gives_all_zero_weights(seed, name):
+    case = make_case(name, seed)
+    _, u = alignment(case.model, case.loss_fn, case.batch, case.batch)
+    assume(u.abs().max() > 1e-20)  # a network whose units are all switched off has no gradient at all
+    assert float(to_weights(u).sum()) == pytest.approx(1.0)
+    assert float(u.sum()) > 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_loss_in_ones_own_loop_gives_the_parameters_of_step(name, engine):
+    case, other = make_case(name), make_case(name)
+    first, second = sgd(case.model), sgd(other.model)
+    stepper, trainer = (Reweighter(c.model, o, c.loss_fn, engine) for c, o in ((case, first), (other, second)))
+    for k in range(3):
+        torch.manual_seed(k)
+        stepper.step(case.batch, case.clean)
+        torch.manual_seed(k)
+        second.zero_grad()
+        trainer.loss(other.batch, other.clean).backward()
+        second.step()
+    for key, value in case.model.state_dict().items():
+        assert torch.equal(value, other.model.state_dict()[key]), key
+
+
+def test_step_follows_the_weighted_gradient_and_updates_statistics_once():
+    case, expected = make_case("resnet32"), make_case("resnet32")
+    step = Reweighter(case.model, sgd(case.model), case.loss_fn).step(case.batch, case.clean)
+    optimizer = sgd(expected.model)
+    losses = expected.loss_fn(expected.model(expected.batch[0]), expected.batch[1])
+    (step.weights * losses).sum().backward()
+    optimizer.step()
+    for key, value in expected.model.state_dict().items():
+        torch.testing.assert_close(case.model.state_dict()[key], value, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(step.losses, losses.detach())
+    assert float(step.loss) == pytest.approx(float(step.weights @ losses.detach()))
+
+
+def test_everything_in_a_step_is_detached_and_consistent():
+    case = make_case("mlp")
+    reweighter = Reweighter(case.model, sgd(case.model), case.loss_fn)
+    clean_loss = float(case.loss_fn(case.model(case.clean[0]), case.clean[1]).mean())
+    step = reweighter.step(case.batch, case.clean)
+    assert not any(t.requires_grad for t in (step.loss, step.weights, step.alignment, step.losses, step.clean_loss))
+    assert torch.equal(step.weights, to_weights(step.alignment))
+    assert float(step.clean_loss) == pytest.approx(clean_loss)
+    assert 1 <= step.effective_examples <= 7
+    assert reweighter.last is step
+
+
+@pytest.mark.parametrize("optimizer", [sgd, torch.optim.AdamW, torch.optim.Adagrad, torch.optim.RMSprop])
+def test_an_all_zero_batch_moves_nothing(optimizer):
+    case = make_case("resnet32")
+    made = optimizer(case.model.parameters()) if optimizer is not sgd else sgd(case.model)
+    reweighter = Reweighter(case.model, made, case.loss_fn)
+    reweighter.step(case.batch, case.clean)  # fills momentum
+    opposed(case)
+    reweighter.loss_fn = case.loss_fn
+    before = copy.deepcopy(case.model.state_dict())
+    state = copy.deepcopy(made.state_dict())
+    step = reweighter.step(case.batch, case.clean)
+    assert step.weights.tolist() == [0.0] * 5
+    assert step.effective_examples == 0
+    assert all(torch.equal(before[k], v) for k, v in case.model.state_dict().items())
+    assert str(state) == str(made.state_dict())
+
+
+def test_an_all_zero_batch_moves_nothing_in_ones_own_loop_either():
+    case = make_case("resnet32")
+    optimizer = sgd(case.model)
+    reweighter = Reweighter(case.model, None, case.loss_fn)
+    reweighter.loss(case.batch, case.clean).backward()
+    optimizer.step()
+    opposed(case)
+    reweighter.loss_fn = case.loss_fn
+    before = copy.deepcopy(case.model.state_dict())
+    optimizer.zero_grad()
+    loss = reweighter.loss(case.batch, case.clean)
+    loss.backward()
+    optimizer.step()
+    assert float(loss) == 0
+    assert all(torch.equal(before[k], v) for k, v in case.model.state_dict().items())
+
+
+@pytest.mark.parametrize("wrong", ["label", "nan", "empty clean"])
+def test_bad_input_is_refused_before_anything_changes(wrong):
+    case = make_case("resnet32")
+    optimizer = sgd(case.model)
+    reweighter = Reweighter(case.model, optimizer, case.loss_fn)
+    before = copy.deepcopy(case.model.state_dict())
+    x, y = case.batch
+    batch = {"label": (x, y + 10), "nan": (x * torch.nan, y), "empty clean": (x, y)}[wrong]
+    clean = (case.clean[0][:0], case.clean[1][:0]) if wrong == "empty clean" else case.clean
+    with pytest.raises(ValueError, match="label|NaN|empty"):
+        reweighter.step(batch, clean)
+    assert all(torch.equal(before[k], v) for k, v in case.model.state_dict().items())
+    assert not optimizer.state
+    assert reweighter.last is None
+
+
+def test_the_engine_changes_once_where_it_must():
+    case = make_case("lstm")
+    x, y = case.batch
+    reweighter = Reweighter(case.model, sgd(case.model), case.loss_fn)
+    reweighter.step(case.batch, case.clean)
+    assert reweighter.engine == "forward"
+    from test_alignment import WithCustomFunction
+
+    model = WithCustomFunction().double()
+    reweighter = Reweighter(model, sgd(model), nn.CrossEntropyLoss(reduction="none"))
+    case = make_case("mlp")
+    with pytest.warns(RuntimeWarning, match="reverse"):
+        reweighter.step(case.batch, case.clean)
+    assert reweighter.engine == "reverse"
+    reweighter.step(case.batch, case.clean)  # warnings are errors in these tests: a second one would fail
+    assert len(x) == len(y)
+
+
+def test_autocast_steps_train():
+    torch.manual_seed(0)
+    model = LeNet(2)
+    reweighter = Reweighter(model, sgd(model), nn.CrossEntropyLoss(reduction="none"))
+    x, y = torch.rand(16, 1, 28, 28), torch.randint(2, (16,))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        steps = [reweighter.step((x, y), (x[:6], y[:6])) for _ in range(3)]
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in model.parameters())
+    assert all(float(s.weights.sum()) == pytest.approx(1, abs=1e-3) for s in steps if s.weights.any())
+
+
+def test_an_optimizer_of_another_model_is_refused():
+    with pytest.raises(ValueError, match="none of the model's trainable parameters"):
+        Reweighter(Mlp([2, 1]), sgd(Mlp([2, 1])), nn.BCEWithLogitsLoss(reduction="none"))
+
+
+def test_step_without_an_optimizer_is_refused():
+    case = make_case("mlp")
+    with pytest.raises(ValueError, match="needs an optimizer"):
+        Reweighter(case.model, None, case.loss_fn).step(case.batch, case.clean)
+
+
+def test_flipped_labels_lose_their_weight_in_training():
+    """End to end: two Gaussian classes, 40% of the labels wrong, 20 clean points."""
+    generator = torch.Generator().manual_seed(0)
+    y_true = torch.randint(2, (600,), generator=generator).double()
+    x = torch.randn(600, 2, generator=generator, dtype=torch.float64) + 2.5 * (2 * y_true[:, None] - 1)
+    y = torch.where(torch.rand(600, generator=generator) < 0.4, 1 - y_true, y_true)
+    torch.manual_seed(0)
+    model = Mlp([2, 16, 1]).double()
+    reweighter = Reweighter(model, sgd(model, weight_decay=0), nn.BCEWithLogitsLoss(reduction="none"))
+    clean = (x[:20], y_true[:20])
+    share = [0.0, 0.0]
+    for k in range(150):
+        chosen = torch.randint(20, 600, (50,), generator=generator)
+        step = reweighter.step((x[chosen], y[chosen]), clean)
+        wrong = y[chosen] != y_true[chosen]
+        share[k >= 100] += float(step.weights[wrong].sum())
+    assert share[1] / 50 < 0.05
+    assert float((model(x) > 0).eq(y_true == 1).double().mean()) > 0.97
