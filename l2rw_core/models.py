@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -44,7 +45,7 @@ class Mlp(nn.Module):
         if len(features) < 2:
             raise ValueError(f"features needs an input and an output width, got {list(features)}")
         layers: list[nn.Module] = []
-        for width_in, width_out in zip(features[:-1], features[1:], strict=True):
+        for width_in, width_out in pairwise(features):
             layers += [nn.Linear(width_in, width_out), activation()]
         self.layers = nn.Sequential(*layers[:-1])
 
@@ -70,8 +71,7 @@ class LeNet(nn.Module):
         self.expected = (channels, size, size)
         widths = (channels, 16, 32, 64)
         self.convs = nn.ModuleList(
-            nn.Conv2d(width_in, width_out, 5, padding=2)
-            for width_in, width_out in zip(widths[:-1], widths[1:], strict=True)
+            nn.Conv2d(width_in, width_out, 5, padding=2) for width_in, width_out in pairwise(widths)
         )
         for _ in self.convs:
             size = math.ceil(size / 2)

@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ.setdefault("L2RW_PROGRESS", "0")
 
-from hypothesis import settings  # noqa: E402
+from hypothesis import settings
 
 settings.register_profile("steady", deadline=None)  # a busy machine is not a failed test
 settings.load_profile("steady")

@@ -65,7 +65,9 @@ def test_weights_are_detached():
     assert w.tolist() == [0.25, 0.0, 0.75]
 
 
-@pytest.mark.parametrize("u", [torch.tensor([]), torch.ones(2, 2), torch.tensor([1.0, torch.nan]), torch.tensor([torch.inf])])
+@pytest.mark.parametrize(
+    "u", [torch.tensor([]), torch.ones(2, 2), torch.tensor([1.0, torch.nan]), torch.tensor([torch.inf])]
+)
 def test_impossible_scores_are_refused(u):
     with pytest.raises(ValueError, match="alignments"):
         to_weights(u)

@@ -1,0 +1,216 @@
+"""Ways in which a training set is biased. Each keeps the truth beside what it does to the labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Examples:
+    """N labelled images, with the truth about their labels."""
+
+    x: np.ndarray
+    """(N, height, width, channels) uint8."""
+    y: np.ndarray
+    """(N,) int64, the labels that training is given."""
+    y_true: np.ndarray
+    """(N,) int64, the right labels."""
+    index: np.ndarray
+    """(N,) int64, the position of each example in its source's split."""
+
+    @property
+    def flipped(self) -> np.ndarray:
+        """(N,) bool: whether the given label is wrong."""
+        return self.y != self.y_true
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, chosen: np.ndarray) -> Examples:
+        """The examples at the given positions, or under the given mask, in that order."""
+        return Examples(self.x[chosen], self.y[chosen], self.y_true[chosen], self.index[chosen])
+
+    def relabelled(self, y: np.ndarray) -> Examples:
+        """The same examples with other given labels; the truth stays."""
+        return Examples(self.x, y.astype(np.int64), self.y_true, self.index)
+
+    def class_counts(self, num_classes: int) -> np.ndarray:
+        """(num_classes,) examples of each given label."""
+        return np.bincount(self.y, minlength=num_classes)
+
+
+def realised_noise(examples: Examples) -> float:
+    """Share of examples whose given label is wrong, which can differ from the rate that was asked for."""
+    return float(examples.flipped.mean()) if len(examples) else 0.0
+
+
+@dataclass(frozen=True)
+class PairImbalance:
+    """Two classes of the source, one of them rare, drawn without replacement (Section 4.1).
+
+    The rare class becomes label 0 and the frequent one label 1, given and true labels alike. 0.995 of 5,000 images is
+    the paper's 200:1: 4,975 and 25 images, of which the clean set then takes its share.
+    """
+
+    minority: int = 4
+    majority: int = 9
+    majority_share: float = 0.995
+    size: int = 5000
+
+    flips_labels: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.minority == self.majority:
+            raise ValueError(f"minority and majority must be two different classes, got {self.minority} twice")
+        if not 0.5 <= self.majority_share < 1:
+            raise ValueError(f"majority_share must be at least 0.5 and below 1, got {self.majority_share}")
+        if self.size < 2 or self.counts[0] < 1:
+            raise ValueError(f"size {self.size} leaves no image of the rare class")
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Images of the rare and of the frequent class."""
+        frequent = round(self.size * self.majority_share)
+        return self.size - frequent, frequent
+
+    def classes_after(self, num_classes: int) -> int:
+        """Always 2."""
+        return 2
+
+    def apply(self, examples: Examples, rng: np.random.Generator, num_classes: int) -> Examples:
+        """Draw the two classes and shuffle them; ValueError if the source has too few of one."""
+        _check_class(self.minority, num_classes)
+        _check_class(self.majority, num_classes)
+        parts = []
+        for digit, wanted in zip((self.minority, self.majority), self.counts, strict=True):
+            members = np.flatnonzero(examples.y == digit)
+            if len(members) < wanted:
+                raise ValueError(
+                    f"{wanted} images of class {digit} are wanted and {len(members)} are there: "
+                    "lower size or majority_share, or use a larger data set"
+                )
+            parts.append(rng.permutation(members)[:wanted])
+        chosen = rng.permutation(np.concatenate(parts))
+        return as_pair(examples.take(chosen), self.minority, self.majority)
+
+
+def as_pair(examples: Examples, minority: int, majority: int) -> Examples:
+    """Only two classes, with the labels 0 (`minority`) and 1 (`majority`)."""
+    examples = examples.take(np.isin(examples.y_true, (minority, majority)))
+    y, y_true = ((labels == majority).astype(np.int64) for labels in (examples.y, examples.y_true))
+    return Examples(examples.x, y, y_true, examples.index)
+
+
+@dataclass(frozen=True)
+class LongTail:
+    """Class c keeps ``factor ** (-c / (K - 1))`` of the largest count that leaves every class enough.
+
+    With `factor` 100 the first class has a hundred times the examples of the last.
+    """
+
+    factor: float = 100.0
+
+    flips_labels: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not self.factor >= 1:
+            raise ValueError(f"factor must be at least 1, got {self.factor}")
+
+    def classes_after(self, num_classes: int) -> int:
+        """As many as before."""
+        return num_classes
+
+    def apply(self, examples: Examples, rng: np.random.Generator, num_classes: int) -> Examples:
+        """Draw from each class its share; order stays shuffled."""
+        counts = examples.class_counts(num_classes)
+        shares = self.factor ** (-np.arange(num_classes) / max(num_classes - 1, 1))
+        largest = min(counts[c] / shares[c] for c in range(num_classes))
+        kept = [
+            rng.permutation(np.flatnonzero(examples.y == c))[: max(1, round(largest * shares[c]))]
+            for c in range(num_classes)
+        ]
+        return examples.take(rng.permutation(np.concatenate(kept)))
+
+
+@dataclass(frozen=True)
+class UniformFlip:
+    """A share of the labels, drawn at random, becomes another class drawn uniformly (Section 4.2).
+
+    With `always_changes` the new label is one of the K - 1 others. Without it all K are possible, as in the released
+    code, and the realised share of wrong labels is ``rate * (K - 1) / K`` on average.
+    """
+
+    rate: float = 0.4
+    always_changes: bool = True
+
+    flips_labels: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _check_rate(self.rate)
+
+    def classes_after(self, num_classes: int) -> int:
+        """As many as before."""
+        return num_classes
+
+    def apply(self, examples: Examples, rng: np.random.Generator, num_classes: int) -> Examples:
+        """Change exactly ``round(rate * N)`` labels."""
+        chosen = _drawn_share(examples, self.rate, rng)
+        y = examples.y.copy()
+        if self.always_changes:
+            y[chosen] = (y[chosen] + rng.integers(1, num_classes, len(chosen))) % num_classes
+        else:
+            y[chosen] = rng.integers(0, num_classes, len(chosen))
+        return examples.relabelled(y)
+
+
+@dataclass(frozen=True)
+class BackgroundFlip:
+    """A share of all labels, drawn at random, becomes one and the same class (Section 4.2).
+
+    Examples of the background class that are drawn keep their label, so on average ``rate * (K - 1) / K`` are wrong.
+    """
+
+    rate: float = 0.4
+    background: int = 3
+
+    flips_labels: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _check_rate(self.rate)
+
+    def classes_after(self, num_classes: int) -> int:
+        """As many as before."""
+        return num_classes
+
+    def apply(self, examples: Examples, rng: np.random.Generator, num_classes: int) -> Examples:
+        """Give ``round(rate * N)`` examples the background label."""
+        _check_class(self.background, num_classes)
+        y = examples.y.copy()
+        y[_drawn_share(examples, self.rate, rng)] = self.background
+        return examples.relabelled(y)
+
+
+def official_background_class(seed: int, num_classes: int) -> int:
+    """The background class that the released code draws for a split seed.
+
+    Its seeds 0, 1111, 2222, 3333 and 4444 give the classes that the paper lists, for 10 and for 100 classes.
+    """
+    legacy = np.random.RandomState(seed + 1)
+    return int(legacy.uniform(0, num_classes - 1))
+
+
+def _drawn_share(examples: Examples, rate: float, rng: np.random.Generator) -> np.ndarray:
+    return rng.permutation(len(examples))[: round(rate * len(examples))]
+
+
+def _check_rate(rate: float) -> None:
+    if not 0 <= rate <= 1:
+        raise ValueError(f"rate must lie between 0 and 1, got {rate}")
+
+
+def _check_class(label: int, num_classes: int) -> None:
+    if not 0 <= label < num_classes:
+        raise ValueError(f"there is no class {label}: the data has the classes 0 to {num_classes - 1}")

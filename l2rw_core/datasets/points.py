@@ -1,0 +1,56 @@
+"""Two classes of points in the plane: the smallest data on which every effect of the method can be seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Points:
+    """N points of two classes, with the truth about their labels."""
+
+    x: Tensor
+    """(N, 2) coordinates, float64."""
+    y: Tensor
+    """(N,) given labels, 0. or 1., float64."""
+    y_true: Tensor
+    """(N,) true labels."""
+
+    @property
+    def flipped(self) -> Tensor:
+        """(N,) whether the given label is wrong."""
+        return self.y != self.y_true
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+def two_classes(n: int = 200, imbalance: float = 1.0, noise: float = 0.0, gap: float = 2.0, seed: int = 0) -> Points:
+    """Two round Gaussian classes of unit spread, class 0 left of the origin and class 1 right of it.
+
+    Args:
+        n: number of points.
+        imbalance: points of class 1 to one of class 0, at least 1; the rare class keeps at least one point.
+        noise: share of the points, drawn at random, whose label is turned over.
+        gap: distance of the two centres, in standard deviations.
+        seed: the same seed gives the same points; raising `noise` flips more of them and moves none.
+
+    Raises:
+        ValueError: for sizes and shares that cannot be.
+    """
+    if n < 2 or imbalance < 1 or not 0 <= noise <= 1:
+        raise ValueError(f"need n >= 2, imbalance >= 1 and noise in [0, 1], got {n}, {imbalance} and {noise}")
+    generator = torch.Generator().manual_seed(seed)
+    rare = max(1, round(n / (1 + imbalance)))
+    order = torch.randperm(n, generator=generator)
+    x = torch.randn(n, 2, generator=generator, dtype=torch.float64)
+    y_true = torch.ones(n, dtype=torch.float64)
+    y_true[order[:rare]] = 0
+    x[:, 0] += gap * (y_true - 0.5)
+    flipped = torch.randperm(n, generator=generator)[: round(noise * n)]
+    y = y_true.clone()
+    y[flipped] = 1 - y[flipped]
+    return Points(x, y, y_true)

@@ -1,0 +1,266 @@
+"""Real data sets as arrays: read through torchvision once, with checksums, then kept as one file that unpickles nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import os
+import shutil
+import socket
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import load_digits
+from torchvision import datasets as torchvision_datasets
+
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+NETWORK_TIMEOUT = 20.0
+"""Seconds that a download may stay silent before it counts as unreachable."""
+
+_DIGITS = tuple("0123456789")
+_GARMENTS = tuple(
+    ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"]
+)
+_CIFAR10 = tuple(["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"])
+_CIFAR100 = tuple(str(c) for c in range(100))
+
+
+class DataUnavailable(RuntimeError):
+    """A data set is not on this machine and cannot be downloaded."""
+
+
+class DataCorrupt(ValueError):
+    """A file of a data set is damaged, or does not hold what it should."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as it was published: images with right labels.
+
+    Raises:
+        DataCorrupt: if shapes, types or labels do not fit together.
+    """
+
+    name: str
+    x_train: np.ndarray
+    """(N, height, width, channels) uint8."""
+    y_train: np.ndarray
+    """(N,) int64."""
+    x_test: np.ndarray
+    y_test: np.ndarray
+    classes: tuple[str, ...]
+    """Name of each label."""
+
+    def __post_init__(self) -> None:
+        for part in ("train", "test"):
+            x, y = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
+            _require(
+                x.dtype == np.uint8 and x.ndim == 4, f"x_{part} must be uint8 (N, H, W, C), got {x.dtype} {x.shape}"
+            )
+            _require(
+                y.dtype == np.int64 and y.shape == (len(x),),
+                f"y_{part} must be int64 ({len(x)},), got {y.dtype} {y.shape}",
+            )
+            _require(len(y) > 0, f"the {part} set is empty")
+            inside = y.min() >= 0 and y.max() < self.num_classes
+            _require(inside, f"y_{part} has labels outside 0 to {self.num_classes - 1}")
+        _require(self.x_train.shape[1:] == self.x_test.shape[1:], "training and test images differ in shape")
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        height, width, channels = self.x_train.shape[1:]
+        return channels, height, width
+
+    @cached_property
+    def checksum(self) -> str:
+        """sha256 over the shapes and bytes of the four arrays."""
+        digest = hashlib.sha256()
+        for name in ARRAYS:
+            array = np.ascontiguousarray(getattr(self, name))
+            digest.update(f"{name} {array.shape} {array.dtype}".encode())
+            digest.update(array)
+        return digest.hexdigest()
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise DataCorrupt(message)
+
+
+@dataclass(frozen=True)
+class _Published:
+    """A data set that torchvision reads."""
+
+    reader: Callable[..., Any]
+    classes: tuple[str, ...]
+    folder: str
+    """What torchvision calls its folder inside a data root."""
+
+
+_PUBLISHED = {
+    "mnist": _Published(torchvision_datasets.MNIST, _DIGITS, "MNIST"),
+    "fashion_mnist": _Published(torchvision_datasets.FashionMNIST, _GARMENTS, "FashionMNIST"),
+    "cifar10": _Published(torchvision_datasets.CIFAR10, _CIFAR10, "cifar-10-batches-py"),
+    "cifar100": _Published(torchvision_datasets.CIFAR100, _CIFAR100, "cifar-100-python"),
+}
+
+
+def names() -> tuple[str, ...]:
+    """The data sets that `load` knows."""
+    return (*_PUBLISHED, "digits")
+
+
+def data_root() -> Path:
+    """Where data sets are kept: ``$L2RW_DATA``, else ``data/cache`` of the checkout, else of the working directory."""
+    given = os.environ.get("L2RW_DATA")
+    if given:
+        return Path(given)
+    checkout = Path(__file__).parents[2]
+    return (checkout if (checkout / "pyproject.toml").exists() else Path.cwd()) / "data" / "cache"
+
+
+def load(name: str, root: str | Path | None = None, download: bool = True, fallback: str | None = None) -> Source:
+    """A data set by name, from ``<root>/<name>.npz``, from torchvision's files in `root`, or downloaded into it.
+
+    What torchvision read is written to ``<root>/<name>.npz`` where the root can be written, so that later loads are
+    fast. ``digits`` is scikit-learn's: 8x8 images that are part of that package, a third of them set aside as test set.
+
+    Args:
+        name: one of `names`.
+        root: folder of the data; `data_root` by default.
+        download: whether the network may be used.
+        fallback: a data set to use, with one printed line that says so, if this one is not to be had.
+
+    Raises:
+        DataUnavailable: it is neither there nor to be downloaded.
+        DataCorrupt: it is there and damaged.
+        ValueError: there is no data set of that name.
+    """
+    for asked in (name, fallback):
+        if asked is not None and asked not in names():
+            raise ValueError(f"unknown data set {asked!r}; choose one of {', '.join(names())}")
+    if name == "digits":
+        return _embedded_digits()
+    root = Path(root) if root is not None else data_root()
+    try:
+        kept = root / f"{name}.npz"
+        return _from_npz(kept, name) if kept.exists() else _from_torchvision(name, root, download)
+    except DataUnavailable:
+        if fallback is None:
+            raise
+        print(f"{name} is not on this machine and could not be downloaded; using {fallback} instead.")
+        return load(fallback, root, download)
+
+
+def _embedded_digits() -> Source:
+    bunch = load_digits()
+    x = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
+    y = bunch.target.astype(np.int64)
+    # Every third image of each class is a test image: the same split everywhere, and nothing to draw.
+    rank = np.zeros(len(y), dtype=np.int64)
+    for c in range(10):
+        rank[y == c] = np.arange((y == c).sum())
+    test = rank % 3 == 2
+    return Source("digits", x[~test], y[~test], x[test], y[test], _DIGITS)
+
+
+def _from_npz(path: Path, name: str) -> Source:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [key for key in ARRAYS if key not in file]
+            _require(not missing, f"the arrays {', '.join(missing)} are missing")
+            arrays = {key: file[key] for key in ARRAYS}
+        return _as_source(name, **arrays)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataCorrupt(f"{path} cannot be used: {error}. Delete it and load {name} again.") from error
+
+
+def _as_source(name: str, x_train: Any, y_train: Any, x_test: Any, y_test: Any) -> Source:
+    x_train, x_test = (_with_channels(np.asarray(x)) for x in (x_train, x_test))
+    y_train, y_test = (np.asarray(y) for y in (y_train, y_test))
+    _require(y_train.dtype.kind in "iu" and y_test.dtype.kind in "iu", "labels must be integers")
+    return Source(name, x_train, y_train.astype(np.int64), x_test, y_test.astype(np.int64), _PUBLISHED[name].classes)
+
+
+def _with_channels(x: np.ndarray) -> np.ndarray:
+    return x[..., None] if x.ndim == 3 else x
+
+
+def _from_torchvision(name: str, root: Path, download: bool) -> Source:
+    with _place_to_unpack(name, root) as (place, kept):
+        _check_archives(place / _PUBLISHED[name].folder)
+        train, test = (_read(name, place, is_train, download) for is_train in (True, False))
+        source = _as_source(name, train.data, train.targets, test.data, test.targets)
+    if kept:
+        _write_npz(source, root / f"{name}.npz")
+    return source
+
+
+@contextlib.contextmanager
+def _place_to_unpack(name: str, root: Path) -> Iterator[tuple[Path, bool]]:
+    """The root itself if it can be written, otherwise a temporary copy of what it holds of this data set."""
+    with contextlib.suppress(OSError):
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
+        yield root, True
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        raw = root / _PUBLISHED[name].folder
+        if raw.is_dir():
+            shutil.copytree(raw, Path(temporary) / raw.name, copy_function=shutil.copyfile)
+        yield Path(temporary), False
+
+
+def _check_archives(folder: Path) -> None:
+    """A damaged archive is reported as such: torchvision would only say that it cannot download a new one."""
+    for path in sorted(folder.glob("raw/*.gz")):
+        try:
+            with gzip.open(path) as file:
+                while file.read(1 << 20):
+                    pass
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataCorrupt(f"{path} is damaged ({error}). Delete it and load again.") from error
+
+
+def _read(name: str, root: Path, train: bool, download: bool) -> Any:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(NETWORK_TIMEOUT)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            return _PUBLISHED[name].reader(root, train=train, download=download)
+    except (OSError, RuntimeError, EOFError) as error:
+        cause = str(error).splitlines()[0].rstrip(":")
+        raise DataUnavailable(
+            f"{name} is not in {root} and could not be downloaded ({cause}). Put torchvision's "
+            f"files or {name}.npz there, point L2RW_DATA to a folder that has them, or use the embedded data set digits."
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _write_npz(source: Source, path: Path) -> None:
+    """Write the arrays whole or not at all."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
+        try:
+            np.savez(part, **{name: getattr(source, name) for name in ARRAYS})
+            part.close()
+            Path(part.name).chmod(0o644)
+            Path(part.name).replace(path)
+        except BaseException:
+            Path(part.name).unlink(missing_ok=True)
+            raise

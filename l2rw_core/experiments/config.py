@@ -1,0 +1,105 @@
+"""An experiment is a value: everything that decides its outcome, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from l2rw_core import methods
+from l2rw_core.datasets import BackgroundFlip, LongTail, PairImbalance, UniformFlip, names
+
+Bias = PairImbalance | LongTail | UniformFlip | BackgroundFlip
+BIASES: dict[str, type[Bias]] = {kind.__name__: kind for kind in (PairImbalance, LongTail, UniformFlip, BackgroundFlip)}
+MODELS = ("lenet", "mlp", "resnet32", "wrn28_10")
+SCALES = ("paper", "reduced", "quick")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One training run: data, biases, model, method and schedule. The defaults are Section 4.1 at 200:1.
+
+    Raises:
+        ValueError: for an unknown name or an impossible number, before anything is loaded or trained.
+    """
+
+    name: str = "fig2"
+    """The figure or table of the paper, or the study of ours, that this run belongs to; names its record file."""
+    scale: str = "paper"
+    """``paper`` (the paper's own scale), ``reduced`` or ``quick``."""
+    method: str = "l2rw"
+    data: str = "mnist"
+    biases: tuple[Bias, ...] = (PairImbalance(),)
+    """Applied in this order; the clean set is carved out just before labels are first changed."""
+    clean_size: int = 10
+    clean_balanced: bool = True
+    model: str = "lenet"
+    steps: int = 8000
+    batch_size: int = 100
+    """n, training examples a step."""
+    clean_batch_size: int = 100
+    """m, clean examples a step; a smaller clean set is used whole."""
+    lr: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    lr_drops: tuple[int, ...] = ()
+    """Steps before which the learning rate is divided by 10."""
+    evaluate_every: int = 200
+    """Training steps between two evaluations on the test set."""
+    seed: int = 0
+    """Decides the split, the initial parameters, the data order and dropout."""
+
+    def __post_init__(self) -> None:
+        methods.get(self.method)
+        _one_of("data set", self.data, names())
+        _one_of("model", self.model, MODELS)
+        _one_of("scale", self.scale, SCALES)
+        for name in ("clean_size", "steps", "batch_size", "clean_batch_size", "evaluate_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not self.lr > 0:
+            raise ValueError(f"lr must be positive, got {self.lr}")
+        if self.momentum < 0 or self.weight_decay < 0 or self.seed < 0:
+            raise ValueError("momentum, weight_decay and seed must not be negative")
+
+    def with_(self, **changes: Any) -> Experiment:
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON; `from_dict` reads them back."""
+        values = asdict(self)
+        values["biases"] = [{"kind": type(bias).__name__, **asdict(bias)} for bias in self.biases]
+        values["lr_drops"] = list(self.lr_drops)
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Experiment:
+        """The experiment that `to_dict` described; unknown fields are an error."""
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown fields in an experiment: {', '.join(sorted(unknown))}")
+        values = dict(values)
+        values["biases"] = tuple(_bias(bias) for bias in values.get("biases", ()))
+        values["lr_drops"] = tuple(values.get("lr_drops", ()))
+        return cls(**values)
+
+    @property
+    def key(self) -> str:
+        """Hash of everything but the seed: trials of one configuration share it."""
+        values = self.to_dict()
+        del values["seed"]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _bias(values: dict[str, Any]) -> Bias:
+    values = dict(values)
+    kind = values.pop("kind", None)
+    _one_of("bias", kind, tuple(BIASES))
+    return BIASES[kind](**values)
+
+
+def _one_of(what: str, value: Any, valid: tuple[str, ...]) -> None:
+    if value not in valid:
+        raise ValueError(f"unknown {what} {value!r}; choose one of {', '.join(valid)}")

@@ -1,0 +1,240 @@
+"""What a run leaves behind: one line of JSON a trial, appended so that nothing recorded is ever lost."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+
+from l2rw_core.experiments.config import Experiment
+
+
+@dataclass
+class Curve:
+    """Evaluations during training, one entry each; the first is before any step and has no weights to report."""
+
+    step: list[int] = field(default_factory=list)
+    accuracy: list[float] = field(default_factory=list)
+    """Test accuracy, between 0 and 1, mean over classes."""
+    effective_examples: list[float | None] = field(default_factory=list)
+    """1 / sum w^2, averaged over the steps since the entry before."""
+    idle_steps: list[float | None] = field(default_factory=list)
+    """Share of those steps in which every weight was 0 and nothing moved."""
+    weight_by_class: list[list[float] | None] = field(default_factory=list)
+    """Mean share of a batch's weight that went to each given label."""
+    weight_on_flipped: list[float | None] = field(default_factory=list)
+    """Mean share of a batch's weight that went to examples with a wrong label."""
+
+    def add(self, step: int, **values: Any) -> None:
+        """Append one evaluation; what is not given is recorded as None."""
+        self.step.append(step)
+        for name in ("accuracy", "effective_examples", "idle_steps", "weight_by_class", "weight_on_flipped"):
+            getattr(self, name).append(values.get(name))
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished trial."""
+
+    experiment: Experiment
+    data_checksum: str
+    """sha256 of the data set's arrays."""
+    train_counts: list[int]
+    """Training examples of each given label."""
+    realised_noise: float
+    """Share of training labels that are really wrong."""
+    curve: Curve
+    accuracy_by_class: list[float]
+    """Test accuracy of each class after the last step."""
+    started: str
+    """UTC."""
+    duration: float
+    """Seconds, data preparation and evaluations included."""
+    environment: dict[str, Any]
+    """Versions, commit, device, threads."""
+
+    @property
+    def last(self) -> float:
+        """Test accuracy after the last step."""
+        return self.curve.accuracy[-1]
+
+    @property
+    def best(self) -> float:
+        """Highest test accuracy of any evaluation: an optimistic number, since the test set picks it."""
+        return max(self.curve.accuracy)
+
+    @property
+    def id(self) -> str:
+        """Twelve characters that name this record wherever a number made from it is shown."""
+        return hashlib.sha256(f"{self.experiment.key} {self.experiment.seed} {self.started}".encode()).hexdigest()[:12]
+
+    def to_json(self) -> str:
+        """One line, without its line end."""
+        values = asdict(self) | {"experiment": self.experiment.to_dict()}
+        derived = {"id": self.id, "key": self.experiment.key, "last": self.last, "best": self.best}
+        return json.dumps(derived | values, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, line: str) -> Record:
+        """The record of one line; ValueError if its contents do not belong together."""
+        values = json.loads(line)
+        found = values.pop("id")
+        for derived in ("key", "last", "best"):
+            values.pop(derived)
+        record = cls(
+            **values | {"experiment": Experiment.from_dict(values["experiment"]), "curve": Curve(**values["curve"])}
+        )
+        if record.id != found:
+            raise ValueError(f"record {found} does not match its own contents (expected {record.id})")
+        return record
+
+
+def environment(device: str | torch.device) -> dict[str, Any]:
+    """Versions, commit and machine of this process."""
+    device = torch.device(device)
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "torchvision", "numpy", "l2rw-core")},
+        "commit": _commit(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {platform.machine()}",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _commit() -> str:
+    """The commit of the checkout that the package runs from, with a mark if it was changed; "" outside one."""
+    git = ["git", "-C", str(Path(__file__).parents[1])]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "."], check=False).returncode
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return head + ("+changes" if changed else "")
+
+
+def results_root() -> Path:
+    """The folder of the recorded runs: ``data/results`` of the checkout, or the copy that came with the package."""
+    checkout = Path(__file__).parents[2] / "data" / "results"
+    if checkout.is_dir():
+        return checkout
+    import l2rw_core.recorded
+
+    return Path(next(iter(l2rw_core.recorded.__path__))) / "results"
+
+
+def append(record: Record, folder: Path | None = None) -> Path:
+    """Add a record to ``<folder>/<experiment name>.jsonl``, durably, also beside other processes that do the same.
+
+    A last line that an earlier crash left torn is set aside in ``<name>.torn`` and reported; the rest is untouched.
+    """
+    path = (folder or results_root()) / f"{record.experiment.name}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        _set_torn_line_aside(file, path)
+        file.write(record.to_json().encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return path
+
+
+def _set_torn_line_aside(file: Any, path: Path) -> None:
+    file.seek(0)
+    content = file.read()
+    whole = content.rfind(b"\n") + 1
+    if whole == len(content):
+        return
+    with path.with_suffix(".torn").open("ab") as aside:
+        aside.write(content[whole:] + b"\n")
+    file.truncate(whole)
+    warnings.warn(f"{path.name} ended in a torn line; it was moved to {path.stem}.torn", RuntimeWarning, stacklevel=3)
+
+
+def load_records(name: str | None = None, folder: Path | None = None) -> list[Record]:
+    """Records of one experiment name, or of all, in the order in which they were made.
+
+    Raises:
+        ValueError: names the file and line that cannot be read.
+    """
+    folder = folder or results_root()
+    paths = [folder / f"{name}.jsonl"] if name else sorted(folder.glob("*.jsonl"))
+    return [record for path in paths if path.exists() for record in _read(path)]
+
+
+def _read(path: Path) -> Iterable[Record]:
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            yield Record.from_json(line)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}, line {number}, is not a record: {error}") from error
+
+
+class Interval(NamedTuple):
+    """A mean over trials with its 95% confidence interval (Student's t), mean ± half_width."""
+
+    mean: float
+    half_width: float
+    """NaN for a single trial."""
+    trials: int
+
+    @property
+    def low(self) -> float:
+        return self.mean - self.half_width
+
+    @property
+    def high(self) -> float:
+        return self.mean + self.half_width
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Mean and 95% confidence interval of independent trials."""
+    if len(values) == 0:
+        raise ValueError("an interval needs at least one trial")
+    n, mean = len(values), float(np.mean(values))
+    if n == 1:
+        return Interval(mean, float("nan"), 1)
+    return Interval(mean, float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)), n)
+
+
+def table(records: Iterable[Record]) -> pd.DataFrame:
+    """One row a record: its experiment's fields, then id, last, best, duration, commit and device."""
+    rows = []
+    for record in records:
+        e = record.experiment.to_dict()
+        rows.append(
+            {name: value for name, value in e.items() if name != "biases"}
+            | {field: value for bias in e["biases"] for field, value in bias.items() if field != "kind"}
+            | {"id": record.id, "key": record.experiment.key, "last": record.last, "best": record.best}
+            | {"duration": record.duration, "commit": record.environment["commit"][:9]}
+            | {"device": record.environment["device"]}
+        )
+    return pd.DataFrame(rows)
+
+
+def summary(records: Iterable[Record]) -> pd.DataFrame:
+    """One row a configuration: what was run, trials, and test errors in percent, last and best, with 95% intervals."""
+    rows = []
+    for _, trials in table(records).groupby("key", sort=False):
+        first = trials.iloc[0]
+        last, best = (interval((100 * (1 - trials[column])).tolist()) for column in ("last", "best"))
+        rows.append(
+            {name: first[name] for name in ("name", "scale", "data", "method")}
+            | {name: first[name] for name in ("minority", "majority", "majority_share", "rate") if name in trials}
+            | {"trials": last.trials, "last error %": round(last.mean, 2), "± last": round(last.half_width, 2)}
+            | {"best error %": round(best.mean, 2), "± best": round(best.half_width, 2)}
+        )
+    return pd.DataFrame(rows)

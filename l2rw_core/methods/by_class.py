@@ -1,0 +1,60 @@
+"""Cures for imbalance that look at class frequencies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from l2rw_core.datasets import BatchStream
+from l2rw_core.methods.base import Method
+
+
+class Proportion(Method):
+    """Weights proportional to the inverse frequency of the given label, normalised in every batch (Section 4.1)."""
+
+    def weights(self, losses: Tensor, labels: Tensor, step: int) -> Tensor:
+        inverse = 1 / self.class_counts.to(losses).clamp(min=1)
+        w = inverse[labels]
+        return w / w.sum()
+
+
+@dataclass(frozen=True)
+class BalancedStream:
+    """Batches with as many examples of each class as of any other; small classes repeat (Section 4.1, RESAMPLE).
+
+    Each class runs through shuffled epochs of its own. If K does not divide the batch size, the first classes get one
+    example more.
+    """
+
+    members: tuple[Tensor, ...]
+    """For each class its positions in the training set."""
+    batch_size: int
+    seed: int
+
+    def indices(self, step: int) -> Tensor:
+        """(batch_size,) positions of the batch of `step`, a pure function of the seed and the step."""
+        return torch.cat([self._of_class(k, step) for k in range(len(self.members))])
+
+    def _of_class(self, k: int, step: int) -> Tensor:
+        share, extra = divmod(self.batch_size, len(self.members))
+        share += k < extra
+        members = self.members[k]
+        draws = torch.arange(step * share, (step + 1) * share)  # draw d is entry d mod N_k of epoch d // N_k
+        epochs, entries = draws // len(members), draws % len(members)
+        order = {epoch: self._permutation(k, epoch) for epoch in epochs.unique().tolist()}
+        return members[torch.stack([order[e][i] for e, i in zip(epochs.tolist(), entries.tolist(), strict=True)])]
+
+    def _permutation(self, k: int, epoch: int) -> Tensor:
+        generator = torch.Generator().manual_seed((self.seed * 1_000 + k) * 1_000_003 + epoch)
+        return torch.randperm(len(self.members[k]), generator=generator)
+
+
+class Resample(Method):
+    """Class-balanced batches with uniform weights (Section 4.1)."""
+
+    @classmethod
+    def batches(cls, labels: Tensor, batch_size: int, seed: int) -> BatchStream | BalancedStream:
+        present = labels.unique().tolist()
+        return BalancedStream(tuple((labels == k).nonzero()[:, 0] for k in present), batch_size, seed)
