@@ -1,4 +1,4 @@
-"""Networks and batches for tests of exactness: small, float64, and as different from each other as users' models are."""
+"""Networks and batches for tests of exactness: small, float64, and as unlike each other as users' models are."""
 
 from __future__ import annotations
 

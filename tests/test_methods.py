@@ -24,6 +24,7 @@ def test_a_step_follows_the_gradient_of_the_weights_it_reports(name):
     case, expected = make_case("mlp"), make_case("mlp")
     counts = torch.bincount(case.batch[1], minlength=3)
     method = build(name, case.model, counts)
+    torch.manual_seed(1)
     update = method.step(case.batch, case.clean, 3)
     assert float(update.weights.sum()) == pytest.approx(1)
     assert (update.weights >= 0).all()
@@ -119,5 +120,5 @@ def test_self_paced_starts_with_the_easiest_and_ends_with_all():
 
 
 def test_unknown_method_lists_the_valid_ones():
-    with pytest.raises(ValueError, match="'l2rv'; choose one of baseline, .*l2rw"):
+    with pytest.raises(ValueError, match=r"'l2rv'; choose one of baseline, .*l2rw"):
         methods.get("l2rv")

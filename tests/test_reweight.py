@@ -191,7 +191,7 @@ def test_bad_input_is_refused_before_anything_changes(wrong):
     x, y = case.batch
     batch = {"label": (x, y + 10), "nan": (x * torch.nan, y), "empty clean": (x, y)}[wrong]
     clean = (case.clean[0][:0], case.clean[1][:0]) if wrong == "empty clean" else case.clean
-    with pytest.raises(ValueError, match="label|NaN|empty"):
+    with pytest.raises(ValueError, match=r"label|NaN|empty"):
         reweighter.step(batch, clean)
     assert all(torch.equal(before[k], v) for k, v in case.model.state_dict().items())
     assert not optimizer.state

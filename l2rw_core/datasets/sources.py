@@ -1,4 +1,4 @@
-"""Real data sets as arrays: read through torchvision once, with checksums, then kept as one file that unpickles nothing."""
+"""Real data sets as arrays: read through torchvision once, checksums on, then kept in a file that unpickles nothing."""
 
 from __future__ import annotations
 
@@ -27,10 +27,8 @@ NETWORK_TIMEOUT = 20.0
 """Seconds that a download may stay silent before it counts as unreachable."""
 
 _DIGITS = tuple("0123456789")
-_GARMENTS = tuple(
-    ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"]
-)
-_CIFAR10 = tuple(["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"])
+_GARMENTS = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _CIFAR100 = tuple(str(c) for c in range(100))
 
 
@@ -247,7 +245,7 @@ def _read(name: str, root: Path, train: bool, download: bool) -> Any:
         cause = str(error).splitlines()[0].rstrip(":")
         raise DataUnavailable(
             f"{name} is not in {root} and could not be downloaded ({cause}). Put torchvision's "
-            f"files or {name}.npz there, point L2RW_DATA to a folder that has them, or use the embedded data set digits."
+            f"files or {name}.npz there, point L2RW_DATA to a folder with them, or use the embedded data set digits."
         ) from error
     finally:
         socket.setdefaulttimeout(before)

@@ -57,8 +57,9 @@ class Method:
         losses = self.loss_fn(self.model(x), y)
         weights = self.weights(losses.detach(), y.long(), step)
         self.optimizer.zero_grad(set_to_none=True)
-        (weights * losses).sum().backward()
-        self.optimizer.step()
+        if weights.any():  # as in `Reweighter.step`: a batch without weight moves nothing
+            (weights * losses).sum().backward()
+            self.optimizer.step()
         return Update(losses.detach(), weights)
 
 
