@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -38,6 +39,8 @@ class Run:
     """Folder of the record files; trials already on record there are not run again."""
     again: bool = False
     """Run trials again that are already on record."""
+    steps: int | None = None
+    """Training steps, if not those of the scale."""
     device: str = "cpu"
     """Where to train, for example cuda."""
     threads: int | None = None
@@ -46,12 +49,10 @@ class Run:
     def __call__(self) -> None:
         if self.trials < 1:
             raise ValueError(f"trials must be at least 1, got {self.trials}")
+        _check_device(self.device)
         if self.threads:
             torch.set_num_threads(self.threads)
-        wanted = [
-            experiments.mnist_imbalance(self.method, self.ratio, self.pair, seed, self.scale, self.data)
-            for seed in range(self.seed, self.seed + self.trials)
-        ]
+        wanted = [self._experiment(seed) for seed in range(self.seed, self.seed + self.trials)]
         done = {} if self.again else {r.experiment: r for r in experiments.load_records("fig2", self.records)}
         source = None if all(e in done for e in wanted) else datasets.load(self.data)
         for experiment in wanted:
@@ -64,6 +65,19 @@ class Run:
                 f"seed {experiment.seed}: test error {1 - record.last:.2%} after the last step, "
                 f"{1 - record.best:.2%} at best, {record.duration:.0f} s, record {record.id}"
             )
+
+    def _experiment(self, seed: int) -> experiments.Experiment:
+        experiment = experiments.mnist_imbalance(self.method, self.ratio, self.pair, seed, self.scale, self.data)
+        if self.steps is None or self.steps == experiment.steps:
+            return experiment
+        return experiment.with_(steps=self.steps, scale="quick" if self.scale == "quick" else "reduced")
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
 
 
 @dataclass
@@ -86,9 +100,9 @@ class Show:
 Command = Annotated[Run, tyro.conf.subcommand("run")] | Annotated[Show, tyro.conf.subcommand("show")]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `l2rw` command; errors of the user's making are one line, not a traceback."""
-    command = tyro.cli(Command, prog="l2rw", description=__doc__)
+    command = tyro.cli(Command, prog="l2rw", description=__doc__, args=arguments)
     try:
         command()
     except (ValueError, datasets.DataUnavailable) as error:

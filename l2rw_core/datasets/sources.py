@@ -12,15 +12,13 @@ import socket
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.datasets import load_digits
-from torchvision import datasets as torchvision_datasets
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 NETWORK_TIMEOUT = 20.0
@@ -103,17 +101,18 @@ def _require(condition: bool, message: str) -> None:
 class _Published:
     """A data set that torchvision reads."""
 
-    reader: Callable[..., Any]
+    reader: str
+    """Its class in `torchvision.datasets`."""
     classes: tuple[str, ...]
     folder: str
     """What torchvision calls its folder inside a data root."""
 
 
 _PUBLISHED = {
-    "mnist": _Published(torchvision_datasets.MNIST, _DIGITS, "MNIST"),
-    "fashion_mnist": _Published(torchvision_datasets.FashionMNIST, _GARMENTS, "FashionMNIST"),
-    "cifar10": _Published(torchvision_datasets.CIFAR10, _CIFAR10, "cifar-10-batches-py"),
-    "cifar100": _Published(torchvision_datasets.CIFAR100, _CIFAR100, "cifar-100-python"),
+    "mnist": _Published("MNIST", _DIGITS, "MNIST"),
+    "fashion_mnist": _Published("FashionMNIST", _GARMENTS, "FashionMNIST"),
+    "cifar10": _Published("CIFAR10", _CIFAR10, "cifar-10-batches-py"),
+    "cifar100": _Published("CIFAR100", _CIFAR100, "cifar-100-python"),
 }
 
 
@@ -165,6 +164,8 @@ def load(name: str, root: str | Path | None = None, download: bool = True, fallb
 
 
 def _embedded_digits() -> Source:
+    from sklearn.datasets import load_digits  # only when asked for: these two imports take seconds
+
     bunch = load_digits()
     x = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
     y = bunch.target.astype(np.int64)
@@ -236,11 +237,14 @@ def _check_archives(folder: Path) -> None:
 
 
 def _read(name: str, root: Path, train: bool, download: bool) -> Any:
+    from torchvision import datasets
+
+    reader = getattr(datasets, _PUBLISHED[name].reader)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(NETWORK_TIMEOUT)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            return _PUBLISHED[name].reader(root, train=train, download=download)
+            return reader(root, train=train, download=download)
     except (OSError, RuntimeError, EOFError) as error:
         cause = str(error).splitlines()[0].rstrip(":")
         raise DataUnavailable(

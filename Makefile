@@ -1,0 +1,40 @@
+PYTHON ?= python3
+PORT ?= 8000
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv book serve test lint clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+venv: $(INSTALLED) ## Create .venv with the tested versions (PYTHON=python3.12 picks the interpreter)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: Python 3.11 or newer is needed, and '$(PYTHON)' is not: install one and run 'make $(MAKECMDGOALS) PYTHON=python3.11'" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
+	$(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e ".[book,test]"
+	@touch $@
+
+book: $(INSTALLED) ## Execute the chapters and build the HTML book
+	$(BIN)/python tools/build_book.py
+	@echo "Open _build/html/index.html, or run 'make serve'."
+
+serve: $(INSTALLED) ## Serve the built book on http://localhost:8000 (PORT=8001 for another port)
+	@test -f _build/html/index.html || { echo "error: there is no book yet, run 'make book' first" >&2; exit 1; }
+	@echo "The book is at http://localhost:$(PORT), Ctrl-C stops it."
+	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+test: lint ## Check style, then run every test: package, chapters, and the built book in Chromium
+	$(BIN)/pytest
+
+lint: $(INSTALLED) ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean: ## Delete the book and its execution cache
+	rm -rf _build

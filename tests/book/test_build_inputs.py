@@ -1,0 +1,94 @@
+"""What the execution cache is named after."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = (
+    "l2rw_core/core.py",
+    "l2rw_core/interactive/play.js",
+    "data/results/run.jsonl",
+    "data/reported.csv",
+    "constraints.txt",
+)
+
+
+@pytest.fixture(scope="module")
+def build_book() -> ModuleType:
+    """The build tool, which is a script and not part of the package."""
+    spec = importlib.util.spec_from_file_location("build_book", ROOT / "tools" / "build_book.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["build_book"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for name in SOURCES:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("one")
+    return tmp_path
+
+
+@pytest.mark.parametrize("changed", [*SOURCES, "l2rw_core/new.py"])
+def test_every_source_of_an_output_counts(build_book: ModuleType, project: Path, changed: str) -> None:
+    before = build_book.source_hash(project)
+    (project / changed).write_text("two")
+    assert build_book.source_hash(project) != before
+
+
+def test_python_version_counts(build_book: ModuleType, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = build_book.source_hash(project)
+    monkeypatch.setattr(build_book.platform, "python_version", lambda: "3.99.0")
+    assert build_book.source_hash(project) != before
+
+
+def test_what_no_output_depends_on_does_not_count(build_book: ModuleType, project: Path) -> None:
+    before = build_book.source_hash(project)
+    (project / "l2rw_core" / "__pycache__").mkdir()
+    (project / "l2rw_core" / "__pycache__" / "core.cpython-311.pyc").write_bytes(b"x")
+    (project / "README.md").write_text("x")
+    assert build_book.source_hash(project) == before
+
+
+def test_cache_is_named_after_the_data_at_hand_in_either_form(
+    build_book: ModuleType, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "real"
+    monkeypatch.setenv("L2RW_DATA", str(data))
+    none = build_book.cache_folder(project, "abc")
+    (data / "MNIST" / "raw").mkdir(parents=True)
+    assert build_book.cache_folder(project, "abc") == none, "an interrupted download is no data"
+    (data / "MNIST" / "raw" / "t10k-images-idx3-ubyte.gz").write_bytes(b"x")
+    folder = build_book.cache_folder(project, "abc")
+    assert folder != none
+    (data / "mnist.npz").write_bytes(b"x")
+    assert build_book.cache_folder(project, "abc") == folder
+    (data / "FashionMNIST.npz").write_bytes(b"x")
+    (data / "cifar-10-batches-py").mkdir()
+    (data / "cifar-10-batches-py" / "test_batch").write_bytes(b"x")
+    assert build_book.available_data(data) == ["cifar10", "fashionmnist", "mnist"]
+
+
+def test_only_the_newest_caches_are_kept(build_book: ModuleType, tmp_path: Path) -> None:
+    for number in range(5):
+        build_book.prune_caches(tmp_path / f"cache-{number}")
+        build_book.os.utime(tmp_path / f"cache-{number}", (number, number))
+    build_book.prune_caches(tmp_path / "cache-2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache-2", "cache-3", "cache-4"]
+
+
+def test_launch_buttons_lead_to_github_or_are_left_out(build_book: ModuleType) -> None:
+    config = {"launch_buttons": {"colab_url": "c"}, "repository": {"branch": "main"}, "html": {"use_issues_button": 1}}
+    there = build_book.repository_settings(config, "https://github.com/someone/book")
+    assert there["repository"] == {"branch": "main", "url": "https://github.com/someone/book"}
+    assert there["launch_buttons"] == {"colab_url": "c"}
+    elsewhere = build_book.repository_settings(config, "https://example.org/book")
+    assert elsewhere == {"html": {}}

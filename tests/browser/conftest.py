@@ -1,0 +1,102 @@
+"""The built book, served, and a Chromium to look at it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+from visiting import Visit
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ROOT / "_build" / "npm"
+
+
+def unavailable(reason: str) -> None:
+    """Skip on a reader's machine, fail where the tests must run."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def book() -> Path:
+    """The HTML folder, brought up to date; nothing runs again when nothing changed."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "build_book.py"], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.fail(f"the book does not build:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}", pytrace=False)
+    return ROOT / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def packages() -> Path:
+    """`node_modules` with what the pages would load from a network."""
+    wanted = Path(__file__).with_name("package.json")
+    installed = PACKAGES / "package.json"
+    if installed.is_file() and installed.read_bytes() == wanted.read_bytes():
+        return PACKAGES / "node_modules"
+    npm = shutil.which("npm")
+    if npm is None:
+        unavailable("npm is not installed")
+    shutil.rmtree(PACKAGES, ignore_errors=True)
+    PACKAGES.mkdir(parents=True)
+    command = [npm, "install", "--no-save", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund"]
+    unfinished = PACKAGES / "unfinished"
+    unfinished.mkdir()
+    shutil.copy(wanted, unfinished)
+    done = subprocess.run(command, cwd=unfinished, capture_output=True, text=True, check=False)
+    if done.returncode:
+        unavailable(f"npm install failed:\n{done.stderr}")
+    # The manifest arrives last: its presence says that the packages are complete.
+    (unfinished / "node_modules").rename(PACKAGES / "node_modules")
+    (unfinished / "package.json").rename(installed)
+    return PACKAGES / "node_modules"
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files without a log line for each."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="session")
+def site(book: Path) -> Iterator[str]:
+    """Address of the book on a free local port."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=book))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")  # not longer: while it is open, nothing else in this process can run an event loop
+def browser() -> Iterator[Browser]:
+    """The system's Chromium."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        unavailable("no chromium, chromium-browser or google-chrome on this machine")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, site: str, packages: Path, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """A page in a fresh profile; parametrise indirectly with the browser context's options."""
+    context = browser.new_context(**getattr(request, "param", {}))
+    yield Visit(context.new_page(), site, packages)
+    context.close()

@@ -1,0 +1,148 @@
+"""What a reader of the published pages meets: no kernel, any width, light or dark, keyboard only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator
+from sphinx_external_toc.parsing import parse_toc_yaml
+from visiting import Visit
+
+TOC = Path(__file__).parents[2] / "_toc.yml"
+DOCUMENTS = [name.removesuffix(".ipynb").removesuffix(".md") for name in parse_toc_yaml(TOC)]
+CHAPTERS = [name for name in DOCUMENTS if name.startswith("chapters/")]
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+DARK = {"color_scheme": "dark"}
+
+every_page = pytest.mark.parametrize("document", DOCUMENTS)
+
+SLIDERS = "[role=slider], input[type=range]"
+# The picture is what the slider is for; the slider's own handle and read-out move in any case.
+PICTURES = ".l2rw-frame, figure, img, canvas"
+
+# Text painted on the page: each visible run of text with its colour and the colour behind it. Highlighted code is left
+# to the theme's own accessible style, and what the theme hides or dims on purpose (prompts, pilcrows) is not text.
+CONTRASTS = """() => {
+    const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+    const rgba = colour => {  // any CSS colour, color(srgb ...) included, by painting it
+        canvas.clearRect(0, 0, 1, 1);
+        canvas.fillStyle = colour;
+        canvas.fillRect(0, 0, 1, 1);
+        const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
+        return [r, g, b, a / 255];
+    };
+    const over = ([r, g, b, a], below) => [r, g, b].map((c, i) => c * a + below[i] * (1 - a));
+    const behind = element => {
+        if (!element) return [255, 255, 255];
+        const own = rgba(getComputedStyle(element).backgroundColor);
+        return own[3] === 1 ? own.slice(0, 3) : over(own, behind(element.parentElement));
+    };
+    const luminance = rgb => {
+        const [r, g, b] = rgb.map(c => c / 255).map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const ratio = (a, b) => {
+        const [high, low] = [luminance(a), luminance(b)].sort((x, y) => y - x);
+        return (high + 0.05) / (low + 0.05);
+    };
+    const ownText = element => [...element.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+    const glyph = element => element.matches('svg g[id^=text_] :is(path, use)');
+    const article = document.querySelector('article.bd-article');
+    return [...article.querySelectorAll('*')]
+        .filter(e => !e.closest('.highlight, .headerlink, .MathJax, mjx-container, style, script, .toggle-button'))
+        .filter(e => glyph(e) || ownText(e))
+        .filter(e => e.checkVisibility({visibilityProperty: true, opacityProperty: true}))
+        .filter(e => { const box = e.getBoundingClientRect(); return box.width > 0 && box.height > 0; })
+        .map(e => {
+            const drawn = e.closest('svg') !== null;
+            const style = getComputedStyle(e);
+            const background = behind(drawn ? e.closest('svg') : e);
+            const colour = over(rgba(drawn ? style.fill : style.color), background);
+            return {
+                kind: drawn ? 'figure' : e.closest('.jupyter-widgets') ? 'widget' : 'text',
+                text: (e.textContent.trim() || e.closest('g')?.id || e.tagName).slice(0, 60),
+                ratio: Math.round(100 * ratio(colour, background)) / 100,
+            };
+        });
+}"""
+
+
+@every_page
+def test_page_loads_without_an_error(visit: Visit, document: str) -> None:
+    page = visit.open(document)
+    assert visit.refused == [], "the page asks for something beyond the packages of tests/browser/package.json"
+    assert visit.errors == []
+    # MathJax prints an unknown command in red instead of calling it an error.
+    assert page.locator("mjx-merror, [data-mjx-error], mjx-container [style*='color: red']").all_inner_texts() == []
+    untypeset = page.locator(".math:not(:has(mjx-container))").all_inner_texts()
+    assert untypeset == []
+
+
+@every_page
+def test_page_shows_no_traces_of_a_failed_run(visit: Visit, document: str) -> None:
+    page = visit.open(document)
+    text = page.locator("article.bd-article").inner_text()
+    found = [trace for trace in ("Traceback (most recent call last)", "Error displaying widget") if trace in text]
+    assert found == []
+    assert page.locator(".jupyter-widgets.progress, .widget-hprogress, .widget-vprogress, progress").count() == 0
+    views = page.locator("script[type='application/vnd.jupyter.widget-view+json']").count()
+    assert page.locator(".widget-subarea > .jupyter-widgets").count() >= views, "a widget was not drawn"
+
+
+@pytest.mark.parametrize("document", CHAPTERS)
+def test_every_slider_changes_the_picture(visit: Visit, document: str) -> None:
+    page = visit.open(document)
+    explores = page.locator(".l2rw-explore").all()
+    assert explores, "every chapter has something to explore"
+    for number, explore in enumerate(explores, start=1):
+        sliders = explore.locator(SLIDERS).all()
+        assert sliders, f"explore {number} has no slider"
+        for position, slider in enumerate(sliders, start=1):
+            before = visible_picture(explore)
+            slider.focus()
+            # It may stand at either end: one of the two steps is possible.
+            changed = any(picture_after(explore, key) != before for key in ("ArrowRight", "ArrowLeft"))
+            assert changed, f"slider {position} of explore {number} does nothing"
+
+
+def picture_after(explore: Locator, key: str) -> list[bytes]:
+    """The picture once a key was pressed."""
+    explore.page.keyboard.press(key)
+    return visible_picture(explore)
+
+
+def visible_picture(explore: Locator) -> list[bytes]:
+    """What can be seen of the pictures inside."""
+    pictures = [picture for picture in explore.locator(PICTURES).all() if picture.is_visible()]
+    assert pictures, "no picture is visible"
+    return [picture.screenshot(animations="disabled") for picture in pictures]
+
+
+@pytest.mark.parametrize("visit", [PHONE], indirect=True, ids=["390px"])
+@every_page
+def test_page_does_not_scroll_sideways_on_a_phone(visit: Visit, document: str) -> None:
+    page = visit.open(document)
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 390
+    too_wide = page.evaluate(
+        """() => [...document.querySelectorAll('article.bd-article > section *')]
+            .filter(e => e.getBoundingClientRect().left < 390 && e.getBoundingClientRect().right > 391)
+            .filter(e => { for (let p = e.parentElement; p; p = p.parentElement)
+                               if (getComputedStyle(p).overflowX !== 'visible' && p.tagName !== 'BODY'
+                                   && p.getBoundingClientRect().right <= 391) return false;
+                           return true; })
+            .map(e => e.tagName + '.' + e.className)"""
+    )
+    assert too_wide == [], "cut off at the right, and nothing around it scrolls"
+
+
+@pytest.mark.parametrize("visit", [DARK], indirect=True, ids=["dark"])
+@every_page
+def test_dark_page_is_legible(visit: Visit, document: str) -> None:
+    page = visit.open(document)
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    contrasts = page.evaluate(CONTRASTS)
+    assert any(entry["kind"] == "text" for entry in contrasts)
+    if page.locator(".l2rw-explore").count():
+        assert any(entry["kind"] == "widget" for entry in contrasts)
+    assert [entry for entry in contrasts if entry["ratio"] < 4.5] == []

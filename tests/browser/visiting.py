@@ -1,0 +1,86 @@
+"""Looking at a page of the book with nothing loaded from the network.
+
+Pages ask content delivery networks for MathJax, RequireJS and the widget manager. Those requests are answered from
+npm packages of the same versions; every other request that leaves the book is refused and remembered.
+"""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from playwright.sync_api import ConsoleMessage, Page, Route
+
+# The widget manager's style sheet, bundled as text, looks for its icon font beside the page instead of beside itself.
+# The theme loads the same icons, so nothing is missing from the page.
+ICON_FONT_OF_WIDGETS = "/@jupyter-widgets/html-manager/dist/"
+# Resolves once formulas are typeset and widgets drawn.
+READY = """async () => {
+    await window.MathJax?.startup?.promise;
+    const widgets = () => document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]').length;
+    const drawn = () => document.querySelectorAll('.widget-subarea .jupyter-widgets').length > 0;
+    for (let waited = 0; widgets() && !drawn() && waited < 15000; waited += 50)
+        await new Promise(resolve => setTimeout(resolve, 50));
+    await new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+}"""
+
+
+def packaged_file(packages: Path, url: str) -> Path | None:
+    """The file that an npm delivery address stands for, if a package of that version is installed."""
+    match = re.fullmatch(r"/npm/((?:@[^/@]+/)?[^/@]+)@([^/]+)/(.+)", urlsplit(url).path)
+    if match is None:
+        return None
+    package, wanted, path = packages / match[1], match[2], match[3]
+    file = package / path
+    return file if file.is_file() and version_fits(package, wanted) else None
+
+
+def version_fits(package: Path, wanted: str) -> bool:
+    """Whether the installed package has the version asked for: `1.0.6`, or the start of one, `3` or `~0.11.*`."""
+    installed = json.loads((package / "package.json").read_text())["version"]
+    start = wanted.lstrip("~").removesuffix(".*")
+    return f"{installed}.".startswith(f"{start}.")
+
+
+@dataclass
+class Visit:
+    """An open page, with what went wrong on it so far."""
+
+    page: Page
+    site: str
+    packages: Path
+    errors: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("console", self._on_console)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.route("**/*", self._on_request)
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        origin = message.location.get("url", "")
+        harmless = origin.startswith(self.site) and ICON_FONT_OF_WIDGETS in origin
+        if message.type == "error" and not harmless:
+            self.errors.append(f"{message.text} ({origin})")
+
+    def _on_request(self, route: Route) -> None:
+        url = route.request.url
+        if url.startswith((self.site, "data:", "blob:")):
+            route.continue_()
+        elif file := packaged_file(self.packages, url):
+            kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+            headers = {"Access-Control-Allow-Origin": "*"}
+            route.fulfill(path=file, content_type=kind, headers=headers)
+        else:
+            self.refused.append(url)
+            route.abort()
+
+    def open(self, document: str) -> Page:
+        """Load a page of the book and wait until formulas and widgets stand."""
+        self.page.goto(f"{self.site}/{document}.html", wait_until="load")
+        self.page.evaluate(READY)
+        return self.page

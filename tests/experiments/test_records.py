@@ -1,0 +1,144 @@
+"""Nothing recorded is lost, and a record says where it came from."""
+
+import json
+import multiprocessing
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from l2rw_core.experiments import (
+    Curve,
+    Experiment,
+    Record,
+    append,
+    interval,
+    load_records,
+    results_root,
+    summary,
+    table,
+)
+from l2rw_core.experiments.records import environment
+
+
+def make_record(seed=0, accuracy=(0.5, 0.75), **changes):
+    curve = Curve()
+    for step, value in enumerate(accuracy):
+        curve.add(step, accuracy=value)
+    return Record(
+        experiment=Experiment(seed=seed, **changes),
+        data_checksum="0" * 64,
+        train_counts=[20, 4970],
+        realised_noise=0.0,
+        curve=curve,
+        accuracy_by_class=[0.6, 0.9],
+        started="2026-01-01T00:00:00Z",
+        duration=1.5,
+        environment=environment("cpu"),
+    )
+
+
+def append_many(folder, start):
+    for seed in range(start, start + 50):
+        append(make_record(seed), folder)
+
+
+def test_a_record_survives_its_line():
+    record = make_record()
+    assert Record.from_json(record.to_json()) == record
+    assert "\n" not in record.to_json()
+
+
+def test_a_line_says_everything_needed_to_run_it_again():
+    values = json.loads(make_record(3).to_json())
+    assert Experiment.from_dict(values["experiment"]) == make_record(3).experiment
+    assert {"id", "key", "last", "best", "started", "duration", "data_checksum", "curve"} <= set(values)
+    assert {"python", "torch", "torchvision", "numpy", "l2rw-core", "commit", "device", "threads"} <= set(
+        values["environment"]
+    )
+
+
+def test_last_and_best():
+    record = make_record(accuracy=(0.5, 0.9, 0.8))
+    assert (record.last, record.best) == (0.8, 0.9)
+
+
+def test_two_processes_that_write_at_once_lose_nothing(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=append_many, args=(tmp_path, start)) for start in (0, 50)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    assert sorted(r.experiment.seed for r in load_records("fig2", tmp_path)) == list(range(100))
+
+
+def test_a_torn_last_line_is_set_aside_and_reported(tmp_path):
+    path = append(make_record(0), tmp_path)
+    whole = path.read_bytes()
+    torn = make_record(1).to_json().encode()[:100]
+    path.write_bytes(whole + torn)
+    with pytest.warns(RuntimeWarning, match=r"fig2.jsonl ended in a torn line; it was moved to fig2.torn"):
+        append(make_record(2), tmp_path)
+    assert [r.experiment.seed for r in load_records("fig2", tmp_path)] == [0, 2]
+    assert path.read_bytes().startswith(whole)
+    assert path.with_suffix(".torn").read_bytes() == torn + b"\n"
+
+
+def test_a_line_that_was_tampered_with_is_named(tmp_path):
+    path = append(make_record(0), tmp_path)
+    append(make_record(1), tmp_path)
+    path.write_text(path.read_text().replace('"seed":1', '"seed":9'))
+    with pytest.raises(ValueError, match=r"fig2.jsonl, line 2, is not a record: .*does not match its own contents"):
+        load_records("fig2", tmp_path)
+
+
+def test_a_failed_write_leaves_the_earlier_records(tmp_path):
+    append(make_record(0), tmp_path)
+
+    class Unwritable(Record):
+        def to_json(self):
+            raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        append(Unwritable(**vars(make_record(1))), tmp_path)
+    assert len(load_records("fig2", tmp_path)) == 1
+
+
+def test_interval_is_students():
+    values = [1.0, 2.0, 4.0, 8.0, 9.0]
+    found = interval(values)
+    expected = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
+    assert (found.low, found.high) == pytest.approx(expected)
+    assert found.trials == 5
+
+
+def test_one_trial_has_no_interval():
+    assert np.isnan(interval([0.3]).half_width)
+    with pytest.raises(ValueError, match="at least one"):
+        interval([])
+
+
+def test_summary_groups_trials():
+    records = [make_record(seed, accuracy=(0.5, value)) for seed, value in enumerate((0.9, 0.8))]
+    rows = summary([*records, make_record(method="baseline")])
+    assert rows["trials"].tolist() == [2, 1]
+    assert rows["last error %"].tolist() == [15.0, 25.0]
+    assert set(table(records)["seed"]) == {0, 1}
+
+
+def test_the_records_of_the_repository_can_be_read():
+    records = load_records()
+    assert records, f"no records in {results_root()}"
+    assert len({r.id for r in records}) == len(records)
+    trials = [(r.experiment.key, r.experiment.seed, r.environment["commit"]) for r in records]
+    assert len(set(trials)) == len(trials)
+
+
+def test_the_repository_commit_is_recorded():
+    if (Path(__file__).parents[2] / ".git").exists():
+        assert len(environment("cpu")["commit"].removesuffix("+changes")) == 40
+    assert os.cpu_count() >= environment("cpu")["threads"] >= 1

@@ -1,0 +1,438 @@
+"""Build the book: run the chapters that need it, refuse what must not be published, make the pages.
+
+    python tools/build_book.py [ROOT]
+
+Jupyter-cache recognises a chapter by its code cells alone, so a change in the package, in the recorded results or in
+an installed version would leave old figures in the book. Here the cache folder is named after all of these, and a
+change in any of them runs the chapters again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn, JupyterCacheAbstract
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from sphinx_external_toc.parsing import parse_toc_yaml
+
+CELL_TIMEOUT_S = 600
+KEPT_CACHES = 3
+MAX_PASSES = 3
+# A data set counts as present under either form: the folder torchvision downloads, or the arrays kept from it.
+DATASETS = ("cifar100", "cifar10", "fashionmnist", "mnist")
+SHOWN_VERSIONS = ("torch", "numpy", "scikit-learn", "matplotlib", "ipywidgets")
+PROGRESS_TEXT = re.compile(r"\d%\||\d(?:it/s|s/it)\b|<progress\b")
+PROGRESS_MODELS = {"FloatProgressModel", "IntProgressModel"}
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class BuildError(Exception):
+    """The book cannot be published; the message says which chapter and why."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What came of running one chapter: the notebook as JSON, or the report of a failure."""
+
+    document: str
+    seconds: float
+    notebook: str | None = None
+    failure: str | None = None
+
+
+# --- what the book consists of ---------------------------------------------------------------------------------------
+
+
+def toc_documents(root: Path) -> list[str]:
+    """Document names in the order of `_toc.yml`, without suffixes."""
+    site = parse_toc_yaml(root / "_toc.yml")
+    return [name.removesuffix(".ipynb").removesuffix(".md") for name in site]
+
+
+def chapter_documents(root: Path) -> list[str]:
+    """The documents of the book that are notebooks.
+
+    Raises BuildError when a document is missing, or when a chapter exists that the table of contents leaves out.
+    """
+    documents = toc_documents(root)
+    missing = [name for name in documents if not any((root / f"{name}{end}").is_file() for end in (".ipynb", ".md"))]
+    if missing:
+        raise BuildError(f"_toc.yml names documents that do not exist: {', '.join(missing)}")
+    left_out = {f"chapters/{path.stem}" for path in (root / "chapters").glob("*.ipynb")} - set(documents)
+    if left_out:
+        raise BuildError(f"not in _toc.yml: {', '.join(sorted(left_out))}")
+    return [name for name in documents if (root / f"{name}.ipynb").is_file()]
+
+
+def read_chapter(root: Path, document: str) -> nbformat.NotebookNode:
+    """The chapter as it stands in the repository."""
+    return nbformat.read(root / f"{document}.ipynb", as_version=4)
+
+
+# --- what the outputs depend on --------------------------------------------------------------------------------------
+
+
+def source_files(root: Path) -> list[Path]:
+    """Files, besides the chapters, that decide what a chapter prints and draws."""
+    package = (path for path in (root / "l2rw_core").rglob("*") if path.suffix in {".py", ".js", ".css"})
+    results = (path for path in (root / "data" / "results").rglob("*") if path.is_file())
+    return sorted([*package, *results, *(root / "data").glob("*.csv"), root / "constraints.txt"])
+
+
+def source_hash(root: Path) -> str:
+    """Hash of the names and contents of `source_files` and of the Python version."""
+    digest = hashlib.sha256(platform.python_version().encode())
+    for path in source_files(root):
+        content = path.read_bytes()
+        digest.update(f"\0{path.relative_to(root).as_posix()}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()[:16]
+
+
+def data_folder(root: Path) -> Path:
+    """Where the chapters look for real data."""
+    return Path(os.environ.get("L2RW_DATA") or root / "data" / "cache").absolute()
+
+
+def available_data(folder: Path) -> list[str]:
+    """Names of the real data sets present in `folder`; with none the chapters run on the embedded digits."""
+    if not folder.is_dir():
+        return []
+    # An interrupted download leaves an empty folder behind.
+    present = [path for path in folder.iterdir() if path.suffix == ".npz" or any(p.is_file() for p in path.rglob("*"))]
+    plain = [re.sub(r"[^a-z0-9]", "", path.stem.lower()) for path in present]
+    return sorted({name for stem in plain if (name := _dataset_of(stem))})
+
+
+def _dataset_of(stem: str) -> str | None:
+    return next((name for name in DATASETS if stem.startswith(name)), None)
+
+
+def cache_folder(root: Path, sources: str) -> Path:
+    """The execution cache for these sources and the data now present."""
+    return root / "_build" / ".jupyter_cache" / "-".join([sources, *available_data(data_folder(root))])
+
+
+def prune_caches(current: Path) -> None:
+    """Mark `current` as used and delete all but the caches used last."""
+    current.mkdir(parents=True, exist_ok=True)
+    os.utime(current)
+    by_age = sorted(current.parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in by_age[KEPT_CACHES:]:
+        shutil.rmtree(old)
+
+
+# --- execution -------------------------------------------------------------------------------------------------------
+
+
+def kernel_environment(root: Path, threads: int) -> dict[str, str]:
+    """Environment of the kernels: reproducible, without progress bars, `threads` cores each."""
+    pools = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    fixed = {"PYTHONHASHSEED": "0", "L2RW_PROGRESS": "0", "L2RW_DATA": str(data_folder(root))}
+    return {**os.environ, **pools, **fixed}
+
+
+def cell_label(notebook: nbformat.NotebookNode, index: int) -> str:
+    """`cell 3 of 14`, counting code cells, for the cell at `index`."""
+    code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    return f"cell {code.index(index) + 1} of {len(code)}"
+
+
+def quote_cell(document: str, notebook: nbformat.NotebookNode, index: int) -> str:
+    """Heading and source of a cell, for messages."""
+    cell = notebook.cells[index]
+    source = "\n".join(f"    {line}" for line in cell.source.splitlines())
+    return f"{document}, {cell_label(notebook, index)} (id {cell.get('id', 'none')}):\n{source}"
+
+
+def execute_chapter(root: Path, document: str, threads: int) -> Execution:
+    """Run one chapter in a kernel and a folder of its own, saying so after each cell."""
+    notebook = read_chapter(root, document)
+    started = time.monotonic()
+    running: dict[str, Any] = {"index": None, "since": started}
+
+    def on_start(cell: nbformat.NotebookNode, cell_index: int) -> None:
+        running.update(index=cell_index, since=time.monotonic())
+
+    def on_end(cell: nbformat.NotebookNode, cell_index: int, **_: object) -> None:
+        now = time.monotonic()
+        label = cell_label(notebook, cell_index)
+        print(f"[{now - started:6.1f} s] {document}  {label}  ({now - running['since']:.1f} s)", flush=True)
+
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_TIMEOUT_S,
+        record_timing=False,  # it would be written into the cells, and the cache not recognise them any more
+        on_cell_execute=on_start,
+        on_cell_executed=on_end,
+        extra_arguments=["--log-level=ERROR"],  # else each kernel warns of its unencrypted local socket
+    )
+    failure = None
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            client.execute(cwd=folder, env=kernel_environment(root, threads))
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            where = document if running["index"] is None else quote_cell(document, notebook, running["index"])
+            failure = f"{where}\n\n{_plain(str(error))}"
+    seconds = time.monotonic() - started
+    if failure:
+        return Execution(document, seconds, failure=failure)
+    return Execution(document, seconds, notebook=nbformat.writes(notebook))
+
+
+def _plain(text: str) -> str:
+    return text if sys.stdout.isatty() else ANSI.sub("", text)
+
+
+def execute_chapters(root: Path, documents: list[str], chapters_in_book: int) -> Iterator[Execution]:
+    """Run chapters side by side, and yield each as it ends."""
+    cores = os.cpu_count() or 1
+    workers = min(cores, chapters_in_book)
+    # Shared out by the size of the book, not of this run: sums split over another number of threads round differently.
+    threads = cores // workers
+    with ProcessPoolExecutor(workers) as pool:
+        futures = [pool.submit(execute_chapter, root, name, threads) for name in documents]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def is_cached(cache: JupyterCacheAbstract, notebook: nbformat.NotebookNode) -> bool:
+    """Whether the cache holds the outputs of these code cells."""
+    try:
+        cache.match_cache_notebook(notebook)
+    except KeyError:
+        return False
+    return True
+
+
+def store(cache: JupyterCacheAbstract, root: Path, execution: Execution) -> None:
+    """Keep a finished chapter with its running time."""
+    notebook = nbformat.reads(execution.notebook, as_version=4)
+    uri = str(root / f"{execution.document}.ipynb")
+    bundle = CacheBundleIn(notebook, uri, data={"execution_seconds": execution.seconds})
+    cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+
+
+def longest_first(root: Path, documents: Iterable[str]) -> list[str]:
+    """Chapters in the order that ends soonest, by their last known running times; unknown ones first."""
+    path = timings_file(root)
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    return sorted(documents, key=lambda name: known.get(name, {}).get("seconds", float("inf")), reverse=True)
+
+
+def update_cache(root: Path, documents: list[str]) -> Path:
+    """Execute what the cache does not hold, and return the cache's folder.
+
+    A chapter that downloads a data set changes what the others would show. Each chapter is therefore kept under the
+    data present when it ended, and those that ran without it run once more.
+    """
+    sources = source_hash(root)
+    for _ in range(MAX_PASSES):
+        folder = cache_folder(root, sources)
+        prune_caches(folder)
+        cache = get_cache(folder)
+        pending = [name for name in documents if not is_cached(cache, read_chapter(root, name))]
+        print(f"{len(documents) - len(pending)} of {len(documents)} chapters unchanged, {len(pending)} to execute")
+        if not pending:
+            return folder
+        run_pending(root, sources, pending, len(documents))
+    raise BuildError(f"the data sets in {data_folder(root)} keep changing while the chapters run")
+
+
+def run_pending(root: Path, sources: str, pending: list[str], chapters_in_book: int) -> None:
+    """Execute and keep these chapters; raise BuildError with every failure once all have ended."""
+    failures = []
+    for execution in execute_chapters(root, longest_first(root, pending), chapters_in_book):
+        if execution.failure:
+            failures.append(execution.failure)
+            print(f"FAILED  {execution.document}", flush=True)
+        else:
+            store(get_cache(cache_folder(root, sources)), root, execution)
+            print(f"done    {execution.document}  ({execution.seconds:.1f} s)", flush=True)
+    if failures:
+        raise BuildError("\n\n".join(["a chapter failed:", *failures]))
+
+
+# --- what came out ---------------------------------------------------------------------------------------------------
+
+
+def executed_chapters(root: Path, folder: Path, documents: list[str]) -> dict[str, nbformat.NotebookNode]:
+    """The chapters with their cached outputs."""
+    cache = get_cache(folder)
+    return {name: cache.merge_match_into_notebook(read_chapter(root, name))[1] for name in documents}
+
+
+def widget_models(notebook: nbformat.NotebookNode) -> dict[str, Any]:
+    """Widget state saved with the notebook, by model id."""
+    return notebook.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
+
+
+def shows_progress(model_id: str, models: dict[str, Any], seen: frozenset[str] = frozenset()) -> bool:
+    """Whether a widget, or one that it contains, is a progress bar."""
+    model = models.get(model_id)
+    if model is None or model_id in seen:
+        return False
+    inner = re.findall(r"IPY_MODEL_(\w+)", json.dumps(model["state"]))
+    return model["model_name"] in PROGRESS_MODELS or any(shows_progress(m, models, seen | {model_id}) for m in inner)
+
+
+def output_fault(output: nbformat.NotebookNode, models: dict[str, Any]) -> str | None:
+    """Why this output must not be published, if so."""
+    if output.output_type == "stream" and output.name == "stderr":
+        return f"writes to stderr: {output.text.strip()[:500]}"
+    data = output.get("data", {})
+    view = data.get("application/vnd.jupyter.widget-view+json")
+    text = "\n".join([output.get("text", ""), data.get("text/plain", ""), data.get("text/html", "")])
+    if PROGRESS_TEXT.search(text) or (view and shows_progress(view["model_id"], models)):
+        return "leaves a progress bar in its output"
+    return None
+
+
+def check_outputs(chapters: dict[str, nbformat.NotebookNode]) -> None:
+    """Raise BuildError for progress bars and anything on stderr, naming the cells."""
+    faults = []
+    for document, notebook in chapters.items():
+        models = widget_models(notebook)
+        for index, cell in enumerate(notebook.cells):
+            for output in cell.get("outputs", []):
+                if fault := output_fault(output, models):
+                    faults.append(f"{quote_cell(document, notebook, index)}\n  {fault}")
+    if faults:
+        raise BuildError("\n\n".join(["an output cannot be published:", *faults]))
+
+
+def timings_file(root: Path) -> Path:
+    """Where the running times of the last build stand."""
+    return root / "_build" / "execution.json"
+
+
+def record_timings(root: Path, folder: Path, documents: list[str]) -> None:
+    """Write when each chapter last ran and how many seconds it took."""
+    cache = get_cache(folder)
+    records = {name: cache.match_cache_notebook(read_chapter(root, name)) for name in documents}
+    timings = {
+        name: {"seconds": round(record.data["execution_seconds"], 1), "finished": record.created.isoformat()}
+        for name, record in records.items()
+    }
+    timings_file(root).write_text(json.dumps(timings, indent=2) + "\n")
+
+
+# --- pages -----------------------------------------------------------------------------------------------------------
+
+
+def repository_settings(config: dict[str, Any], url: str) -> dict[str, Any]:
+    """`config` with the repository's address, which stands in pyproject.toml and nowhere else.
+
+    Colab opens notebooks from GitHub only, and the theme warns of any other host: there the buttons are left out.
+    """
+    if url.startswith("https://github.com/"):
+        return {**config, "repository": {**config.get("repository", {}), "url": url}}
+    html = {key: value for key, value in config.get("html", {}).items() if not key.startswith("use_")}
+    without = {key: value for key, value in config.items() if key not in {"launch_buttons", "repository"}}
+    return {**without, "html": html}
+
+
+def installed_versions() -> str:
+    """Python and the packages that decide the numbers, as prose."""
+    names = {dist.metadata["Name"].lower() for dist in importlib.metadata.distributions()}
+    packages = [f"{name} {importlib.metadata.version(name)}" for name in SHOWN_VERSIONS if name in names]
+    return ", ".join([f"Python {platform.python_version()}", *packages])
+
+
+def build_settings(root: Path, folder: Path) -> dict[str, Any]:
+    """`_config.yml` completed with what only the build knows."""
+    config = yaml.safe_load((root / "_config.yml").read_text())
+    url = tomllib.loads((root / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+    facts = {
+        "build_versions": installed_versions(),
+        "build_data": ", ".join(available_data(data_folder(root))) or "none, the chapters used the embedded digits",
+    }
+    config = repository_settings(config, url)
+    config["execute"] = {**config.get("execute", {}), "cache": str(folder), "execute_notebooks": "cache"}
+    parse = config.get("parse", {})
+    config["parse"] = {**parse, "myst_substitutions": {**parse.get("myst_substitutions", {}), **facts}}
+    return config
+
+
+def remove_stale_pages(root: Path) -> None:
+    """Forget the last build when the table of contents changed since: Sphinx never deletes a page."""
+    index = root / "_build" / "html" / "index.html"
+    if index.is_file() and index.stat().st_mtime < (root / "_toc.yml").stat().st_mtime:
+        shutil.rmtree(root / "_build" / "html")
+        forget_doctrees(root)
+
+
+def forget_doctrees(root: Path) -> None:
+    """Make the next run read every page again."""
+    shutil.rmtree(root / "_build" / ".doctrees", ignore_errors=True)
+
+
+def build_pages(root: Path, folder: Path) -> None:
+    """Run Jupyter Book over the cached outputs; a warning, or a reference to nothing, is an error."""
+    settings = root / "_build" / "_config.yml"
+    settings.write_text(yaml.safe_dump(build_settings(root, folder), sort_keys=False))
+    remove_stale_pages(root)
+    held = len(get_cache(folder).list_cache_records())
+    program = Path(sys.executable).with_name("jupyter-book")
+    options = ["-q", "-n", "-W", "--keep-going", "--path-output", str(root), "--config", str(settings)]
+    done = subprocess.run([program, "build", str(root), *options], check=False, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        # Sphinx reports a warning only when it reads a page: without this, a second run would pass.
+        forget_doctrees(root)
+        raise BuildError("the pages have errors or warnings, see above")
+    if len(get_cache(folder).list_cache_records()) != held:
+        forget_doctrees(root)
+        raise BuildError("Sphinx executed a page by itself, unchecked: pages with code must be .ipynb files")
+
+
+def build(root: Path) -> None:
+    """Execute, check, and make the pages of the book at `root`."""
+    documents = chapter_documents(root)
+    folder = update_cache(root, documents)
+    record_timings(root, folder, documents)
+    check_outputs(executed_chapters(root, folder, documents))
+    build_pages(root, folder)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Execute the chapters and build the book.")
+    parser.add_argument("root", nargs="?", type=Path, default=Path(__file__).parents[1], help="folder of _config.yml")
+    root = parser.parse_args(arguments).root.resolve()
+    started = time.monotonic()
+    try:
+        build(root)
+    except BuildError as error:
+        print(f"\nThe book was not built: {error}", file=sys.stderr)
+        return 1
+    print(f"Built in {time.monotonic() - started:.1f} s: {root / '_build' / 'html' / 'index.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
