@@ -1,0 +1,29 @@
+"""Figures of the book: house style, inline SVG with alt text."""
+
+from l2rw_core.figures.style import (
+    COLOURS,
+    DASHES,
+    INK,
+    MARKERS,
+    PALETTE,
+    PAPER,
+    Drawing,
+    figure,
+    house,
+    show,
+    to_svg,
+)
+
+__all__ = [
+    "COLOURS",
+    "DASHES",
+    "INK",
+    "MARKERS",
+    "PALETTE",
+    "PAPER",
+    "Drawing",
+    "figure",
+    "house",
+    "show",
+    "to_svg",
+]

@@ -1,0 +1,90 @@
+"""Figures made from records: what happened during training, with its spread over trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from l2rw_core.experiments import Record, interval
+from l2rw_core.figures.style import COLOURS, DASHES, PALETTE, Drawing, figure, show
+
+Groups = Mapping[str, Sequence[Record]]
+"""Method name -> the trials of one configuration."""
+
+_NO_RECORDS = "there are no records to draw: run the experiment first, see `l2rw run --help`"
+_DASH_CYCLE = tuple(DASHES.values())
+
+
+def error_curves(groups: Groups, ylim: tuple[float, float] = (0.0, 0.55), caption: str = "") -> Drawing:
+    """Test error against training steps, one line a method: mean over trials, with its 95% interval as a band.
+
+    Args:
+        groups: at least one method with at least one record; the trials of a method were evaluated at the same steps.
+        ylim: limits of the error, as shares.
+        caption: text under the figure; what was run is added to it.
+
+    Raises:
+        ValueError: no records, or trials that were evaluated at different steps.
+    """
+    if not groups:
+        raise ValueError(_NO_RECORDS)
+    fig, ax = figure()
+    for position, (method, records) in enumerate(groups.items()):
+        _error_curve(ax, method, records, position)
+    ax.set(xlabel="training step", ylabel="test error", ylim=ylim)
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    ax.legend()
+    told = "; ".join(f"{method} {describe(records)}" for method, records in groups.items())
+    return show(fig, alt=f"Test error at the last step: {told}.", caption=f"{caption} {provenance(groups)}".strip())
+
+
+def _error_curve(ax: Axes, method: str, records: Sequence[Record], position: int) -> None:
+    steps, errors = errors_over_steps(records)
+    spread = [interval(column.tolist()) for column in errors.T]
+    mean = np.array([s.mean for s in spread])
+    half = np.nan_to_num([s.half_width for s in spread])
+    colour, dash = style_of(method, position)
+    ax.plot(steps, mean, color=colour, linestyle=dash, label=method)
+    ax.fill_between(steps, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
+
+
+def errors_over_steps(records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
+    """Evaluated steps (E,) and test errors (trials, E) of the trials of one configuration."""
+    if not records:
+        raise ValueError(_NO_RECORDS)
+    steps = [record.curve.step for record in records]
+    if any(other != steps[0] for other in steps):
+        raise ValueError("these trials were evaluated at different steps, so they cannot be averaged")
+    return np.array(steps[0]), 1 - np.array([record.curve.accuracy for record in records])
+
+
+def style_of(method: str, position: int) -> tuple[str, object]:
+    """Colour and dash of a method: its own if it has one, else the next ones in turn."""
+    if method in COLOURS:
+        return COLOURS[method], DASHES[method]
+    turn = 2 + position
+    return PALETTE[turn % len(PALETTE)], _DASH_CYCLE[turn % len(_DASH_CYCLE)]
+
+
+def describe(records: Sequence[Record]) -> str:
+    """Mean test error at the last step with its 95% interval, in words."""
+    error = interval([1 - record.last for record in records])
+    spread = "" if np.isnan(error.half_width) else f" ± {error.half_width:.1%}"
+    return f"{error.mean:.1%}{spread}"
+
+
+def provenance(groups: Groups) -> str:
+    """What a figure was made from, in a sentence: data, scale, trials, steps, device, commits."""
+    records = [record for trials in groups.values() for record in trials]
+    counts = {len(trials) for trials in groups.values()}
+    trials = f"{counts.pop()}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+    first = records[0].experiment
+    scale = {"paper": "the paper's scale", "reduced": "a reduced scale", "quick": "the quick scale"}[first.scale]
+    commits = sorted({record.environment["commit"][:7] for record in records} - {""})
+    return (
+        f"{first.data}, {scale}: {first.steps:,} steps, {trials} {'trial' if trials == '1' else 'trials'} a method, "
+        f"mean and 95% interval; {records[0].environment['device']}"
+        + (f"; commit {', '.join(commits)}." if commits else ".")
+    )

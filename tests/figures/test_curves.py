@@ -1,0 +1,59 @@
+"""Curves say what the records say."""
+
+import numpy as np
+import pytest
+
+from l2rw_core.experiments import Curve, Experiment, Record
+from l2rw_core.figures import curves
+
+
+def record(seed, errors, method="l2rw"):
+    curve = Curve()
+    for step, error in enumerate(errors):
+        curve.add(100 * step, accuracy=1 - error)
+    return Record(
+        Experiment(method=method, seed=seed), "", [1, 1], 0.0, curve, [0.5, 0.5], f"{seed}", 1.0,
+        {"commit": "a" * 40, "device": "CPU"},
+    )  # fmt: skip
+
+
+GROUPS = {
+    "l2rw": [record(s, (0.5, 0.02 + 0.01 * s)) for s in range(3)],
+    "baseline": [record(s, (0.5, 0.4), "baseline") for s in range(3)],
+}
+
+
+def test_errors_over_steps():
+    steps, errors = curves.errors_over_steps(GROUPS["l2rw"])
+    assert steps.tolist() == [0, 100]
+    np.testing.assert_allclose(errors, [[0.5, 0.02], [0.5, 0.03], [0.5, 0.04]])
+
+
+def test_alt_text_and_caption_come_from_the_records():
+    drawing = curves.error_curves(GROUPS, caption="Four against nine.")
+    assert "l2rw 3.0% ± 2.5%; baseline 40.0% ± 0.0%" in drawing.alt
+    assert drawing.caption.startswith("Four against nine. mnist, the paper's scale: 8,000 steps, 3 trials a method")
+    assert drawing.caption.endswith("CPU; commit aaaaaaa.")
+
+
+def test_one_trial_is_drawn_without_an_interval():
+    drawing = curves.error_curves({"l2rw": GROUPS["l2rw"][:1]})
+    assert "l2rw 2.0%." in drawing.alt
+    assert "1 trial a method" in drawing.caption
+    assert "nan" not in drawing.svg
+
+
+def test_trials_of_different_lengths_are_refused():
+    with pytest.raises(ValueError, match="different steps"):
+        curves.errors_over_steps([record(0, (0.5, 0.1)), record(1, (0.5, 0.1, 0.1))])
+
+
+@pytest.mark.parametrize("groups", [{}, {"l2rw": []}])
+def test_nothing_to_draw_says_how_to_run_it(groups):
+    with pytest.raises(ValueError, match="l2rw run"):
+        curves.error_curves(groups)
+
+
+def test_methods_without_a_colour_of_their_own_differ():
+    styles = [curves.style_of(name, k) for k, name in enumerate(("proportion", "resample", "random"))]
+    assert len({(colour, str(dash)) for colour, dash in styles}) == 3
