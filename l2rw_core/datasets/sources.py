@@ -179,7 +179,7 @@ def _embedded_digits() -> Source:
 
 def _from_npz(path: Path, name: str) -> Source:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             missing = [key for key in ARRAYS if key not in file]
             _require(not missing, f"the arrays {', '.join(missing)} are missing")
             arrays = {key: file[key] for key in ARRAYS}
