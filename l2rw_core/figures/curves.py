@@ -84,7 +84,8 @@ def provenance(groups: Groups) -> str:
     scale = {"paper": "the paper's scale", "reduced": "a reduced scale", "quick": "the quick scale"}[first.scale]
     commits = sorted({record.environment["commit"][:7] for record in records} - {""})
     return (
-        f"{first.data}, {scale}: {first.steps:,} steps, {trials} {'trial' if trials == '1' else 'trials'} a method, "
-        f"mean and 95% interval; {records[0].environment['device']}"
+        f"{first.data}, {scale}: {first.steps:,} steps, "
+        + ("1 trial" if trials == "1" else f"{trials} trials a method, mean and 95% interval")
+        + f"; {records[0].environment['device']}"
         + (f"; commit {', '.join(commits)}." if commits else ".")
     )

@@ -39,7 +39,7 @@ def test_alt_text_and_caption_come_from_the_records():
 def test_one_trial_is_drawn_without_an_interval():
     drawing = curves.error_curves({"l2rw": GROUPS["l2rw"][:1]})
     assert "l2rw 2.0%." in drawing.alt
-    assert "1 trial a method" in drawing.caption
+    assert "8,000 steps, 1 trial; CPU" in drawing.caption
     assert "nan" not in drawing.svg
 
 
