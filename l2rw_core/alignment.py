@@ -31,7 +31,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 with warnings.catch_warnings():
     # The first dual number makes PyTorch load rules that it compiles with its own deprecated torch.jit.script.
-    warnings.simplefilter("ignore", FutureWarning)
+    warnings.simplefilter("ignore")
     with forward_ad.dual_level():
         forward_ad.make_dual(torch.zeros(()), torch.zeros(()))
 
