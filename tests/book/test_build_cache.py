@@ -29,7 +29,10 @@ class TinyBook:
         (root / "intro.md").write_text("# Intro\n\nMade with {{ build_versions }}.\n\n```{nb-exec-table}\n```\n")
         (root / "data" / "results").mkdir(parents=True)
         (root / "chapters").mkdir()
-        (root / "l2rw_core").mkdir()
+        (root / "_static").mkdir()
+        script = Path("l2rw_core", "interactive", "explore.js")
+        (root / script).parent.mkdir(parents=True)
+        shutil.copy(ROOT / script, root / script)
         self.write_package("one")
         self.write_chapter("import l2rw_core", "print('the answer is', l2rw_core.answer())")
 
