@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import nbformat
@@ -36,6 +37,20 @@ def test_chapter_has_one_parameters_cell_in_the_quick_profile(chapter: Path) -> 
     tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
     assert 'profile = "quick"' in tagged[0].source
+
+
+@every_chapter
+def test_chapter_has_the_parts_that_readers_rely_on(chapter: Path) -> None:
+    notebook = nbformat.read(chapter, as_version=4)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    for part in ("{admonition} The question", "Paper: ", "## Exercises", "## What would show this wrong"):
+        assert part in text, part
+    exercises = set(re.findall(r":label: (ex-\S+)", text))
+    assert len(exercises) >= 3
+    assert set(re.findall(r"\{solution\} (\S+)", text)) == exercises
+    last = notebook.cells[-1]
+    assert last.metadata.tags == ["claims"]
+    assert "assert held" in last.source
 
 
 @every_chapter
