@@ -113,14 +113,41 @@ def score(
         return _reverse(passes, batch, clean_batch, step_size)
 
 
-def _forward(passes: _Passes, batch: Batch, clean_batch: Batch, _: float) -> Scores:
-    clean_loss, v = passes.clean_gradient(clean_batch)
+def directional_derivative(
+    model: nn.Module, loss_fn: LossFn, batch: Batch, direction: Tensors
+) -> tuple[Tensor, Tensor, Tensors]:
+    """Derivative of every training loss along one direction in parameter space, in one forward pass on dual numbers.
+
+    Args:
+        model, loss_fn, batch: as in `alignment`.
+        direction: for each trainable parameter's name a tensor of its shape.
+
+    Returns:
+        ``(losses, u, buffers)``: the losses (n,) with their graph, ``u_i = < grad f_i, direction >`` (n,), detached,
+        and what the model's buffers become if this pass counts.
+
+    Raises:
+        ValueError: if `direction` has not exactly the trainable parameters; otherwise as `alignment`.
+    """
+    passes = _Passes(model, loss_fn, 0)
+    if set(direction) != set(passes.parameters):
+        raise ValueError("direction must have one tensor for each trainable parameter of the model, by name")
+    return _dual_pass(passes, batch, direction)
+
+
+def _dual_pass(passes: _Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
     with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
         duals = {name: forward_ad.make_dual(p, v[name]) for name, p in passes.parameters.items()}
         losses, buffers = passes.training(duals, batch)  # f(theta + h v) = f(theta) + h u + O(h^2)
         losses, u = forward_ad.unpack_dual(losses)
         u = torch.zeros_like(losses) if u is None else u
-    return Scores(losses, u.detach(), clean_loss, buffers, "forward")
+    return losses, u.detach(), buffers
+
+
+def _forward(passes: _Passes, batch: Batch, clean_batch: Batch, _: float) -> Scores:
+    clean_loss, v = passes.clean_gradient(clean_batch)
+    losses, u, buffers = _dual_pass(passes, batch, v)
+    return Scores(losses, u, clean_loss, buffers, "forward")
 
 
 def _reverse(passes: _Passes, batch: Batch, clean_batch: Batch, _: float) -> Scores:

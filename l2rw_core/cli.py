@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from l2rw_core import datasets, experiments, methods
 
 MethodName = Literal[tuple(methods.METHODS)]  # type: ignore[valid-type]
 DataName = Literal[datasets.names()]  # type: ignore[valid-type]
+GridName = Literal[experiments.grid_names()]  # type: ignore[valid-type]
 Ratio = Literal[tuple(experiments.MAJORITY_SHARES)]  # type: ignore[valid-type]
 
 
@@ -81,6 +83,75 @@ def _check_device(device: str) -> None:
 
 
 @dataclass
+class Reproduce:
+    """Run what is missing of a figure or a table of the paper, and print it beside the paper's numbers.
+
+    Finished trials are on record and are not run again; unfinished ones go on from their last checkpoint.
+    """
+
+    name: tyro.conf.Positional[GridName]
+    """Figure or table of the paper, or study of ours."""
+    scale: Literal[experiments.SCALES] = "quick"  # type: ignore[valid-type]
+    """paper: the paper's own networks and steps; reduced: small images, hours; quick: embedded digits, minutes."""
+    trials: int = 1
+    """Trials of each cell, with the seeds 0, 1, 2 and so on."""
+    rows: tuple[str, ...] = ()
+    """Only these rows, for example baseline l2rw; by default all."""
+    where: tuple[str, ...] = ()
+    """Only these columns, for example data=mnist ratio=200."""
+    jobs: int = -1
+    """Processes, each on one thread; -1 is one a core."""
+    device: str = "cpu"
+    """Where to train, for example cuda."""
+    records: Path = field(default_factory=experiments.results_root)
+    """Folder of the record files."""
+    dry_run: bool = False
+    """Only say what would be run."""
+
+    def __call__(self) -> None:
+        if self.trials < 1:
+            raise ValueError(f"trials must be at least 1, got {self.trials}")
+        _check_device(self.device)
+        cells = self._cells()
+        wanted = [cell.trial(seed) for seed in range(self.trials) for cell in cells]
+        todo = experiments.missing(wanted, experiments.load_records(folder=self.records))
+        print(f"{self.name} at the scale {self.scale}: {len(wanted)} trials, {len(todo)} to run")
+        if self.dry_run:
+            return
+        failed = experiments.run_all(todo, self.records, self.jobs, self.device, experiments.progress_wanted())
+        print(experiments.grid_table(cells, experiments.load_records(folder=self.records)).to_string(index=False))
+        for experiment, error in failed:
+            print(f"failed: {experiment.name} {experiment.method} seed {experiment.seed}: {error}", file=sys.stderr)
+        if failed:
+            raise SystemExit(1)
+
+    def _cells(self) -> list[experiments.Cell]:
+        cells = list(experiments.grid(self.name, self.scale).cells)
+        conditions = [("row", row) for row in self.rows] + [_condition(text) for text in self.where]
+        places = [{"row": cell.row, **{name: str(value) for name, value in cell.column}} for cell in cells]
+        for name, value in conditions:
+            valid = list(dict.fromkeys(place[name] for place in places if name in place))
+            if value not in valid:
+                names = [n for n in dict.fromkeys(n for place in places for n in place) if n != "row"]
+                raise ValueError(
+                    f"{self.name} has no {name} {value!r}; choose from {', '.join(valid) or ', '.join(names)}"
+                )
+        allowed = {name: {v for n, v in conditions if n == name} for name, _ in conditions}
+        return [
+            cell
+            for cell, place in zip(cells, places, strict=True)
+            if all(place.get(name) in values for name, values in allowed.items())
+        ]
+
+
+def _condition(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"where takes conditions such as data=mnist, got {text!r}")
+    return name, value
+
+
+@dataclass
 class Show:
     """Print what is on record: mean test error and 95% interval over the trials of each configuration."""
 
@@ -97,7 +168,11 @@ class Show:
         print(experiments.summary(found).to_string(index=False))
 
 
-Command = Annotated[Run, tyro.conf.subcommand("run")] | Annotated[Show, tyro.conf.subcommand("show")]
+Command = (
+    Annotated[Run, tyro.conf.subcommand("run")]
+    | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
+    | Annotated[Show, tyro.conf.subcommand("show")]
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -108,4 +183,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, datasets.DataUnavailable) as error:
         raise SystemExit(f"l2rw: {error}") from error
     except KeyboardInterrupt:
-        raise SystemExit("l2rw: interrupted; finished trials are on record") from None
+        raise SystemExit("l2rw: interrupted; what is finished is on record, the rest goes on when run again") from None

@@ -1,32 +1,58 @@
 """Each method has the property that its equation or its name promises."""
 
+import copy
+
+import numpy as np
 import pytest
 import torch
 from architectures import make_case
 from torch import nn
+from torch.func import functional_call
 
 from l2rw_core import methods
 from l2rw_core.alignment import alignment
+from l2rw_core.datasets import BackgroundFlip, CleanSet, Examples, PairImbalance, load, make_split
+from l2rw_core.methods import Minibatch, Task
+from l2rw_core.methods.by_label import log_probabilities
 from l2rw_core.models import Mlp
 from l2rw_core.reweight import to_weights
 
-COUNTS = torch.tensor([5, 95])
+LABELS = torch.tensor([0] * 5 + [1] * 95)
+OWN_LOSS = {"reed_soft", "reed_hard", "s_model", "s_model_conf", "focal"}
+"""Methods whose gradient is not that of weighted cross-entropies."""
+UNNORMALISED = {"meta_weight_net"}
 
 
-def build(name, model=None, counts=COUNTS, total_steps=100, lr=0.1):
+def build(name, model=None, labels=LABELS, total_steps=100, lr=0.1, **knowledge):
     model = model or Mlp([4, 8, 3]).double()
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    return methods.get(name)(model, optimizer, nn.CrossEntropyLoss(reduction="none"), counts, total_steps)
+    task = Task(labels, max(3, int(labels.max()) + 1), total_steps, **knowledge)
+    return methods.get(name)(model, optimizer, nn.CrossEntropyLoss(reduction="none"), task)
 
 
-@pytest.mark.parametrize("name", methods.METHODS)
+def build_for(name, case):
+    """The method on a case's own batch as its whole training set."""
+    knowledge = {"share_right": torch.tensor([0.3, 1.0, 0.8]), "confusion": torch.full((3, 3), 1 / 3)}
+    return build(name, case.model, case.batch[1], **knowledge)
+
+
+def minibatch(case):
+    return Minibatch(*case.batch, torch.arange(len(case.batch[1])))
+
+
+def batch_of(labels):
+    labels = torch.as_tensor(labels)
+    return Minibatch(torch.zeros(len(labels), 1), labels, torch.arange(len(labels)))
+
+
+@pytest.mark.parametrize("name", set(methods.METHODS) - OWN_LOSS - {"clean_only"})
 def test_a_step_follows_the_gradient_of_the_weights_it_reports(name):
     case, expected = make_case("mlp"), make_case("mlp")
-    counts = torch.bincount(case.batch[1], minlength=3)
-    method = build(name, case.model, counts)
+    method = build_for(name, case)
     torch.manual_seed(1)
-    update = method.step(case.batch, case.clean, 3)
-    assert float(update.weights.sum()) == pytest.approx(1)
+    update = method.step(minibatch(case), case.clean, 3)
+    if name not in UNNORMALISED:
+        assert float(update.weights.sum()) == pytest.approx(1)
     assert (update.weights >= 0).all()
     losses = expected.loss_fn(expected.model(case.batch[0]), case.batch[1])
     assert torch.allclose(update.losses, losses)
@@ -35,25 +61,47 @@ def test_a_step_follows_the_gradient_of_the_weights_it_reports(name):
         torch.testing.assert_close(p.detach(), q.detach() - 0.1 * q.grad, rtol=1e-9, atol=1e-12)
 
 
-def test_only_l2rw_looks_at_the_clean_set():
+def test_uses_clean_says_who_looks_at_the_clean_set():
     for name, kind in methods.METHODS.items():
         case, other = make_case("mlp", 1), make_case("mlp", 1)
-        counts = torch.bincount(case.batch[1], minlength=3)
-        updates = []
         for c, clean in ((case, case.clean), (other, (-case.clean[0], case.clean[1].roll(1)))):
-            torch.manual_seed(7)
-            updates.append(build(name, c.model, counts).step(c.batch, clean, 0))
-        assert torch.equal(updates[0].weights, updates[1].weights) != kind.uses_clean
+            method = build_for(name, c)
+            for step in (0, 50):
+                torch.manual_seed(7)
+                method.step(minibatch(c), clean, step)
+        same = all(torch.equal(p, q) for p, q in zip(case.model.parameters(), other.model.parameters(), strict=True))
+        assert same != kind.uses_clean, name
+
+
+@pytest.mark.parametrize("name", methods.METHODS)
+def test_what_a_method_remembers_survives_a_copy(name):
+    """Five steps in a row, or three, a new object with the state of the old one, and two more: the same."""
+    case, other = make_case("mlp", 1), make_case("mlp", 1)
+    torch.manual_seed(0)
+    method = build_for(name, case)
+    torch.manual_seed(0)
+    resumed = build_for(name, other)
+    for step in range(5):
+        for c, m in ((case, method), (other, resumed)):
+            torch.manual_seed(step)
+            m.step(minibatch(c), c.clean, 40 + step)
+        if step == 2:
+            state, moments = copy.deepcopy(resumed.state_dict()), copy.deepcopy(resumed.optimizer.state_dict())
+            resumed = build_for(name, other)
+            resumed.optimizer.load_state_dict(moments)
+            resumed.load_state_dict(state)
+    for p, q in zip(case.model.parameters(), other.model.parameters(), strict=True):
+        assert torch.equal(p, q)
 
 
 def test_baseline_weighs_all_alike():
-    w = build("baseline").weights(torch.rand(8), torch.ones(8).long(), 0)
+    w = build("baseline").weights(torch.rand(8), batch_of([1] * 8), 0)
     assert w.tolist() == [1 / 8] * 8
 
 
 def test_l2rw_is_the_package_method():
     case, other = make_case("mlp"), make_case("mlp")
-    update = build("l2rw", case.model).step(case.batch, case.clean, 0)
+    update = build("l2rw", case.model).step(minibatch(case), case.clean, 0)
     u = alignment(other.model, other.loss_fn, other.batch, other.clean)[1]
     assert torch.equal(update.weights, to_weights(u))
 
@@ -61,31 +109,37 @@ def test_l2rw_is_the_package_method():
 def test_random_weights_are_rectified_gaussians():
     torch.manual_seed(0)
     method = build("random")
-    draws = torch.stack([method.weights(torch.rand(50), torch.ones(50).long(), k) for k in range(400)])
+    draws = torch.stack([method.weights(torch.rand(50), batch_of([1] * 50), k) for k in range(400)])
     assert float((draws == 0).double().mean()) == pytest.approx(0.5, abs=0.02)
     torch.testing.assert_close(draws.sum(1), torch.ones(400))
     ratio = float(draws.square().mean() / draws.mean().square())  # for max(z, 0): (1/2) / (1/(2 pi)) = pi
     assert ratio == pytest.approx(torch.pi, rel=0.1)
 
 
+def test_clean_only_is_plain_training_on_the_clean_set():
+    case, expected = make_case("mlp"), make_case("mlp")
+    assert build("clean_only", case.model).step(minibatch(case), case.clean, 0).weights is None
+    expected.loss_fn(expected.model(case.clean[0]), case.clean[1]).mean().backward()
+    for p, q in zip(case.model.parameters(), expected.model.parameters(), strict=True):
+        torch.testing.assert_close(p.detach(), q.detach() - 0.1 * q.grad)
+
+
 def test_proportion_gives_every_class_the_same_total():
-    labels = torch.tensor([0] * 5 + [1] * 95)
-    w = build("proportion").weights(torch.rand(100), labels, 0)
+    w = build("proportion").weights(torch.rand(100), batch_of(LABELS), 0)
     assert float(w[:5].sum()) == pytest.approx(0.5)
     assert float(w.sum()) == pytest.approx(1)
     assert w[:5].unique().numel() == 1
 
 
 def test_resample_balances_every_batch_and_forgets_nobody():
-    labels = torch.tensor([0] * 5 + [1] * 95)
-    stream = methods.get("resample").batches(labels, 20, seed=3)
+    stream = methods.get("resample").batches(LABELS, 20, seed=3)
     seen = [stream.indices(step) for step in range(19)]
-    assert all(torch.bincount(labels[chosen]).tolist() == [10, 10] for chosen in seen)
+    assert all(torch.bincount(LABELS[chosen]).tolist() == [10, 10] for chosen in seen)
     counts = torch.bincount(torch.cat(seen), minlength=100)
     assert counts[:5].tolist() == [38] * 5
     assert counts[5:].tolist() == [2] * 95
     assert torch.equal(stream.indices(7), seen[7])
-    assert not torch.equal(methods.get("resample").batches(labels, 20, seed=4).indices(0), seen[0])
+    assert not torch.equal(methods.get("resample").batches(LABELS, 20, seed=4).indices(0), seen[0])
 
 
 def test_resample_with_a_batch_that_classes_do_not_divide():
@@ -94,11 +148,35 @@ def test_resample_with_a_batch_that_classes_do_not_divide():
     assert torch.bincount(labels[chosen]).tolist() == [4, 3, 3]
 
 
+def test_smote_fills_the_rare_class_with_points_between_its_own():
+    pytest.importorskip("imblearn")
+    train = make_split(load("digits"), (PairImbalance(4, 9, 0.9, 120),), CleanSet(10)).train
+    filled = methods.get("smote").training_set(train, seed=0)
+    assert np.ptp(filled.class_counts(2)) == 0
+    assert np.array_equal(filled.x[: len(train)], train.x)
+    made = filled.x[len(train) :].astype(float)
+    assert set(filled.y[len(train) :]) == {0}
+    assert not filled.flipped.any()
+    rare = train.x[train.y == 0].astype(float)
+    distance = np.inf
+    for a in rare:  # the first one made lies on a segment between two of the class
+        for b in rare:
+            along = np.clip(((made[0] - a) * (b - a)).sum() / max(((b - a) ** 2).sum(), 1e-9), 0, 1)
+            distance = min(distance, np.abs(a + along * (b - a) - made[0]).max())
+    assert distance <= 2  # grey levels of 255: what rounding leaves
+
+
+def test_smote_leaves_balanced_data_alone():
+    pytest.importorskip("imblearn")
+    x = np.zeros((6, 2, 2, 1), np.uint8)
+    examples = Examples(x, np.arange(6) % 2, np.arange(6) % 2, np.arange(6))
+    assert methods.get("smote").training_set(examples, 0) is examples
+
+
 def test_hard_mining_takes_the_majority_examples_of_highest_loss():
     """The released code compares the batch mean with itself here and takes the first ones instead."""
-    labels = torch.tensor([1, 1, 0, 1, 1, 0, 1])
     losses = torch.tensor([0.1, 5.0, 0.2, 0.3, 4.0, 9.0, 0.4])
-    w = build("hard_mining").weights(losses, labels, 0)
+    w = build("hard_mining", labels=torch.tensor([0, 1, 1, 2, 2])).weights(losses, batch_of([1, 1, 0, 1, 1, 0, 1]), 0)
     assert w.tolist() == [0, 0.25, 0.25, 0, 0.25, 0.25, 0]
 
 
@@ -108,15 +186,148 @@ def test_hard_mining_draws_larger_batches():
 
 
 def test_hard_mining_without_a_rare_example_still_trains():
-    w = build("hard_mining").weights(torch.tensor([0.5, 2.0, 1.0]), torch.ones(3).long(), 0)
-    assert w.tolist() == [0, 1, 0]
+    method = build("hard_mining", labels=torch.tensor([0, 1, 1, 2, 2]))
+    assert method.weights(torch.tensor([0.5, 2.0, 1.0]), batch_of([1, 1, 1]), 0).tolist() == [0, 1, 0]
 
 
 def test_self_paced_starts_with_the_easiest_and_ends_with_all():
     losses = torch.tensor([3.0, 1.0, 4.0, 2.0])
     method = build("self_paced", total_steps=11)
-    assert method.weights(losses, torch.ones(4).long(), 0).tolist() == [0, 0.5, 0, 0.5]
-    assert method.weights(losses, torch.ones(4).long(), 10).tolist() == [0.25] * 4
+    assert method.weights(losses, batch_of([1] * 4), 0).tolist() == [0, 0.5, 0, 0.5]
+    assert method.weights(losses, batch_of([1] * 4), 10).tolist() == [0.25] * 4
+
+
+def test_focal_loss_is_that_of_its_paper():
+    outputs, y = torch.randn(7, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1, 2, 0])
+    p = outputs.softmax(1)[torch.arange(7), y]
+    torch.testing.assert_close(build("focal").objective(outputs, y), -((1 - p) ** 2) * p.log())
+
+
+def test_active_bias_weighs_by_the_spread_of_past_predictions():
+    """By hand: three visits of two examples, one steady and one swinging."""
+    method = build("active_bias", labels=torch.tensor([0, 1]), total_steps=10)
+    p = torch.tensor([[0.5, 0.1], [0.5, 0.9], [0.5, 0.5]], dtype=torch.float64)
+    for step, row in enumerate(p):
+        assert method.weights(-row.log(), batch_of([0, 1]), step).tolist()[0] <= 0.5
+    variance = float(p[:, 1].var())
+    deviation = (variance + variance**2 / 2) ** 0.5
+    scores = torch.tensor([0.0, deviation], dtype=torch.float64) + deviation / 2
+    w = method.weights(-p[0].log(), batch_of([0, 1]), 9)
+    torch.testing.assert_close(w, scores / scores.sum())
+    with pytest.raises(ValueError, match="positions"):
+        method.weights(-p[0].log(), Minibatch(torch.zeros(2, 1), torch.tensor([0, 1])), 9)
+
+
+def test_active_bias_begins_with_equal_weights():
+    method = build("active_bias", labels=torch.tensor([0, 1]), total_steps=100)
+    for step in range(20):
+        assert method.weights(torch.rand(2), batch_of([0, 1]), step).tolist() == [0.5, 0.5]
+
+
+def test_mentornet_pd_weighs_linearly_between_the_threshold_and_twice_it():
+    method = build("mentornet_pd", total_steps=10)
+    losses = torch.tensor([0.0, 0.5, 1.0, 1.0, 1.0, 1.5, 2.0, 3.0])
+    method.threshold = 1.0
+    method.memory = 1.0
+    w = method.weights(losses, batch_of([1] * 8), 5)
+    v = torch.tensor([1, 1, 1, 1, 1, 0.5, 0, 0])
+    torch.testing.assert_close(w, v / v.sum())
+    assert method.weights(losses, batch_of([1] * 8), 1).tolist() == [1 / 8] * 8
+
+
+def test_mentornet_pd_threshold_is_a_moving_percentile():
+    method = build("mentornet_pd", total_steps=10)
+    losses = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0])
+    method.weights(losses, batch_of([1] * 5), 0)
+    assert method.threshold == 3.0
+    method.weights(2 * losses, batch_of([1] * 5), 1)
+    assert method.threshold == pytest.approx(0.95 * 3 + 0.05 * 6)
+
+
+@pytest.mark.parametrize(("name", "beta"), [("reed_soft", 0.95), ("reed_hard", 0.8)])
+def test_bootstrapping_is_cross_entropy_with_a_mixed_target(name, beta):
+    outputs = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
+    y = torch.tensor([0, 1, 2, 0, 1, 2])
+    p = outputs.detach().softmax(1)
+    own = p if name == "reed_soft" else nn.functional.one_hot(p.argmax(1), 3)
+    target = beta * nn.functional.one_hot(y, 3) + (1 - beta) * own
+    expected = nn.functional.cross_entropy(outputs, target, reduction="none")
+    found = build(name).objective(outputs, y)
+    torch.testing.assert_close(found, expected)
+    (of_found,) = torch.autograd.grad(found.sum(), outputs, retain_graph=True)
+    (of_expected,) = torch.autograd.grad(expected.sum(), outputs)  # none flows through the target
+    torch.testing.assert_close(of_found, of_expected)
+
+
+def test_two_classes_with_one_output_have_the_same_probabilities():
+    z = torch.randn(9, dtype=torch.float64)
+    torch.testing.assert_close(log_probabilities(z), torch.stack([torch.zeros(9).double(), z], 1).log_softmax(1))
+
+
+def test_s_model_is_the_likelihood_of_a_noisy_label():
+    method = build("s_model")
+    outputs, y = torch.randn(6, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1, 2])
+    transition = method.matrix.softmax(1)
+    expected = -(outputs.softmax(1) @ transition)[torch.arange(6), y].log()
+    torch.testing.assert_close(method.objective(outputs, y), expected)
+    assert float(transition.detach().diagonal().min()) == pytest.approx(1.001 / 1.003)
+
+
+def test_s_model_finds_the_flips_when_the_model_is_right():
+    """With a model that knows every class, the matrix turns into the true transition matrix."""
+    torch.manual_seed(0)
+    true = torch.tensor([[0.6, 0.4, 0.0], [0.0, 1.0, 0.0], [0.0, 0.4, 0.6]])
+    classes = torch.randint(3, (3000,))
+    given = torch.multinomial(true[classes], 1)[:, 0]
+    model = nn.Linear(3, 3, bias=False).requires_grad_(False)
+    model.weight.copy_(20 * torch.eye(3))
+    method = methods.get("s_model")(
+        model, torch.optim.SGD(model.parameters(), lr=3.0), nn.CrossEntropyLoss(reduction="none"), Task(given, 3, 1)
+    )
+    batch = Minibatch(nn.functional.one_hot(classes, 3).float(), given)
+    for step in range(300):
+        method.step(batch, None, step)
+    torch.testing.assert_close(method.matrix.detach().softmax(1), true, atol=0.05, rtol=0)
+
+
+def test_s_model_conf_starts_from_the_confusion():
+    confusion = torch.tensor([[0.7, 0.2, 0.1], [0.0, 1.0, 0.0], [0.3, 0.3, 0.4]])
+    start = build("s_model_conf", confusion=confusion).matrix.softmax(1)
+    torch.testing.assert_close(start.detach(), confusion.double(), atol=2e-3, rtol=0)
+    with pytest.raises(ValueError, match=r"needs task\.confusion"):
+        build("s_model_conf")
+
+
+@pytest.mark.parametrize("classes", [10, 100])
+def test_weighted_has_the_right_constant_for_any_number_of_classes(classes):
+    n = 200 * classes
+    labels = np.arange(n) % classes
+    examples = Examples(np.zeros((n, 1, 1, 1), np.uint8), labels, labels, np.arange(n))
+    flipped = BackgroundFlip(0.4, 3).apply(examples, np.random.default_rng(0), classes)
+    counts, right = np.bincount(flipped.y), np.bincount(flipped.y[~flipped.flipped])
+    method = build("weighted", labels=torch.from_numpy(flipped.y), share_right=torch.from_numpy(right / counts))
+    w = method.weights(torch.rand(4), batch_of([3, 0, 1, 2]), 0)
+    expected = (1 / classes) / (0.4 + 0.6 / classes)
+    assert float(w[0] / w[1]) == pytest.approx(expected, rel=0.02)
+    with pytest.raises(ValueError, match="oracle"):
+        build("weighted").weights(torch.rand(4), batch_of([3, 0, 1, 2]), 0)
+
+
+def test_meta_weight_net_learns_by_the_exact_gradient_through_the_virtual_step():
+    """Against autograd through an explicit look-ahead, as its paper defines it."""
+    case = make_case("mlp")
+    method = build_for("meta_weight_net", case)
+    reference = copy.deepcopy(method.net)
+    theta = dict(case.model.named_parameters())
+    losses = case.loss_fn(functional_call(case.model, theta, (case.batch[0],)), case.batch[1])
+    values = reference(losses.detach()[:, None])[:, 0]
+    g = torch.autograd.grad((values * losses).mean(), list(theta.values()), create_graph=True)
+    ahead = {name: p - 0.1 * d for (name, p), d in zip(theta.items(), g, strict=True)}
+    clean_loss = case.loss_fn(functional_call(case.model, ahead, (case.clean[0],)), case.clean[1]).mean()
+    expected = torch.autograd.grad(clean_loss, list(reference.parameters()))
+    method.step(minibatch(case), case.clean, 0)
+    for p, g in zip(method.net.parameters(), expected, strict=True):
+        torch.testing.assert_close(p.grad, g, rtol=1e-9, atol=1e-14)
 
 
 def test_unknown_method_lists_the_valid_ones():

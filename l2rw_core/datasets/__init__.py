@@ -1,22 +1,24 @@
 """Data: published sets as arrays, biases that keep the truth, splits, and batches."""
 
-from l2rw_core.datasets.batches import BatchStream, to_tensors
+from l2rw_core.datasets.batches import BatchStream, pad_crop_flip, to_tensors
 from l2rw_core.datasets.biases import (
     BackgroundFlip,
     Examples,
     LongTail,
     PairImbalance,
+    Subset,
     UniformFlip,
     official_background_class,
     realised_noise,
 )
 from l2rw_core.datasets.points import Points, two_classes
 from l2rw_core.datasets.sources import DataCorrupt, DataUnavailable, Source, data_root, load, names
-from l2rw_core.datasets.split import Split, carve_clean, make_split
+from l2rw_core.datasets.split import CleanSet, Split, carve_clean, make_split
 
 __all__ = [
     "BackgroundFlip",
     "BatchStream",
+    "CleanSet",
     "DataCorrupt",
     "DataUnavailable",
     "Examples",
@@ -25,6 +27,7 @@ __all__ = [
     "Points",
     "Source",
     "Split",
+    "Subset",
     "UniformFlip",
     "carve_clean",
     "data_root",
@@ -32,6 +35,7 @@ __all__ = [
     "make_split",
     "names",
     "official_background_class",
+    "pad_crop_flip",
     "realised_noise",
     "to_tensors",
     "two_classes",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from l2rw_core.datasets.biases import Examples
@@ -15,16 +16,44 @@ def to_tensors(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
     binary: bool = False,
+    pixel_range: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[Tensor, Tensor]:
-    """Images between 0 and 1, and their given labels.
+    """Images with pixels from `pixel_range`, and their given labels.
 
     Returns:
         x of shape (N, channels, height, width) in the channels-last layout, in which convolutions are fastest on a CPU;
         y of shape (N,), int64, or of `dtype` with `binary`, as a binary cross-entropy wants it.
     """
+    black, white = pixel_range
     x = torch.from_numpy(examples.x).to(device).permute(0, 3, 1, 2).to(dtype).div_(255)
+    if pixel_range != (0.0, 1.0):
+        x.mul_(white - black).add_(black)
     y = torch.from_numpy(examples.y).to(device)
     return x.contiguous(memory_format=torch.channels_last), y.to(dtype) if binary else y
+
+
+def pad_crop_flip(x: Tensor, generator: torch.Generator, pad: int = 2, fill: float = 0.0) -> Tensor:
+    """Each image shifted by up to `pad` pixels both ways and mirrored half of the time (the released CIFAR code).
+
+    Args:
+        x: (n, channels, height, width).
+        generator: on the CPU; decides every image's shift and mirroring.
+        pad: pixels of border on each side.
+        fill: value of the border, black.
+    """
+    n, channels, height, width = x.shape
+    shift = torch.randint(2 * pad + 1, (2, n, 1), generator=generator)
+    mirrored = torch.rand(n, 1, generator=generator) < 0.5
+    rows = shift[0] + torch.arange(height)
+    columns = shift[1] + torch.arange(width)
+    columns = torch.where(mirrored, columns.flip(1), columns)
+    index = (
+        torch.arange(n)[:, None, None, None],
+        torch.arange(channels)[None, :, None, None],
+        rows[:, None, :, None],
+        columns[:, None, None, :],
+    )
+    return F.pad(x, (pad,) * 4, value=fill)[tuple(i.to(x.device) for i in index)]
 
 
 @dataclass

@@ -37,6 +37,16 @@ class Examples:
         """The same examples with other given labels; the truth stays."""
         return Examples(self.x, y.astype(np.int64), self.y_true, self.index)
 
+    def extended(self, x: np.ndarray, y: np.ndarray) -> Examples:
+        """These examples, then others that no source holds: with labels taken as right, and -1 as position."""
+        made = np.full(len(y), -1)
+        return Examples(
+            np.concatenate([self.x, x]),
+            np.concatenate([self.y, y]),
+            np.concatenate([self.y_true, y]),
+            np.concatenate([self.index, made]),
+        )
+
     def class_counts(self, num_classes: int) -> np.ndarray:
         """(num_classes,) examples of each given label."""
         return np.bincount(self.y, minlength=num_classes)
@@ -105,34 +115,72 @@ def as_pair(examples: Examples, minority: int, majority: int) -> Examples:
 
 
 @dataclass(frozen=True)
-class LongTail:
-    """Class c keeps ``factor ** (-c / (K - 1))`` of the largest count that leaves every class enough.
+class Subset:
+    """A plain random draw of the source's training images, so that a small run repeats each of them often enough."""
 
-    With `factor` 100 the first class has a hundred times the examples of the last.
-    """
-
-    factor: float = 100.0
+    size: int = 5000
 
     flips_labels: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not self.factor >= 1:
-            raise ValueError(f"factor must be at least 1, got {self.factor}")
+        if self.size < 1:
+            raise ValueError(f"size must be at least 1, got {self.size}")
 
     def classes_after(self, num_classes: int) -> int:
         """As many as before."""
         return num_classes
 
     def apply(self, examples: Examples, rng: np.random.Generator, num_classes: int) -> Examples:
-        """Draw from each class its share; order stays shuffled."""
+        """Draw `size` images without replacement; ValueError if there are fewer."""
+        if len(examples) < self.size:
+            raise ValueError(f"{self.size} images are wanted and {len(examples)} are there: lower size")
+        return examples.take(rng.permutation(len(examples))[: self.size])
+
+
+@dataclass(frozen=True)
+class LongTail:
+    """Class c keeps ``factor ** (-c / (K - 1))`` of what the first class keeps.
+
+    With `factor` 100 the first class has a hundred times the examples of the last. The first class keeps as many as the
+    source allows, or, with `size`, so many that this is the number of all examples.
+    """
+
+    factor: float = 100.0
+    size: int | None = None
+
+    flips_labels: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not self.factor >= 1:
+            raise ValueError(f"factor must be at least 1, got {self.factor}")
+        if self.size is not None and self.size < 1:
+            raise ValueError(f"size must be at least 1, got {self.size}")
+
+    def classes_after(self, num_classes: int) -> int:
+        """As many as before."""
+        return num_classes
+
+    def apply(self, examples: Examples, rng: np.random.Generator, num_classes: int) -> Examples:
+        """Draw from each class its share, in a new order; ValueError if a class has too few for `size`."""
         counts = examples.class_counts(num_classes)
-        shares = self.factor ** (-np.arange(num_classes) / max(num_classes - 1, 1))
-        largest = min(counts[c] / shares[c] for c in range(num_classes))
+        shares = long_tail_shares(self.factor, num_classes)
+        largest = float((counts / shares).min())
+        if self.size is not None:
+            if self.size / shares.sum() > largest:
+                raise ValueError(
+                    f"{self.size} images with a long tail of {self.factor} are more than the source has: lower size"
+                )
+            largest = self.size / shares.sum()
         kept = [
             rng.permutation(np.flatnonzero(examples.y == c))[: max(1, round(largest * shares[c]))]
             for c in range(num_classes)
         ]
         return examples.take(rng.permutation(np.concatenate(kept)))
+
+
+def long_tail_shares(factor: float, num_classes: int) -> np.ndarray:
+    """(K,) size of each class relative to the first, falling geometrically to ``1 / factor``."""
+    return factor ** (-np.arange(num_classes) / max(num_classes - 1, 1))
 
 
 @dataclass(frozen=True)

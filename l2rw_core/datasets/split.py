@@ -7,10 +7,50 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from l2rw_core.datasets.biases import BackgroundFlip, Examples, LongTail, PairImbalance, UniformFlip, as_pair
+from l2rw_core.datasets.biases import (
+    BackgroundFlip,
+    Examples,
+    LongTail,
+    PairImbalance,
+    Subset,
+    UniformFlip,
+    as_pair,
+    long_tail_shares,
+)
 from l2rw_core.datasets.sources import Source
 
-Bias = PairImbalance | LongTail | UniformFlip | BackgroundFlip
+Bias = PairImbalance | LongTail | Subset | UniformFlip | BackgroundFlip
+
+
+@dataclass(frozen=True)
+class CleanSet:
+    """How the clean set is made.
+
+    Raises:
+        ValueError: for an impossible number or an unknown origin.
+    """
+
+    size: int = 10
+    """Images in all."""
+    balanced: bool = True
+    """``size / K`` of each class, the remainder spread over the first classes; otherwise a plain draw, which is what
+    the released code does for CIFAR."""
+    imbalance: float = 1.0
+    """With `balanced`: how many times as many images the first class has as the last, in a long tail."""
+    noise: float = 0.0
+    """Share of its labels that are flipped uniformly: how clean the clean set is not."""
+    origin: str = "clean"
+    """``clean``: taken before labels are flipped; ``noisy``: taken after, so its labels are as wrong as any."""
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"the clean set's size must be at least 1, got {self.size}")
+        if not self.imbalance >= 1 or (self.imbalance > 1 and not self.balanced):
+            raise ValueError(f"the clean set's imbalance must be at least 1, and goes with balanced, not {self}")
+        if not 0 <= self.noise <= 1:
+            raise ValueError(f"the clean set's noise must lie between 0 and 1, got {self.noise}")
+        if self.origin not in ("clean", "noisy"):
+            raise ValueError(f"unknown origin {self.origin!r} of a clean set; choose clean or noisy")
 
 
 @dataclass(frozen=True)
@@ -33,17 +73,15 @@ class Split:
 
 
 def carve_clean(
-    examples: Examples, size: int, rng: np.random.Generator, num_classes: int, balanced: bool = True
+    examples: Examples, how: CleanSet, rng: np.random.Generator, num_classes: int
 ) -> tuple[Examples, Examples]:
     """Take the clean set out of a training set, without replacement.
 
     Args:
-        examples: the training set so far, its labels still right.
-        size: clean images in all.
+        examples: the training set so far.
+        how: size and composition; its noise is not applied here.
         rng: where the draw comes from.
         num_classes: K.
-        balanced: ``size / K`` of each class, the remainder spread over the first classes; otherwise a plain draw,
-            which is what the released code does for CIFAR.
 
     Returns:
         ``(rest, clean)``.
@@ -51,17 +89,24 @@ def carve_clean(
     Raises:
         ValueError: if a class has too few images, or nothing would be left to train on.
     """
-    if not 0 < size < len(examples):
-        raise ValueError(f"a clean set of {size} cannot be taken out of {len(examples)} training examples")
+    if not how.size < len(examples):
+        raise ValueError(f"a clean set of {how.size} cannot be taken out of {len(examples)} training examples")
     order = rng.permutation(len(examples))
-    if balanced:
-        quota = np.full(num_classes, size // num_classes) + (np.arange(num_classes) < size % num_classes)
+    if how.balanced:
+        quota = _quota(how, num_classes)
         _check_quota(quota, examples.class_counts(num_classes))
         chosen = np.concatenate([order[examples.y[order] == c][: quota[c]] for c in range(num_classes)])
     else:
-        chosen = order[:size]
+        chosen = order[: how.size]
     rest = np.setdiff1d(np.arange(len(examples)), chosen)
     return examples.take(rest), examples.take(chosen)
+
+
+def _quota(how: CleanSet, num_classes: int) -> np.ndarray:
+    """(K,) images of each class; what whole numbers leave over goes to the first classes."""
+    shares = long_tail_shares(how.imbalance, num_classes)
+    quota = np.floor(how.size * shares / shares.sum() + 1e-9).astype(int)
+    return quota + (np.arange(num_classes) < how.size - quota.sum())
 
 
 def _check_quota(quota: np.ndarray, counts: np.ndarray) -> None:
@@ -74,18 +119,13 @@ def _check_quota(quota: np.ndarray, counts: np.ndarray) -> None:
         )
 
 
-def make_split(
-    source: Source,
-    biases: Sequence[Bias] = (),
-    clean_size: int = 10,
-    clean_balanced: bool = True,
-    seed: int = 0,
-) -> Split:
+def make_split(source: Source, biases: Sequence[Bias] = (), clean: CleanSet | None = None, seed: int = 0) -> Split:
     """Bias a source's training set and carve the clean set out of it.
 
     Biases are applied in order, and the clean set is taken just before the first one that changes labels, or at the
-    end: its labels are right, and its images are not trained on. Each bias and the clean set draw from a random stream
-    of their own, so changing the noise rate changes neither the images that are drawn nor the clean set.
+    end: its labels are right, and its images are not trained on. `CleanSet` has the ways in which it can be worse than
+    that. Each bias and the clean set draw from a random stream of their own, so changing the noise rate changes neither
+    the images that are drawn nor the clean set.
 
     The test set is the source's own. After a `PairImbalance` it has only the two classes, as many of each: all that
     the smaller one has. Its labels are always right.
@@ -93,24 +133,25 @@ def make_split(
     Args:
         source: a data set.
         biases: what to do to its training set.
-        clean_size: clean images in all.
-        clean_balanced: as many of each class, or a plain draw.
+        clean: the clean set, by default ten images, balanced.
         seed: of all random choices.
 
     Raises:
         ValueError: if there are too few images for a bias or for the clean set.
     """
+    how = clean or CleanSet()
     train, num_classes = _as_examples(source.x_train, source.y_train), source.num_classes
-    clean = None
+    carved = None
     for position, bias in enumerate(biases):
-        if bias.flips_labels and clean is None:
-            train, clean = carve_clean(train, clean_size, _stream(seed, 0), num_classes, clean_balanced)
+        if bias.flips_labels and carved is None and how.origin == "clean":
+            train, carved = carve_clean(train, how, _stream(seed, 0), num_classes)
         train = bias.apply(train, _stream(seed, 1 + position), num_classes)
         num_classes = bias.classes_after(num_classes)
-    if clean is None:
-        train, clean = carve_clean(train, clean_size, _stream(seed, 0), num_classes, clean_balanced)
-    test = _test_set(source, biases)
-    return Split(train, clean, test, num_classes, source.name, source.checksum)
+    if carved is None:
+        train, carved = carve_clean(train, how, _stream(seed, 0), num_classes)
+    if how.noise:
+        carved = UniformFlip(how.noise).apply(carved, _stream(seed, 1_000), num_classes)
+    return Split(train, carved, _test_set(source, biases), num_classes, source.name, source.checksum)
 
 
 def _stream(seed: int, number: int) -> np.random.Generator:

@@ -1,7 +1,15 @@
 """Experiments as values, the one training loop, and the records that runs leave behind."""
 
-from l2rw_core.experiments.config import Experiment
-from l2rw_core.experiments.paper import MAJORITY_SHARES, mnist_imbalance
+from l2rw_core.experiments.config import SCALES, Experiment
+from l2rw_core.experiments.paper import (
+    MAJORITY_SHARES,
+    Cell,
+    Grid,
+    grid,
+    grid_names,
+    mnist_imbalance,
+    uses_clean,
+)
 from l2rw_core.experiments.records import (
     Curve,
     Interval,
@@ -13,23 +21,36 @@ from l2rw_core.experiments.records import (
     summary,
     table,
 )
-from l2rw_core.experiments.train import build_model, fit, loss_for, prepare
+from l2rw_core.experiments.report import grid_table
+from l2rw_core.experiments.sweep import find, missing, run_all
+from l2rw_core.experiments.train import build_model, fit, loss_for, prepare, progress_wanted
 
 __all__ = [
     "MAJORITY_SHARES",
+    "SCALES",
+    "Cell",
     "Curve",
     "Experiment",
+    "Grid",
     "Interval",
     "Record",
     "append",
     "build_model",
+    "find",
     "fit",
+    "grid",
+    "grid_names",
+    "grid_table",
     "interval",
     "load_records",
     "loss_for",
+    "missing",
     "mnist_imbalance",
     "prepare",
+    "progress_wanted",
     "results_root",
+    "run_all",
     "summary",
     "table",
+    "uses_clean",
 ]

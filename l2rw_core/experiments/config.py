@@ -8,12 +8,17 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from l2rw_core import methods
-from l2rw_core.datasets import BackgroundFlip, LongTail, PairImbalance, UniformFlip, names
+from l2rw_core.datasets import BackgroundFlip, CleanSet, LongTail, PairImbalance, Subset, UniformFlip, names
+from l2rw_core.datasets.split import Bias
 
-Bias = PairImbalance | LongTail | UniformFlip | BackgroundFlip
-BIASES: dict[str, type[Bias]] = {kind.__name__: kind for kind in (PairImbalance, LongTail, UniformFlip, BackgroundFlip)}
-MODELS = ("lenet", "mlp", "resnet32", "wrn28_10")
+BIASES: dict[str, type[Bias]] = {
+    kind.__name__: kind for kind in (PairImbalance, LongTail, Subset, UniformFlip, BackgroundFlip)
+}
+MODELS = ("lenet", "mlp", "resnet14", "resnet32", "wrn28_10")
 SCALES = ("paper", "reduced", "quick")
+
+
+_LATER = ("fine_tune_steps", "clean_imbalance", "clean_noise", "clean_origin", "augment")
 
 
 @dataclass(frozen=True)
@@ -48,20 +53,40 @@ class Experiment:
     evaluate_every: int = 200
     """Training steps between two evaluations on the test set."""
     seed: int = 0
-    """Decides the split, the initial parameters, the data order and dropout."""
+    """Decides the split, the initial parameters, the data order, augmentation and dropout."""
+    fine_tune_steps: int = 0
+    """Steps of training on clean batches alone after the others, at the last learning rate: the paper's "+FT"."""
+    clean_imbalance: float = 1.0
+    """First over last class in the clean set; see `l2rw_core.datasets.CleanSet` for this and the next two."""
+    clean_noise: float = 0.0
+    clean_origin: str = "clean"
+    augment: bool = False
+    """Shift by up to two pixels and mirror, training and clean batches alike, and pixels from -1 to 1 (CIFAR)."""
 
     def __post_init__(self) -> None:
         methods.get(self.method)
         _one_of("data set", self.data, names())
         _one_of("model", self.model, MODELS)
         _one_of("scale", self.scale, SCALES)
-        for name in ("clean_size", "steps", "batch_size", "clean_batch_size", "evaluate_every"):
+        _ = self.clean_set
+        for name in ("steps", "batch_size", "clean_batch_size", "evaluate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.lr > 0:
             raise ValueError(f"lr must be positive, got {self.lr}")
-        if self.momentum < 0 or self.weight_decay < 0 or self.seed < 0:
-            raise ValueError("momentum, weight_decay and seed must not be negative")
+        for name in ("momentum", "weight_decay", "seed", "fine_tune_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+
+    @property
+    def clean_set(self) -> CleanSet:
+        """How the clean set is made; ValueError if it cannot be."""
+        return CleanSet(self.clean_size, self.clean_balanced, self.clean_imbalance, self.clean_noise, self.clean_origin)
+
+    @property
+    def all_steps(self) -> int:
+        """Steps of training and of fine-tuning."""
+        return self.steps + self.fine_tune_steps
 
     def with_(self, **changes: Any) -> Experiment:
         """A copy with some fields changed."""
@@ -87,9 +112,15 @@ class Experiment:
 
     @property
     def key(self) -> str:
-        """Hash of everything but the seed: trials of one configuration share it."""
+        """Hash of everything but the seed: trials of one configuration share it.
+
+        Fields that came later have no part in it at their defaults, so that older records keep their names.
+        """
         values = self.to_dict()
         del values["seed"]
+        for field in fields(self):
+            if field.name in _LATER and values[field.name] == field.default:
+                del values[field.name]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -1,12 +1,61 @@
-"""The paper's experiments as values: which runs make up a figure or a table."""
+"""The paper's experiments, and ours beside them, as values: which runs make up a figure or a table.
+
+A grid is a list of cells, a cell is an experiment and the place where its number stands. Rows have the names of the
+paper's tables: a method, then its stages, for example ``s-model+conf+es+ft``. ``+es`` is the shorter schedule, ``+ft``
+fine-tuning on the clean set.
+"""
 
 from __future__ import annotations
 
-from l2rw_core.datasets import PairImbalance
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import product
+
+from l2rw_core import methods
+from l2rw_core.datasets import BackgroundFlip, LongTail, PairImbalance, Subset, UniformFlip, official_background_class
 from l2rw_core.experiments.config import SCALES, Experiment
 
 MAJORITY_SHARES = {10: 0.9, 20: 0.95, 50: 0.98, 100: 0.99, 200: 0.995}
 """Nominal ratio -> share of the majority class among the 5,000 images. 0.995 is what the paper calls 200:1."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a figure or a table: trials of one experiment that differ in their seed alone."""
+
+    row: str
+    """Method and stages, as in the paper's tables."""
+    column: tuple[tuple[str, str | float], ...]
+    """Where in the figure or table: names and values, for example ``(("data", "mnist"), ("noise", 0.4))``."""
+    experiment: Experiment
+    """With seed 0."""
+
+    def trial(self, seed: int) -> Experiment:
+        """The experiment of one trial. A background class is that of the paper's split with the same number."""
+        classes = 100 if self.experiment.data == "cifar100" else 10
+        background = official_background_class(1111 * seed, classes)
+        biases = tuple(
+            replace(bias, background=background) if isinstance(bias, BackgroundFlip) else bias
+            for bias in self.experiment.biases
+        )
+        return self.experiment.with_(seed=seed, biases=biases)
+
+    @property
+    def label(self) -> str:
+        """Row and column in words."""
+        return ", ".join([self.row, *(f"{name} {value}" for name, value in self.column)])
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A figure or a table: its cells at one scale."""
+
+    name: str
+    scale: str
+    source: str
+    """Where in the paper it stands, or that it is ours."""
+    question: str
+    cells: tuple[Cell, ...]
 
 
 def mnist_imbalance(
@@ -49,3 +98,312 @@ def mnist_imbalance(
         evaluate_every=200 if paper else 40,
         seed=seed,
     )
+
+
+IMBALANCE_ROWS = ("baseline", "proportion", "resample", "hard-mining", "random", "l2rw")
+"""The methods of Figure 2."""
+MORE_IMBALANCE_ROWS = (
+    "baseline+ft",
+    "clean-only",
+    "self-paced",
+    "active-bias",
+    "focal",
+    "smote",
+    "meta-weight-net",
+)
+TABLE_1_ROWS = (
+    "baseline",
+    "reed-hard",
+    "s-model",
+    "mentornet",
+    "random",
+    "clean-only",
+    "baseline+ft",
+    "mentornet+ft",
+    "random+ft",
+    "l2rw",
+)
+TABLE_2_ROWS = (
+    "baseline",
+    "baseline+es",
+    "random",
+    "weighted",
+    "reed-soft+es",
+    "reed-hard+es",
+    "s-model",
+    "s-model+conf",
+    "s-model+conf+es",
+    "clean-only",
+    "baseline+ft",
+    "baseline+es+ft",
+    "weighted+ft",
+    "s-model+conf+ft",
+    "s-model+conf+es+ft",
+    "l2rw",
+)
+MORE_NOISE_ROWS = ("self-paced", "focal", "active-bias", "hard-mining", "meta-weight-net")
+"""Methods that the paper names or that followed it, and its tables do not have."""
+
+_METHOD_OF = {"mentornet": "mentornet_pd"}
+
+
+def _method(row: str) -> str:
+    """The registered method of a row: its name without the stages."""
+    parts = row.split("+")
+    name = _METHOD_OF.get(parts[0], parts[0]).replace("-", "_")
+    return f"{name}_conf" if "conf" in parts else name
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What the noise experiments have in common at one scale."""
+
+    data: tuple[str, ...]
+    images: int | None
+    """Training images drawn from the source, None for all."""
+    clean_size: int
+    base: Experiment
+    schedules: dict[str, tuple[int, tuple[int, ...]]]
+    """By table or stage: steps, and steps at which the learning rate falls to a tenth."""
+    fine_tune_steps: int
+
+
+def _setting(scale: str, uniform: bool = False) -> _Setting:
+    """Section 4.2 at the paper's scale, on small images, or in seconds."""
+    if scale == "paper":
+        cifar = Experiment(
+            name="table2",
+            data="cifar10",
+            model="wrn28_10" if uniform else "resnet32",
+            clean_size=1000 if uniform else 100,
+            lr=0.1,
+            weight_decay=2e-4,
+            evaluate_every=1000,
+            augment=True,
+        )
+        schedules = {"full": (80_000, (40_000, 60_000)), "es": (60_000, (40_000, 50_000))}
+        if uniform:
+            schedules["full"] = schedules["es"]
+        return _Setting(("cifar10", "cifar100"), None, cifar.clean_size, cifar, schedules, 5_000)
+    if scale == "reduced":
+        small = Experiment(name="table2", scale="reduced", clean_size=100, lr=0.01, evaluate_every=250)
+        schedules = {"full": (2_000, (1_000, 1_500)), "es": (1_500, (1_000, 1_250))}
+        if uniform:
+            schedules["full"] = schedules["es"]
+        return _Setting(("fashion_mnist", "mnist"), 5_000, 100, small, schedules, 125)
+    quick = Experiment(
+        name="table2", scale="quick", clean_size=50, batch_size=50, lr=0.03, evaluate_every=50, data="digits"
+    )
+    schedules = {"full": (400, (200, 300)), "es": (300, (200, 250))}
+    return _Setting(("digits",), None, 50, quick, schedules, 20)
+
+
+def _experiment(setting: _Setting, row: str, data: str, name: str, biases: tuple) -> Experiment:
+    """One row of the noise experiments on one data set."""
+    stages = row.split("+")[1:]
+    steps, drops = setting.schedules["es" if "es" in stages else "full"]
+    clean_size = 1000 if data == "cifar100" else setting.clean_size
+    subset = (Subset(setting.images),) if setting.images and not isinstance(biases[0], LongTail) else ()
+    return setting.base.with_(
+        name=name,
+        method=_method(row),
+        data=data,
+        biases=(*subset, *biases),
+        clean_size=clean_size,
+        steps=steps,
+        lr_drops=drops,
+        fine_tune_steps=setting.fine_tune_steps if "ft" in stages else 0,
+    )
+
+
+def _fig2(scale: str) -> Iterable[Cell]:
+    rows, data, ratios = IMBALANCE_ROWS + MORE_IMBALANCE_ROWS, "mnist", (20, 50, 100, 200)
+    if scale == "quick":
+        data, ratios = "digits", (10,)
+    for ratio, row in product(ratios, rows):
+        yield _pair_cell(row, ratio, (4, 9), scale, data)
+
+
+def _pair_8_2(scale: str) -> Iterable[Cell]:
+    data, ratio = ("digits", 10) if scale == "quick" else ("mnist", 200)
+    for row in IMBALANCE_ROWS:
+        yield _pair_cell(row, ratio, (8, 2), scale, data)
+
+
+def _pair_cell(row: str, ratio: int, pair: tuple[int, int], scale: str, data: str) -> Cell:
+    experiment = mnist_imbalance(_method(row), ratio, pair, 0, scale, data)
+    if "ft" in row.split("+"):
+        experiment = experiment.with_(fine_tune_steps=experiment.steps // 16)
+    return Cell(row, (("data", data), ("ratio", ratio)), experiment)
+
+
+def _table1(scale: str) -> Iterable[Cell]:
+    setting = _setting(scale, uniform=True)
+    more = ("reed-soft", "s-model+conf", *MORE_NOISE_ROWS) if scale != "paper" else ()
+    for data, row in product(setting.data, TABLE_1_ROWS + more):
+        yield Cell(row, (("data", data),), _experiment(setting, row, data, "table1", (UniformFlip(0.4),)))
+
+
+def _table2(scale: str) -> Iterable[Cell]:
+    setting = _setting(scale)
+    more = ("mentornet", "proportion", "resample", *MORE_NOISE_ROWS) if scale != "paper" else ()
+    for data, row in product(setting.data, TABLE_2_ROWS + more):
+        yield Cell(row, (("data", data),), _experiment(setting, row, data, "table2", (BackgroundFlip(0.4),)))
+
+
+def _fig3(scale: str) -> Iterable[Cell]:
+    yield from (cell for cell in _table2(scale) if cell.row == "l2rw")
+
+
+def _fig6(scale: str) -> Iterable[Cell]:
+    yield from (cell for cell in _table2(scale) if cell.row in ("baseline", "l2rw"))
+
+
+def _fig7(scale: str) -> Iterable[Cell]:
+    yield from (cell for cell in _table2(scale) if cell.row in ("baseline", "s-model", "l2rw"))
+
+
+def _fig4(scale: str) -> Iterable[Cell]:
+    setting = _setting(scale)
+    sizes = {"paper": (15, 50, 100, 500, 1000), "reduced": (10, 20, 50, 100, 200, 500, 1000), "quick": (10, 50)}[scale]
+    for data, size, row in product(setting.data[: 1 if scale == "paper" else 2], sizes, ("baseline+ft", "l2rw")):
+        usual = size == setting.clean_size
+        experiment = _experiment(setting, row, data, "table2" if usual else "fig4", (BackgroundFlip(0.4),))
+        yield Cell(row, (("data", data), ("clean", size)), experiment.with_(clean_size=size))
+
+
+def _fig5(scale: str) -> Iterable[Cell]:
+    setting = _setting(scale)
+    rates = (0.0, 0.4) if scale == "quick" else (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+    for data, rate, row in product(setting.data, rates, ("baseline+ft", "baseline", "random", "l2rw")):
+        name = "table2" if rate == 0.4 else "fig5"
+        experiment = _experiment(setting, row, data, name, (BackgroundFlip(rate),))
+        yield Cell(row, (("data", data), ("noise", rate)), experiment)
+
+
+def _noise_and_imbalance(scale: str) -> Iterable[Cell]:
+    setting = _setting(scale)
+    size = {"paper": None, "reduced": 5_000, "quick": 400}[scale]
+    factors = (1, 10) if scale == "quick" else (1, 10, 100)
+    for data, factor, rate in product(setting.data, factors, (0.0, 0.2, 0.4)):
+        for row, clean in _noise_and_imbalance_rows(setting.clean_size):
+            biases = (LongTail(factor, size), UniformFlip(rate))
+            experiment = _experiment(setting, row, data, "noise_imbalance", biases).with_(clean_size=clean)
+            place = (("data", data), ("imbalance", factor), ("noise", rate), ("clean", clean))
+            yield Cell(row, place, experiment)
+
+
+def _noise_and_imbalance_rows(usual: int) -> list[tuple[str, int]]:
+    plain = ("baseline+ft", "baseline", "baseline+es", "proportion", "random")
+    return [(row, usual) for row in (*plain, "l2rw")] + [("l2rw", usual // 5)]
+
+
+def _clean_batch(scale: str) -> Iterable[Cell]:
+    setting = _setting(scale)
+    for m in (1, 5, 10, 20, 50, 100) if scale != "quick" else (5, 50):
+        usual = m == setting.base.clean_batch_size
+        experiment = _experiment(
+            setting, "l2rw", setting.data[0], "table2" if usual else "clean_batch", (BackgroundFlip(0.4),)
+        )
+        yield Cell("l2rw", (("data", setting.data[0]), ("m", m)), experiment.with_(clean_batch_size=m))
+
+
+def _unclean(scale: str) -> Iterable[Cell]:
+    setting = _setting(scale)
+    data = setting.data[0]
+
+    def cell(row: str, place: tuple[tuple[str, str | float], ...], **changes: object) -> Cell:
+        usual = all(getattr(setting.base, name) == value for name, value in changes.items())
+        experiment = _experiment(setting, row, data, "table2" if usual else "unclean", (BackgroundFlip(0.4),))
+        return Cell(row, (("data", data), *place), experiment.with_(**changes))
+
+    for row in ("baseline+ft", "l2rw"):
+        for noise in (0.0, 0.1, 0.2, 0.3, 0.4):
+            yield cell(row, (("clean noise", noise),), clean_noise=noise)
+        for imbalance in (5.0, 10.0):
+            yield cell(row, (("clean imbalance", imbalance),), clean_imbalance=imbalance)
+        yield cell(row, (("clean set cut from", "noisy"),), clean_origin="noisy")
+
+
+def _schedule(scale: str) -> Iterable[Cell]:
+    """Plain cross-entropy with an early drop, the control of the weak baseline: a third of the steps."""
+    setting = _setting(scale, uniform=True)
+    for data, (flip, bias) in product(
+        setting.data, {"uniform": UniformFlip(0.4), "background": BackgroundFlip(0.4)}.items()
+    ):
+        for row in ("baseline", "l2rw"):
+            long = _experiment(setting, row, data, "schedule", (bias,))
+            steps = long.steps // 3
+            drops = (round(0.9 * steps), round(0.95 * steps))
+            early = long.with_(steps=steps, lr_drops=drops, evaluate_every=max(1, long.evaluate_every // 5))
+            yield Cell(row, (("data", data), ("flip", flip), ("schedule", "early drop")), early)
+
+
+def _cifar_small(scale: str) -> Iterable[Cell]:
+    """One long run a method of a small network: what a CPU can do, and no more than that."""
+    for row in ("baseline", "random", "l2rw"):
+        experiment = Experiment(
+            name="cifar_small",
+            scale=scale,
+            method=row,
+            data="cifar10",
+            biases=(BackgroundFlip(0.4),),
+            clean_size=100,
+            model="resnet14",
+            steps=20_000,
+            clean_batch_size=50,
+            lr=0.1,
+            weight_decay=2e-4,
+            lr_drops=(10_000, 15_000),
+            evaluate_every=1_000,
+            augment=True,
+        )
+        yield Cell(row, (("data", "cifar10"),), experiment)
+
+
+_ALL = ("paper", "reduced", "quick")
+_GRIDS: dict[str, tuple[str, str, tuple[str, ...], Callable[[str], Iterable[Cell]]]] = {
+    "fig2": ("Figure 2", "Test error when one of two digits is rare", ("paper", "quick"), _fig2),
+    "pair_8_2": ("ours", "The same with 8 against 2", ("paper", "quick"), _pair_8_2),
+    "table1": ("Table 1", "40% of labels flip uniformly", _ALL, _table1),
+    "table2": ("Table 2", "40% of labels flip to one class", _ALL, _table2),
+    "fig3": ("Figure 3", "Weights of right and of wrong labels", _ALL, _fig3),
+    "fig4": ("Figure 4", "How many clean images", _ALL, _fig4),
+    "fig5": ("Figure 5", "From no noise to half of the labels", _ALL, _fig5),
+    "fig6": ("Figure 6", "Which classes are taken for which", _ALL, _fig6),
+    "fig7": ("Figure 7", "Accuracy over training", _ALL, _fig7),
+    "noise_imbalance": (
+        "Sections 1 and 4.2",
+        "Long-tailed classes and uniform flips at once",
+        _ALL,
+        _noise_and_imbalance,
+    ),
+    "clean_batch": ("ours", "Accuracy and cost against the clean batch size m", _ALL, _clean_batch),
+    "unclean": ("ours", "A clean set that is not quite clean", _ALL, _unclean),
+    "schedule": ("ours", "Plain training that stops early enough", _ALL, _schedule),
+    "cifar_small": ("ours", "CIFAR-10 on a CPU", ("reduced",), _cifar_small),
+}
+
+
+def grid_names() -> tuple[str, ...]:
+    """Names of all figures and tables."""
+    return tuple(_GRIDS)
+
+
+def grid(name: str, scale: str = "paper") -> Grid:
+    """The cells of a figure or a table at one scale.
+
+    Raises:
+        ValueError: for a name, or a scale that this grid has not; lists the valid ones.
+    """
+    if name not in _GRIDS:
+        raise ValueError(f"unknown figure or table {name!r}; choose one of {', '.join(_GRIDS)}")
+    source, question, scales, cells = _GRIDS[name]
+    if scale not in scales:
+        raise ValueError(f"{name} has no scale {scale!r}; choose one of {', '.join(scales)}")
+    return Grid(name, scale, source, question, tuple(cells(scale)))
+
+
+def uses_clean(row: str) -> bool:
+    """Whether a row of a table looks at clean labels, in its method or by fine-tuning."""
+    return methods.get(_method(row)).uses_clean or "ft" in row.split("+")

@@ -31,7 +31,7 @@ class Curve:
     accuracy: list[float] = field(default_factory=list)
     """Test accuracy, between 0 and 1, mean over classes."""
     effective_examples: list[float | None] = field(default_factory=list)
-    """1 / sum w^2, averaged over the steps since the entry before."""
+    """1 / sum of squares of a batch's shares of weight, averaged over the steps since the entry before."""
     idle_steps: list[float | None] = field(default_factory=list)
     """Share of those steps in which every weight was 0 and nothing moved."""
     weight_by_class: list[list[float] | None] = field(default_factory=list)
@@ -66,6 +66,12 @@ class Record:
     """Seconds, data preparation and evaluations included."""
     environment: dict[str, Any]
     """Versions, commit, device, threads."""
+    confusion: list[list[int]] | None = None
+    """(K, K) test images by class (row) and prediction (column) after the last step."""
+    weight_histograms: dict[str, Any] | None = None
+    """Examples with right and with wrong labels by weight, midway and late in training; see `meter.EDGES`."""
+    training_seconds: float | None = None
+    """Seconds of training steps alone."""
 
     @property
     def last(self) -> float:
@@ -76,6 +82,14 @@ class Record:
     def best(self) -> float:
         """Highest test accuracy of any evaluation: an optimistic number, since the test set picks it."""
         return max(self.curve.accuracy)
+
+    def at(self, step: int) -> float:
+        """Test accuracy after `step` steps; ValueError if it was not evaluated then."""
+        return self.curve.accuracy[self.curve.step.index(step)]
+
+    def best_until(self, step: int) -> float:
+        """Highest test accuracy of any evaluation up to `step`; see `best`."""
+        return max(a for s, a in zip(self.curve.step, self.curve.accuracy, strict=True) if s <= step)
 
     @property
     def id(self) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +16,25 @@ from tqdm.auto import tqdm
 
 from l2rw_core import methods
 from l2rw_core.alignment import LossFn
-from l2rw_core.datasets import BatchStream, Source, Split, load, make_split, realised_noise, to_tensors
+from l2rw_core.datasets import (
+    BatchStream,
+    Examples,
+    Source,
+    Split,
+    load,
+    make_split,
+    pad_crop_flip,
+    realised_noise,
+    to_tensors,
+)
+from l2rw_core.experiments.checkpoints import read_checkpoint, write_checkpoint
 from l2rw_core.experiments.config import Experiment
+from l2rw_core.experiments.meter import WeightMeter
 from l2rw_core.experiments.records import Curve, Record, environment
-from l2rw_core.models import LeNet, Mlp, resnet32, wide_resnet28_10
+from l2rw_core.methods.by_label import log_probabilities
+from l2rw_core.models import LeNet, Mlp, resnet14, resnet32, wide_resnet28_10
+
+RESIDUAL = {"resnet14": resnet14, "resnet32": resnet32, "wrn28_10": wide_resnet28_10}
 
 
 def prepare(experiment: Experiment, source: Source | None = None) -> Split:
@@ -26,13 +44,7 @@ def prepare(experiment: Experiment, source: Source | None = None) -> Split:
         experiment: names the data set, the biases, the clean set and the seed.
         source: the data set if it is at hand; otherwise it is loaded.
     """
-    return make_split(
-        source or load(experiment.data),
-        experiment.biases,
-        clean_size=experiment.clean_size,
-        clean_balanced=experiment.clean_balanced,
-        seed=experiment.seed,
-    )
+    return make_split(source or load(experiment.data), experiment.biases, experiment.clean_set, experiment.seed)
 
 
 def build_model(experiment: Experiment, split: Split) -> nn.Module:
@@ -43,8 +55,7 @@ def build_model(experiment: Experiment, split: Split) -> nn.Module:
         return LeNet(outputs, channels, height)
     if experiment.model == "mlp":
         return Mlp([height * width * channels, 100, outputs])
-    residual = {"resnet32": resnet32, "wrn28_10": wide_resnet28_10}[experiment.model]
-    return residual(outputs, channels)
+    return RESIDUAL[experiment.model](outputs, channels)
 
 
 def loss_for(split: Split) -> LossFn:
@@ -57,6 +68,8 @@ def fit(
     source: Source | None = None,
     device: str | torch.device = "cpu",
     progress: bool | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_every: float = 60.0,
 ) -> Record:
     """Train and evaluate one experiment. The same experiment on the same machine gives the same numbers.
 
@@ -65,127 +78,262 @@ def fit(
         source: its data set if it is at hand; otherwise it is loaded.
         device: where to train.
         progress: show a bar; by default unless the environment variable ``L2RW_PROGRESS`` is 0.
+        checkpoint: a file that holds the state of an unfinished run. If it is there, the run goes on from it, and ends
+            with the numbers of a run that was never interrupted; it is deleted when the run is done.
+        checkpoint_every: seconds between two writings of that file.
 
     Returns:
         The record of the run; `l2rw_core.experiments.append` keeps it.
+
+    Raises:
+        ValueError: if the checkpoint cannot be read, or belongs to another experiment.
+        FloatingPointError: if the model's outputs become NaN or infinite.
     """
-    started = time.time()
     with torch.random.fork_rng():
-        torch.manual_seed(experiment.seed)
-        run = _Run.begin(experiment, prepare(experiment, source), torch.device(device))
-        curve = _train(run, progress)
-        accuracies = _evaluate(run)
-    return Record(
-        experiment=experiment,
-        data_checksum=run.split.checksum,
-        train_counts=run.class_counts.tolist(),
-        realised_noise=realised_noise(run.split.train),
-        curve=curve,
-        accuracy_by_class=accuracies,
-        started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        duration=round(time.time() - started, 1),
-        environment=environment(device),
-    )
+        run = _Run(experiment, prepare(experiment, source), torch.device(device))
+        if checkpoint is not None:
+            run.resume(checkpoint)
+        steps = tqdm(
+            run.steps(),
+            desc=f"{experiment.method}, seed {experiment.seed}",
+            total=run.total_steps,
+            initial=run.done,
+            disable=not progress_wanted(progress),
+        )
+        written = time.monotonic()
+        for _ in steps:
+            if checkpoint is not None and time.monotonic() - written > checkpoint_every:
+                run.save(checkpoint)
+                written = time.monotonic()
+        record = run.record()
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return record
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Stage:
+    """A stretch of training with one method."""
+
+    method: str
+    steps: int
+    fresh: bool
+    """Whether it starts from the initial parameters; otherwise it goes on with model, optimizer and learning rate."""
+    counted: bool
+    """Whether its steps are those of the experiment, evaluated and on record."""
+
+
+def _stages(e: Experiment) -> list[_Stage]:
+    stages = [_Stage(e.method, e.steps, fresh=True, counted=True)]
+    if methods.get(e.method).needs_confusion:
+        stages.insert(0, _Stage("baseline", e.steps, fresh=True, counted=False))
+    if e.fine_tune_steps:
+        stages.append(_Stage("clean_only", e.fine_tune_steps, fresh=False, counted=True))
+    return stages
+
+
 class _Run:
-    experiment: Experiment
-    split: Split
-    model: nn.Module
-    method: methods.Method
-    optimizer: torch.optim.Optimizer
-    train: tuple[Tensor, Tensor]
-    clean: tuple[Tensor, Tensor]
-    test: tuple[Tensor, Tensor]
-    class_counts: Tensor
-    flipped: Tensor
+    """A run in progress: everything that a checkpoint has to hold, and what it is made of."""
 
-    @classmethod
-    def begin(cls, experiment: Experiment, split: Split, device: torch.device) -> _Run:
+    def __init__(self, experiment: Experiment, split: Split, device: torch.device) -> None:
+        self.experiment, self.split, self.device = experiment, split, device
+        self.stages = _stages(experiment)
+        self.total_steps = sum(stage.steps for stage in self.stages)
+        method = methods.get(experiment.method)
+        self.examples = method.training_set(split.train, experiment.seed)
         binary = split.num_classes == 2
-        train, clean, test = (
-            to_tensors(part, device, binary=binary) for part in (split.train, split.clean, split.test)
+        self.pixel_range = (-1.0, 1.0) if experiment.augment else (0.0, 1.0)
+        self.train, self.clean, self.test = (
+            to_tensors(part, device, binary=binary, pixel_range=self.pixel_range)
+            for part in (self.examples, split.clean, split.test)
         )
-        model = build_model(experiment, split).to(device, memory_format=torch.channels_last)
-        optimizer = torch.optim.SGD(
-            model.parameters(), experiment.lr, experiment.momentum, weight_decay=experiment.weight_decay
+        self.labels = self.train[1].long()
+        self.confusion: Tensor | None = None
+        self.curve = Curve()
+        self.meter = WeightMeter(
+            self.labels, torch.from_numpy(self.examples.flipped).to(device), split.num_classes, experiment.steps
         )
-        counts = torch.bincount(train[1].long(), minlength=split.num_classes)
-        method = methods.get(experiment.method)(model, optimizer, loss_for(split), counts, experiment.steps)
-        flipped = torch.from_numpy(split.train.flipped).to(device)
-        return cls(experiment, split, model, method, optimizer, train, clean, test, counts, flipped)
+        self.started, self.seconds, self.training_seconds = time.time(), 0.0, 0.0
+        self.stage_number, self.step = 0, 0
+        self._begin_stage()
 
+    @property
+    def stage(self) -> _Stage:
+        return self.stages[self.stage_number]
 
-def _train(run: _Run, progress: bool | None) -> Curve:
-    e = run.experiment
-    batches = run.method.batches(run.train[1].long(), e.batch_size, e.seed)
-    clean_batches = BatchStream(len(run.clean[1]), e.clean_batch_size, e.seed + 1)
-    meter, curve = _WeightMeter(run), Curve()
-    curve.add(0, accuracy=_balanced(_evaluate(run)))
-    for step in tqdm(range(e.steps), desc=f"{e.method}, seed {e.seed}", disable=not _progress_wanted(progress)):
-        if step in e.lr_drops:
-            for group in run.optimizer.param_groups:
-                group["lr"] /= 10
-        chosen, chosen_clean = batches.indices(step), clean_batches.indices(step)
-        update = run.method.step(_take(run.train, chosen), _take(run.clean, chosen_clean), step)
-        meter.add(chosen, update.weights)
-        if (step + 1) % e.evaluate_every == 0 or step + 1 == e.steps:
-            curve.add(step + 1, accuracy=_balanced(_evaluate(run)), **meter.read())
-    return curve
+    @property
+    def done(self) -> int:
+        """Steps taken so far, in all stages."""
+        return sum(stage.steps for stage in self.stages[: self.stage_number]) + self.step
 
+    def _begin_stage(self) -> None:
+        e, stage = self.experiment, self.stage
+        if stage.fresh:
+            torch.manual_seed(e.seed)
+            self.model = build_model(e, self.split).to(self.device, memory_format=torch.channels_last)
+            self.optimizer = torch.optim.SGD(_parameter_groups(self.model, e), e.lr, e.momentum)
+        task = methods.Task(
+            self.labels, self.split.num_classes, e.steps, _share_right(self.examples, self.split), self.confusion
+        )
+        self.method = methods.get(stage.method)(self.model, self.optimizer, loss_for(self.split), task)
+        self.batches = self.method.batches(self.labels, e.batch_size, e.seed)
+        self.clean_batches = BatchStream(len(self.clean[1]), e.clean_batch_size, e.seed + 1)
 
-def _take(pair: tuple[Tensor, Tensor], indices: Tensor) -> tuple[Tensor, Tensor]:
-    x, y = pair
-    # Indexing loses the memory format that makes convolutions fast on a CPU.
-    return x[indices].contiguous(memory_format=torch.channels_last), y[indices]
+    def steps(self) -> Iterator[int]:
+        """Train from where the run stands to its end, a step at a time; yields the number of steps taken."""
+        if self.done == 0 and self.stage.counted:
+            self._evaluate_now(0)
+        while True:
+            while self.step < self.stage.steps:
+                self._step()
+                yield self.done
+            if self.stage_number + 1 == len(self.stages):
+                return
+            if not self.stage.counted:
+                self.confusion = self._confusion_with_given_labels()
+            self.stage_number, self.step = self.stage_number + 1, 0
+            self._begin_stage()
+            if self.stage.fresh and self.stage.counted:
+                self._evaluate_now(0)
 
+    def _step(self) -> None:
+        e, began = self.experiment, time.monotonic()
+        number = self.step if self.stage.fresh else e.steps + self.step
+        for group in self.optimizer.param_groups:
+            group["lr"] = e.lr / 10 ** sum(drop <= number for drop in e.lr_drops)
+        chosen, chosen_clean = self.batches.indices(number), self.clean_batches.indices(number)
+        batch = methods.Minibatch(*self._take(self.train, chosen, 2 * number), chosen)
+        update = self.method.step(batch, self._take(self.clean, chosen_clean, 2 * number + 1), number)
+        self.step += 1
+        self.training_seconds += time.monotonic() - began
+        if self.stage.counted:
+            self.meter.add(chosen, update.weights, number)
+            if (number + 1) % e.evaluate_every == 0 or self.step == self.stage.steps:
+                self._evaluate_now(number + 1)
 
-@torch.no_grad()
-def _evaluate(run: _Run, chunk: int = 500) -> list[float]:
-    """Test accuracy of each class, between 0 and 1."""
-    x, y = run.test
-    run.model.eval()
-    logits = torch.cat([run.model(part) for part in x.split(chunk)])
-    run.model.train()
-    if not logits.isfinite().all():
-        raise FloatingPointError("the model's outputs are NaN or infinite: lower the learning rate")
-    predicted = (logits > 0).long() if logits.ndim == 1 else logits.argmax(1)
-    right = (predicted == y.long()).double()
-    return [round(float(right[y == k].mean()), 6) for k in range(run.split.num_classes)]
+    def _take(self, pair: tuple[Tensor, Tensor], indices: Tensor, draw: int) -> tuple[Tensor, Tensor]:
+        x, y = pair
+        x = x[indices]
+        if self.experiment.augment:
+            generator = torch.Generator().manual_seed(self.experiment.seed * 1_000_003 + draw)
+            x = pad_crop_flip(x, generator, fill=self.pixel_range[0])
+        # Indexing loses the memory format that makes convolutions fast on a CPU.
+        return x.contiguous(memory_format=torch.channels_last), y[indices]
 
+    def _evaluate_now(self, step: int) -> None:
+        self.curve.add(step, accuracy=_balanced(self._test_confusion()), **self.meter.read())
 
-def _balanced(accuracies: list[float]) -> float:
-    """Mean of the class accuracies: plain accuracy on a balanced test set."""
-    return round(float(np.mean(accuracies)), 6)
+    @torch.no_grad()
+    def _predict(self, x: Tensor, chunk: int = 500) -> Tensor:
+        """(N, K) log-probabilities, by the model as it is used."""
+        self.model.eval()
+        logits = torch.cat([self.model(part) for part in x.split(chunk)])
+        self.model.train()
+        if not logits.isfinite().all():
+            raise FloatingPointError("the model's outputs are NaN or infinite: lower the learning rate")
+        return log_probabilities(logits)
 
+    def _test_confusion(self) -> np.ndarray:
+        """(K, K) test images by class (row) and prediction (column)."""
+        x, y = self.test
+        k = self.split.num_classes
+        cells = y.long() * k + self._predict(x).argmax(1)
+        return torch.bincount(cells, minlength=k * k).view(k, k).cpu().numpy()
 
-def _progress_wanted(progress: bool | None) -> bool:
-    return os.environ.get("L2RW_PROGRESS", "1") != "0" if progress is None else progress
+    def _confusion_with_given_labels(self) -> Tensor:
+        """(K, K) row k: given labels of training images, each counted by the probability that it is of class k."""
+        p = self._predict(self.train[0]).exp()
+        joint = torch.zeros(self.split.num_classes, self.split.num_classes, device=p.device)
+        joint.index_add_(0, self.labels, p)  # row: given label; column: predicted class
+        return joint.T / joint.sum(0)[:, None].clamp(min=1e-12)
 
+    def record(self) -> Record:
+        confusion = self._test_confusion()
+        return Record(
+            experiment=self.experiment,
+            data_checksum=self.split.checksum,
+            train_counts=torch.bincount(self.labels, minlength=self.split.num_classes).tolist(),
+            realised_noise=realised_noise(self.examples),
+            curve=self.curve,
+            accuracy_by_class=[round(float(a), 6) for a in confusion.diagonal() / confusion.sum(1)],
+            started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
+            duration=round(self._seconds_now(), 1),
+            environment=environment(self.device),
+            confusion=confusion.tolist(),
+            weight_histograms=self.meter.histograms(),
+            training_seconds=round(self.training_seconds, 1),
+        )
 
-@dataclass
-class _WeightMeter:
-    """Averages over the steps since it was last read: who got the weight, and how many examples shared it."""
+    def _seconds_now(self) -> float:
+        return self.seconds + time.time() - self.started
 
-    run: _Run
-    effective: list[float] = field(default_factory=list)
-    by_class: list[Tensor] = field(default_factory=list)
-    on_flipped: list[float] = field(default_factory=list)
-
-    def add(self, chosen: Tensor, weights: Tensor) -> None:
-        squares = float(weights.square().sum())
-        self.effective.append(1 / squares if squares else 0.0)
-        labels = self.run.train[1][chosen].long()
-        self.by_class.append(torch.zeros(len(self.run.class_counts)).index_add_(0, labels.cpu(), weights.float().cpu()))
-        self.on_flipped.append(float(weights[self.run.flipped[chosen]].sum()))
-
-    def read(self) -> dict[str, object]:
-        values = {
-            "effective_examples": round(float(np.mean(self.effective)), 3),
-            "idle_steps": round(float(np.mean(np.array(self.effective) == 0)), 4),
-            "weight_by_class": [round(share, 4) for share in torch.stack(self.by_class).mean(0).tolist()],
-            "weight_on_flipped": round(float(np.mean(self.on_flipped)), 4),
+    def save(self, path: Path) -> None:
+        """Write everything that is needed to go on from here."""
+        state = {
+            "experiment": self.experiment.to_dict(),
+            "checksum": self.split.checksum,
+            "stage": self.stage_number,
+            "step": self.step,
+            "confusion": self.confusion,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "method": self.method.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+            "curve": asdict(self.curve),
+            "meter": self.meter.state_dict(),
+            "seconds": self._seconds_now(),
+            "training_seconds": self.training_seconds,
         }
-        self.effective, self.by_class, self.on_flipped = [], [], []
-        return values
+        write_checkpoint(state, path)
+
+    def resume(self, path: Path) -> None:
+        """Go on from `path` if it is there; ValueError if it cannot be read or belongs to another experiment."""
+        state = read_checkpoint(path, self.device)
+        if state is None:
+            return
+        if state["experiment"] != self.experiment.to_dict() or state["checksum"] != self.split.checksum:
+            raise ValueError(f"{path} belongs to another experiment or to other data: delete it, or name another file")
+        self._restore(state)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.confusion = state["confusion"]
+        for self.stage_number in range(state["stage"] + 1):
+            self._begin_stage()  # each adds its own to the optimizer, so all of them happen again, in order
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.method.load_state_dict(state["method"])
+        self.curve = Curve(**state["curve"])
+        self.meter.load_state_dict(state["meter"])
+        self.seconds, self.training_seconds = state["seconds"], state["training_seconds"]
+        torch.set_rng_state(state["random"].cpu())
+        if state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(state["random_cuda"].cpu(), self.device)
+
+
+def _parameter_groups(model: nn.Module, e: Experiment) -> list[dict[str, Any]]:
+    """Weight decay is for kernels; shifts and biases go without (the released CIFAR code)."""
+    parameters = list(model.parameters())
+    if not e.weight_decay:
+        return [{"params": parameters}]
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": e.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _share_right(examples: Examples, split: Split) -> Tensor:
+    counts = np.bincount(examples.y, minlength=split.num_classes)
+    right = np.bincount(examples.y[~examples.flipped], minlength=split.num_classes)
+    return torch.from_numpy(right / np.maximum(counts, 1))
+
+
+def _balanced(confusion: np.ndarray) -> float:
+    """Mean of the class accuracies: plain accuracy on a balanced test set."""
+    return round(float((confusion.diagonal() / confusion.sum(1)).mean()), 6)
+
+
+def progress_wanted(progress: bool | None = None) -> bool:
+    """`progress` if it is given, else what the environment variable ``L2RW_PROGRESS`` says; 0 is no."""
+    return os.environ.get("L2RW_PROGRESS", "1") != "0" if progress is None else progress

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from l2rw_core.datasets import BatchStream
-from l2rw_core.methods.base import Method
+from l2rw_core.datasets import BatchStream, Examples
+from l2rw_core.methods.base import Method, Minibatch
 
 
 class Proportion(Method):
     """Weights proportional to the inverse frequency of the given label, normalised in every batch (Section 4.1)."""
 
-    def weights(self, losses: Tensor, labels: Tensor, step: int) -> Tensor:
-        inverse = 1 / self.class_counts.to(losses).clamp(min=1)
-        w = inverse[labels]
+    def weights(self, losses: Tensor, batch: Minibatch, step: int) -> Tensor:
+        inverse = 1 / self.task.class_counts.to(losses).clamp(min=1)
+        w = inverse[batch.labels]
         return w / w.sum()
 
 
@@ -58,3 +59,31 @@ class Resample(Method):
     def batches(cls, labels: Tensor, batch_size: int, seed: int) -> BatchStream | BalancedStream:
         present = labels.unique().tolist()
         return BalancedStream(tuple((labels == k).nonzero()[:, 0] for k in present), batch_size, seed)
+
+
+class Smote(Method):
+    """Rare classes are filled up with points between neighbours of the same class (Chawla et al., 2002).
+
+    imbalanced-learn does it, on the pixels, once before training. A class with fewer than six examples has fewer
+    neighbours to choose from, and one with a single example stays as it is.
+    """
+
+    @classmethod
+    def training_set(cls, examples: Examples, seed: int) -> Examples:
+        try:
+            from imblearn.over_sampling import SMOTE
+        except ImportError as error:
+            raise ValueError("method 'smote' needs imbalanced-learn: pip install 'l2rw-core[smote]'") from error
+        counts = np.bincount(examples.y)
+        fillable = {k: int(counts.max()) for k in np.flatnonzero(counts > 1) if counts[k] < counts.max()}
+        if not fillable:
+            return examples
+        smote = SMOTE(
+            sampling_strategy=fillable,
+            k_neighbors=min(5, min(int(counts[k]) for k in fillable) - 1),
+            random_state=seed,
+        )
+        x, y = smote.fit_resample(examples.x.reshape(len(examples), -1).astype(np.float32), examples.y)
+        return examples.extended(
+            np.rint(x[len(examples) :]).astype(np.uint8).reshape(-1, *examples.x.shape[1:]), y[len(examples) :]
+        )

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l2rw_core.datasets import BatchStream, load, make_split, to_tensors, two_classes
+from l2rw_core.datasets import BatchStream, CleanSet, load, make_split, to_tensors, two_classes
 
 
 @given(n=st.integers(2, 50), size=st.integers(1, 50), seed=st.integers(0, 9))
@@ -46,7 +46,7 @@ def test_negative_steps_are_refused():
 
 
 def test_tensors_hold_the_images():
-    part = make_split(load("digits"), (), 20).clean
+    part = make_split(load("digits"), (), CleanSet(20)).clean
     x, y = to_tensors(part)
     assert x.shape == (20, 1, 8, 8)
     assert x.is_contiguous(memory_format=torch.channels_last)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from l2rw_core.datasets import (
     BackgroundFlip,
+    CleanSet,
     LongTail,
     PairImbalance,
     UniformFlip,
@@ -24,14 +25,14 @@ def test_pair_of_the_paper_after_the_clean_set_was_taken():
     from test_biases import examples, rng
 
     pair = PairImbalance().apply(examples(60_000), rng(), 10)
-    rest, clean = carve_clean(pair, 10, rng(), 2)
+    rest, clean = carve_clean(pair, CleanSet(10), rng(), 2)
     assert rest.class_counts(2).tolist() == [20, 4970]
     assert clean.class_counts(2).tolist() == [5, 5]
 
 
 @given(size=st.integers(1, 200), seed=st.integers(0, 100), balanced=st.booleans())
 def test_clean_set_is_right_apart_and_of_its_size(size, seed, balanced):
-    split = make_split(DIGITS, (UniformFlip(0.5),), size, balanced, seed)
+    split = make_split(DIGITS, (UniformFlip(0.5),), CleanSet(size, balanced), seed)
     assert len(split.clean) == size
     assert not split.clean.flipped.any()
     assert not np.intersect1d(split.clean.index, split.train.index).size
@@ -43,24 +44,24 @@ def test_clean_set_is_right_apart_and_of_its_size(size, seed, balanced):
 
 
 def test_a_random_clean_set_is_not_forced_to_be_balanced():
-    counts = [make_split(DIGITS, (), 50, False, seed).clean.class_counts(10) for seed in range(5)]
+    counts = [make_split(DIGITS, (), CleanSet(50, balanced=False), seed).clean.class_counts(10) for seed in range(5)]
     assert max(np.ptp(c) for c in counts) > 1
 
 
 def test_the_noise_rate_changes_neither_the_images_nor_the_clean_set():
-    mild, strong = (make_split(DIGITS, (PAIR, UniformFlip(rate)), 10, seed=3) for rate in (0.1, 0.4))
+    mild, strong = (make_split(DIGITS, (PAIR, UniformFlip(rate)), seed=3) for rate in (0.1, 0.4))
     assert np.array_equal(mild.train.index, strong.train.index)
     assert np.array_equal(mild.clean.index, strong.clean.index)
     assert not (mild.train.flipped & ~strong.train.flipped).any()
 
 
 def test_seeds_differ():
-    first, second = (make_split(DIGITS, (PAIR,), 10, seed=seed) for seed in (0, 1))
+    first, second = (make_split(DIGITS, (PAIR,), seed=seed) for seed in (0, 1))
     assert not np.array_equal(first.train.index, second.train.index)
 
 
 def test_test_set_of_a_pair_is_balanced_relabelled_and_right():
-    split = make_split(DIGITS, (PAIR, UniformFlip(0.4)), 10)
+    split = make_split(DIGITS, (PAIR, UniformFlip(0.4)))
     assert np.ptp(split.test.class_counts(2)) == 0
     assert not split.test.flipped.any()
     assert np.array_equal(DIGITS.y_test[split.test.index] == 9, split.test.y == 1)
@@ -70,7 +71,7 @@ def test_test_set_of_a_pair_is_balanced_relabelled_and_right():
 
 
 def test_otherwise_the_test_set_is_the_sources_own():
-    split = make_split(DIGITS, (LongTail(10), BackgroundFlip(0.4, 1)), 20)
+    split = make_split(DIGITS, (LongTail(10), BackgroundFlip(0.4, 1)), CleanSet(20))
     assert np.array_equal(split.test.x, DIGITS.x_test)
     assert (split.num_classes, split.source, split.checksum) == (10, "digits", DIGITS.checksum)
 
@@ -79,10 +80,10 @@ def test_otherwise_the_test_set_is_the_sources_own():
     ("biases", "size", "message"),
     [
         ((PAIR,), 60, "wants 30 images of class 0 and the training set has 12"),
-        ((), 0, "clean set of 0"),
+        ((), 0, "size must be at least 1, got 0"),
         ((), 5000, "clean set of 5000 cannot be taken out of 1201"),
     ],
 )
 def test_impossible_clean_sets_are_refused(biases, size, message):
     with pytest.raises(ValueError, match=message):
-        make_split(DIGITS, biases, size)
+        make_split(DIGITS, biases, CleanSet(size))

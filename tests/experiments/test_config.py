@@ -37,7 +37,7 @@ def test_trials_share_a_key_and_nothing_else_does():
         ({"model": "vgg"}, "unknown model 'vgg'; choose one of lenet"),
         ({"scale": "huge"}, "unknown scale"),
         ({"steps": 0}, "steps must be at least 1"),
-        ({"clean_size": 0}, "clean_size must be at least 1"),
+        ({"clean_size": 0}, "clean set's size must be at least 1"),
         ({"batch_size": -1}, "batch_size must be at least 1"),
         ({"lr": 0.0}, "lr must be positive"),
         ({"lr": float("nan")}, "lr must be positive"),

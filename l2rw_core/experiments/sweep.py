@@ -1,0 +1,115 @@
+"""Run what is missing of a grid, on all cores, and go on after an interruption."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import joblib
+import torch
+from tqdm.auto import tqdm
+
+from l2rw_core import methods
+from l2rw_core.datasets import load
+from l2rw_core.experiments.config import Experiment
+from l2rw_core.experiments.records import Record, append, load_records
+from l2rw_core.experiments.train import fit
+
+
+def answers(record: Record, experiment: Experiment) -> bool:
+    """Whether a record holds what `experiment` would: it is its run, or the same run with fine-tuning at its end."""
+    return record.experiment == experiment or record.experiment.with_(fine_tune_steps=0) == experiment
+
+
+def find(experiment: Experiment, records: Iterable[Record]) -> Record | None:
+    """A record that answers for `experiment`, the run itself before a longer one; None if there is none."""
+    found = [record for record in records if answers(record, experiment)]
+    return next((record for record in found if record.experiment == experiment), found[0] if found else None)
+
+
+def missing(experiments: Iterable[Experiment], records: Sequence[Record]) -> list[Experiment]:
+    """What has to be run: without duplicates, without what is on record, and without runs that a longer one holds."""
+    wanted = list(dict.fromkeys(experiments))
+    held = {e.with_(fine_tune_steps=0) for e in wanted if e.fine_tune_steps}
+    held |= {r.experiment for r in records} | {r.experiment.with_(fine_tune_steps=0) for r in records}
+    return [e for e in wanted if e not in held]
+
+
+def run_all(
+    experiments: Sequence[Experiment],
+    folder: Path,
+    jobs: int = -1,
+    device: str = "cpu",
+    progress: bool = True,
+) -> list[tuple[Experiment, str]]:
+    """Run experiments in parallel and append each record as it is made.
+
+    Unfinished runs keep a checkpoint in ``<folder>/.unfinished`` and go on from it at the next call. Two processes that
+    share a folder never run the same trial at once.
+
+    Args:
+        experiments: what to run, in this order; see `missing`.
+        folder: of the record files.
+        jobs: processes, each on one thread; -1 for one a core.
+        device: where to train. More than one process on one GPU is rarely faster.
+        progress: show a bar with the remaining time.
+
+    Returns:
+        The experiments that failed, and why; the others are on record.
+
+    Raises:
+        DataUnavailable: before anything is trained, if a data set is not at hand.
+    """
+    for name in dict.fromkeys(e.data for e in experiments):
+        load(name)
+    tasks = (joblib.delayed(run_one)(e, folder, device) for e in experiments)
+    failed = []
+    total = sum(e.all_steps * _relative_cost(e) for e in experiments)
+    with tqdm(total=round(total), desc="runs", unit="step", disable=not progress, smoothing=0.1) as bar:
+        for experiment, error in joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
+            bar.update(round(experiment.all_steps * _relative_cost(experiment)))
+            bar.set_postfix_str(f"{experiment.name} {experiment.method} seed {experiment.seed}", refresh=False)
+            if error:
+                failed.append((experiment, error))
+    return failed
+
+
+def _relative_cost(e: Experiment) -> float:
+    """Time of a step relative to a plain one, roughly, so that the remaining time is not far off."""
+    kind = methods.get(e.method)
+    n, m = e.batch_size, min(e.clean_batch_size, e.clean_size)
+    if e.method == "clean_only":
+        return m / n
+    return (5 * n + 3 * m) / (3 * n) if kind.uses_clean else 2.0 if kind.needs_confusion else 1.0
+
+
+def run_one(experiment: Experiment, folder: Path, device: str = "cpu") -> tuple[Experiment, str]:
+    """Run one trial and append its record; the second value says what went wrong, if anything."""
+    if device == "cpu":
+        torch.set_num_threads(1)
+    name = f"{experiment.name}-{experiment.key}-{experiment.seed}"
+    checkpoint = folder / ".unfinished" / f"{name}.pt"
+    with _sole_owner(checkpoint.with_suffix(".lock")) as sole:
+        if not sole or not missing([experiment], load_records(experiment.name, folder)):
+            return experiment, ""  # another process has it in hand, or has just finished it
+        try:
+            append(fit(experiment, device=device, progress=False, checkpoint=checkpoint), folder)
+        except (ValueError, FloatingPointError, RuntimeError) as error:
+            return experiment, f"{type(error).__name__}: {error}"
+    return experiment, ""
+
+
+@contextmanager
+def _sole_owner(path: Path) -> Iterator[bool]:
+    """Hold a lock file while a trial runs; False if another process holds it. The system frees it if we are killed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+        path.unlink(missing_ok=True)
