@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv book serve test lint clean
+.PHONY: help venv book serve reproduce test lint clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -28,6 +28,14 @@ serve: $(INSTALLED) ## Serve the built book on http://localhost:8000 (PORT=8001 
 	@test -f _build/html/index.html || { echo "error: there is no book yet, run 'make book' first" >&2; exit 1; }
 	@echo "The book is at http://localhost:$(PORT), Ctrl-C stops it."
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+TRIALS ?= 3
+FIGURES := table2 table1 fig5 fig4 noise_imbalance clean_batch unclean schedule
+reproduce: $(INSTALLED) ## Run every experiment that a CPU can do (many hours, resumable; TRIALS=5 for more), and the report
+	set -e; for name in fig2 pair_8_2; do $(BIN)/l2rw reproduce $$name --scale paper --trials $(TRIALS); done
+	set -e; for name in $(FIGURES); do $(BIN)/l2rw reproduce $$name --scale reduced --trials $(TRIALS); done
+	$(BIN)/l2rw reproduce cifar_small --scale reduced
+	$(BIN)/l2rw report
 
 test: lint ## Check style, then run every test: package, chapters, and the built book in Chromium
 	$(BIN)/pytest

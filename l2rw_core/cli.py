@@ -168,9 +168,26 @@ class Show:
         print(experiments.summary(found).to_string(index=False))
 
 
+@dataclass
+class Report:
+    """Write data/reproduction.csv and the book's page reproduction.md from the records."""
+
+    root: Path = field(default_factory=lambda: experiments.results_root().parents[1])
+    """Folder of the checkout."""
+    records: Path = field(default_factory=experiments.results_root)
+    """Folder of the record files."""
+
+    def __call__(self) -> None:
+        if not (self.root / "data").is_dir():
+            raise ValueError(f"{self.root} has no folder data: name a checkout of the project with --root")
+        for path in experiments.write_report(experiments.load_records(folder=self.records), self.root):
+            print(f"wrote {path}")
+
+
 Command = (
     Annotated[Run, tyro.conf.subcommand("run")]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Show, tyro.conf.subcommand("show")]
 )
 

@@ -21,8 +21,8 @@ from l2rw_core.experiments.records import (
     summary,
     table,
 )
-from l2rw_core.experiments.report import grid_table
-from l2rw_core.experiments.sweep import find, missing, run_all
+from l2rw_core.experiments.report import cell_result, grid_table, reproduction, write_report
+from l2rw_core.experiments.sweep import Recorded, missing, run_all
 from l2rw_core.experiments.train import build_model, fit, loss_for, prepare, progress_wanted
 
 __all__ = [
@@ -34,9 +34,10 @@ __all__ = [
     "Grid",
     "Interval",
     "Record",
+    "Recorded",
     "append",
     "build_model",
-    "find",
+    "cell_result",
     "fit",
     "grid",
     "grid_names",
@@ -48,9 +49,11 @@ __all__ = [
     "mnist_imbalance",
     "prepare",
     "progress_wanted",
+    "reproduction",
     "results_root",
     "run_all",
     "summary",
     "table",
     "uses_clean",
+    "write_report",
 ]

@@ -390,6 +390,11 @@ def grid_names() -> tuple[str, ...]:
     return tuple(_GRIDS)
 
 
+def grid_scales(name: str) -> tuple[str, ...]:
+    """The scales that a grid has."""
+    return _GRIDS[name][2]
+
+
 def grid(name: str, scale: str = "paper") -> Grid:
     """The cells of a figure or a table at one scale.
 

@@ -1,57 +1,166 @@
-"""The paper's numbers and claims beside what the records say."""
+"""The paper's numbers beside what the records say: `data/reproduction.csv`, and the tables that show it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from l2rw_core.experiments.paper import Cell
-from l2rw_core.experiments.records import Record, interval
-from l2rw_core.experiments.sweep import answers
+from l2rw_core.experiments.claims import CLAIMS, Look
+from l2rw_core.experiments.paper import Cell, grid, grid_names, grid_scales
+from l2rw_core.experiments.records import Interval, Record, interval, results_root
+from l2rw_core.experiments.sweep import Recorded
+
+AGREES, DISAGREES, NOT_RUN = "agrees", "disagrees", "not run"
 
 
-def cell_records(cell: Cell, records: Iterable[Record]) -> dict[int, Record]:
-    """For each seed the record that answers for a trial of this cell."""
-    found: dict[int, Record] = {}
-    for record in records:
-        seed = record.experiment.seed
-        trial = cell.trial(seed)
-        if answers(record, trial) and (seed not in found or record.experiment == trial):
-            found[seed] = record
-    return dict(sorted(found.items()))
+@dataclass(frozen=True)
+class CellResult:
+    """What the trials of a cell came to; accuracies in percent."""
+
+    cell: Cell
+    records: tuple[Record, ...]
+
+    @property
+    def accuracies(self) -> list[float]:
+        """After the cell's last step, one a trial."""
+        return [100 * record.at(self.cell.experiment.all_steps) for record in self.records]
+
+    @property
+    def last(self) -> Interval:
+        """Accuracy after the last step."""
+        return interval(self.accuracies)
+
+    @property
+    def best(self) -> Interval:
+        """Highest accuracy of any evaluation; the test set picks it, so it is optimistic."""
+        return interval([100 * record.best_until(self.cell.experiment.all_steps) for record in self.records])
+
+    @property
+    def realised_noise(self) -> float:
+        """Share of training labels that are wrong, mean over trials."""
+        return float(np.mean([record.realised_noise for record in self.records]))
 
 
-def cell_values(cell: Cell, records: Iterable[Record]) -> dict[str, Any]:
-    """Last and best accuracy of a cell's trials in percent, with intervals, and the ids of the records."""
-    found = cell_records(cell, records)
-    if not found:
-        return {"trials": 0}
-    steps = cell.experiment.all_steps
-    last = interval([100 * record.at(steps) for record in found.values()])
-    best = interval([100 * record.best_until(steps) for record in found.values()])
-    return {
-        "trials": last.trials,
-        "last": last.mean,
-        "last ±": last.half_width,
-        "best": best.mean,
-        "best ±": best.half_width,
-        "realised noise": sum(r.realised_noise for r in found.values()) / len(found),
-        "records": [record.id for record in found.values()],
-    }
+def cell_result(cell: Cell, recorded: Recorded) -> CellResult | None:
+    """The result of a cell, None if no trial of it is on record."""
+    trials = recorded.trials(cell)
+    return CellResult(cell, tuple(trials)) if trials else None
 
 
 def grid_table(cells: Sequence[Cell], records: Iterable[Record]) -> pd.DataFrame:
-    """One row a cell: where it stands, trials, test accuracy in percent last and best, realised noise."""
-    records = list(records)
+    """One row a cell: where it stands, trials, test accuracy in percent last and best, wrong labels, the paper's."""
+    recorded, reported = Recorded(records), reported_numbers()
     rows = []
     for cell in cells:
-        values = cell_values(cell, records)
-        row: dict[str, Any] = {"method": cell.row, **dict(cell.column), "trials": values["trials"]}
-        if values["trials"]:
-            for name in ("last", "best"):
-                row[name] = f"{values[name]:.2f} ± {values[f'{name} ±']:.2f}"
-            row["wrong labels"] = f"{values['realised noise']:.1%}"
+        result = cell_result(cell, recorded)
+        row: dict[str, Any] = {"method": cell.row, **dict(cell.column), "trials": 0}
+        if result:
+            row |= {
+                "trials": result.last.trials,
+                "last": in_words(result.last),
+                "best": in_words(result.best),
+                "wrong labels": f"{result.realised_noise:.1%}",
+            }
+        paper = reported.get((cell.experiment.name, cell.row, cell.experiment.data))
+        if paper is not None and cell.experiment.scale == "paper":
+            row["paper"] = in_words(paper)
         rows.append(row)
     return pd.DataFrame(rows).fillna("")
+
+
+def in_words(value: Interval) -> str:
+    """Mean and half width with two decimals; a single trial has no interval."""
+    return f"{value.mean:.2f}" if np.isnan(value.half_width) else f"{value.mean:.2f} ± {value.half_width:.2f}"
+
+
+def reported_numbers() -> dict[tuple[str, str, str], Interval]:
+    """The paper's Tables 1 and 2: (grid, row, data set) -> accuracy in percent with its 95% interval, 5 splits."""
+    rows = pd.read_csv(results_root().parent / "reported.csv").itertuples()
+    return {(f"table{r.table}", r.method, r.dataset): Interval(r.value, r.ci95, 5) for r in rows}
+
+
+def compare(ours: Interval, paper: Interval) -> str:
+    """`agrees` if the two means are no further apart than their intervals together allow."""
+    widths = np.nan_to_num([ours.half_width, paper.half_width])
+    return AGREES if abs(ours.mean - paper.mean) <= float(np.hypot(*widths)) else DISAGREES
+
+
+def reproduction(records: Iterable[Record]) -> pd.DataFrame:
+    """Every number of Tables 1 and 2, every claim about figures, and every cell of ours, with what came out.
+
+    Columns: kind (``number`` for a cell, ``claim``), where, item, data, scale, reported and its interval, reproduced
+    and its interval (accuracy in percent after the last step), best, trials, verdict, finding, records.
+    """
+    recorded = Recorded(records)
+    names = [name for name in grid_names() if name not in ("fig3", "fig6", "fig7")]  # views of Table 2's runs
+    rows = [_number(cell, name, recorded) for name in names for cell in _cells_of(name)]
+    rows += [_claim(claim, scale, data, recorded) for claim in CLAIMS for scale, data in claim.settings]
+    return pd.DataFrame(rows)
+
+
+def _cells_of(name: str) -> list[Cell]:
+    return [cell for scale in grid_scales(name) if scale != "quick" for cell in grid(name, scale).cells]
+
+
+def _number(cell: Cell, name: str, recorded: Recorded) -> dict[str, Any]:
+    e = cell.experiment
+    paper = reported_numbers().get((name, cell.row, e.data)) if e.scale == "paper" else None
+    result = cell_result(cell, recorded)
+    place = ", ".join(f"{key} {value}" for key, value in cell.column if key != "data")
+    row: dict[str, Any] = {
+        "kind": "number",
+        "where": name,
+        "item": f"{cell.row}, {place}" if place else cell.row,
+        "data": e.data,
+        "scale": e.scale,
+        "reported": paper and paper.mean,
+        "reported_ci95": paper and paper.half_width,
+        "trials": 0,
+        "verdict": NOT_RUN,
+        "finding": "",
+        "records": "",
+    }
+    if result:
+        last, best = result.last, result.best
+        row |= {
+            "reproduced": round(last.mean, 2),
+            "ci95": round(last.half_width, 2),
+            "best": round(best.mean, 2),
+            "best_ci95": round(best.half_width, 2),
+            "trials": last.trials,
+            "verdict": compare(last, paper) if paper else "",
+            "records": " ".join(record.id for record in result.records),
+        }
+    return row
+
+
+def _claim(claim: Any, scale: str, data: str, recorded: Recorded) -> dict[str, Any]:
+    look = Look(scale, data, lambda cell: cell_result(cell, recorded))
+    finding = claim.look_up(look)
+    return {
+        "kind": "claim",
+        "where": claim.where,
+        "item": claim.says,
+        "data": data,
+        "scale": scale,
+        "trials": finding.trials if finding else 0,
+        "verdict": NOT_RUN if finding is None else AGREES if finding.agrees else DISAGREES,
+        "finding": finding.text if finding else "",
+        "records": " ".join(dict.fromkeys(look.used)) if finding else "",
+    }
+
+
+def write_report(records: Iterable[Record], root: Path) -> list[Path]:
+    """Write ``data/reproduction.csv`` and the page ``reproduction.md`` under `root`; returns their paths."""
+    from l2rw_core.experiments.page import page
+
+    found = reproduction(records)
+    csv, markdown = root / "data" / "reproduction.csv", root / "reproduction.md"
+    csv.write_text(found.to_csv(index=False))
+    markdown.write_text(page(found))
+    return [csv, markdown]

@@ -14,27 +14,38 @@ from tqdm.auto import tqdm
 from l2rw_core import methods
 from l2rw_core.datasets import load
 from l2rw_core.experiments.config import Experiment
+from l2rw_core.experiments.paper import Cell
 from l2rw_core.experiments.records import Record, append, load_records
 from l2rw_core.experiments.train import fit
 
 
-def answers(record: Record, experiment: Experiment) -> bool:
-    """Whether a record holds what `experiment` would: it is its run, or the same run with fine-tuning at its end."""
-    return record.experiment == experiment or record.experiment.with_(fine_tune_steps=0) == experiment
+class Recorded:
+    """Records by the experiment that they answer for: its own run, or the same run with fine-tuning at its end.
+
+    Of two runs of one experiment the later one counts.
+    """
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._runs: dict[Experiment, Record] = {}
+        self._longer: dict[Experiment, Record] = {}
+        for record in records:
+            self._runs[record.experiment] = record
+            self._longer[record.experiment.with_(fine_tune_steps=0)] = record
+
+    def find(self, experiment: Experiment) -> Record | None:
+        """The record that answers for `experiment`, None if there is none; `Record.at` reads a longer one."""
+        return self._runs.get(experiment) or self._longer.get(experiment)
+
+    def trials(self, cell: Cell, at_most: int = 10) -> list[Record]:
+        """Records of a cell's trials, in the order of their seeds, of which the first `at_most` are looked for."""
+        return [r for seed in range(at_most) if (r := self.find(cell.trial(seed)))]
 
 
-def find(experiment: Experiment, records: Iterable[Record]) -> Record | None:
-    """A record that answers for `experiment`, the run itself before a longer one; None if there is none."""
-    found = [record for record in records if answers(record, experiment)]
-    return next((record for record in found if record.experiment == experiment), found[0] if found else None)
-
-
-def missing(experiments: Iterable[Experiment], records: Sequence[Record]) -> list[Experiment]:
+def missing(experiments: Iterable[Experiment], records: Iterable[Record]) -> list[Experiment]:
     """What has to be run: without duplicates, without what is on record, and without runs that a longer one holds."""
-    wanted = list(dict.fromkeys(experiments))
+    wanted, recorded = list(dict.fromkeys(experiments)), Recorded(records)
     held = {e.with_(fine_tune_steps=0) for e in wanted if e.fine_tune_steps}
-    held |= {r.experiment for r in records} | {r.experiment.with_(fine_tune_steps=0) for r in records}
-    return [e for e in wanted if e not in held]
+    return [e for e in wanted if e not in held and not recorded.find(e)]
 
 
 def run_all(

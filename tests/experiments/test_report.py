@@ -1,0 +1,168 @@
+"""The report is computed from the records, and its verdicts follow from its numbers."""
+
+import io
+import math
+
+import pandas as pd
+import pytest
+
+from l2rw_core.experiments import Curve, Interval, Record, grid, load_records, reproduction, results_root, write_report
+from l2rw_core.experiments.claims import CLAIMS, Look
+from l2rw_core.experiments.report import CellResult, cell_result, compare, in_words, reported_numbers
+
+ROOT = results_root().parents[1]
+
+
+def test_the_committed_report_is_what_the_records_give(tmp_path):
+    (tmp_path / "data").mkdir()
+    for path in write_report(load_records(), tmp_path):
+        kept = ROOT / path.relative_to(tmp_path)
+        assert kept.read_text() == path.read_text(), f"{kept.name} is out of date: run `l2rw report`"
+
+
+def test_every_reported_number_and_every_claim_has_a_line():
+    found = reproduction([])
+    numbers = found[(found.kind == "number") & (found.scale == "paper") & found.reported.notna()]
+    assert len(numbers) == len(reported_numbers()) == len(pd.read_csv(results_root().parent / "reported.csv"))
+    assert len(found[found.kind == "claim"]) == sum(len(claim.settings) for claim in CLAIMS)
+    assert set(found.verdict) == {"not run"}
+    assert found.trials.sum() == 0
+
+
+def record_of(experiment, accuracy, minute=0):
+    """What a run of `experiment` that went from chance to `accuracy` (percent) leaves behind."""
+    curve = Curve()
+    steps = sorted({0, *experiment.lr_drops, experiment.steps, experiment.all_steps} | after_drops(experiment))
+    for step in steps:
+        curve.add(step, accuracy=0.1 if step == 0 else accuracy / 100)
+    histogram = {"right": [1, 9, 0, 0, 0, 0, 0, 0], "wrong": [8, 2, 0, 0, 0, 0, 0, 0]}
+    return Record(
+        experiment=experiment,
+        data_checksum="",
+        train_counts=[],
+        realised_noise=0.36,
+        curve=curve,
+        accuracy_by_class=[],
+        started=f"2026-01-01T00:{minute:02}:00Z",
+        duration=1.0,
+        environment={},
+        weight_histograms={"edges": [], "midway": histogram, "late": histogram},
+    )
+
+
+def after_drops(experiment):
+    return {drop + experiment.evaluate_every for drop in experiment.lr_drops[:1]}
+
+
+def look_with(accuracy_of, scale="reduced", data="fashion_mnist", trials=3):
+    """A look at cells whose trials came to ``accuracy_of(row, place)``, a tenth of a point apart."""
+
+    def result_of(cell):
+        accuracy = accuracy_of(cell.row, dict(cell.column))
+        if accuracy is None:
+            return None
+        records = (record_of(cell.trial(seed), accuracy + 0.1 * (seed - 1)) for seed in range(trials))
+        return CellResult(cell, tuple(records))
+
+    return Look(scale, data, result_of)
+
+
+def claim(start):
+    (found,) = [c for c in CLAIMS if c.says.startswith(start)]
+    return found
+
+
+def test_a_claim_needs_every_cell_and_more_than_one_trial():
+    best = claim("With background flips L2RW is best")
+    high = {"l2rw": 90.0}
+    assert best.look_up(look_with(lambda row, _: high.get(row, 80.0))).agrees
+    assert best.look_up(look_with(lambda row, _: None if row == "random" else 80.0)) is None
+    assert best.look_up(look_with(lambda row, _: 80.0, trials=1)) is None
+    beaten = best.look_up(look_with(lambda row, _: {"l2rw": 80.0, "weighted+ft": 80.5}.get(row, 70.0)))
+    assert not beaten.agrees
+    assert "best of the others weighted+ft 80.5 ± " in beaten.text
+    assert beaten.trials == 3
+
+
+@pytest.mark.parametrize(
+    ("start", "scale", "data", "right", "wrong"),
+    [
+        ("At 200:1 L2RW has", "paper", "mnist", {"l2rw": 98.0}, {"l2rw": 97.0}),
+        ("At 200:1 the other", "paper", "mnist", {"l2rw": 97.0}, {"l2rw": 97.0, "resample": 96.9}),
+        ("With uniform flips random", "reduced", "mnist", {"random": 91.0}, {"random": 91.0, "mentornet": 92.0}),
+        ("With background flips random", "reduced", "mnist", {"reed-hard+es": 91.0}, {"random": 91.0}),
+        ("L2RW is above the baseline", "reduced", "mnist", {"l2rw": 91.0}, {"l2rw": 91.0, "random": 90.9}),
+    ],
+)
+def test_claims_about_an_order(start, scale, data, right, wrong):
+    """Rows that are not named have 60%."""
+    for named, expected in ((right, True), (wrong, False)):
+        look = look_with(lambda row, _, named=named: named.get(row, 60.0), scale, data)
+        assert claim(start).look_up(look).agrees == expected
+
+
+@pytest.mark.parametrize(
+    ("start", "right", "wrong"),
+    [
+        ("A handful", lambda row, at: 85 + (at["clean"] >= 100), lambda row, at: 80 + 5 * (at["clean"] >= 100)),
+        ("Nothing is gained", lambda row, at: 85, lambda row, at: 85 + 2 * (at["clean"] >= 1000)),
+        (
+            "With a handful",
+            lambda row, at: 85 - (at["clean"] < 100) * (2 if row == "l2rw" else 9),
+            lambda row, at: 85 - (at["clean"] < 100) * (2 if row == "l2rw" else 1),
+        ),
+        ("Near 1,000", lambda row, at: 85, lambda row, at: 85 if row == "l2rw" else 80),
+        (
+            "From 0 to 50%",
+            lambda row, at: 90 - at["noise"] * (12 if row == "l2rw" else 90),
+            lambda row, at: 90 - at["noise"] * (12 if row == "l2rw" else 60),
+        ),
+        ("Without noise", lambda row, at: 89 if row == "l2rw" else 90, lambda row, at: 90 if row == "l2rw" else 89),
+    ],
+)
+def test_claims_about_columns(start, right, wrong):
+    assert claim(start).look_up(look_with(right)).agrees
+    assert not claim(start).look_up(look_with(wrong)).agrees
+
+
+def test_claim_about_zero_weights_reads_the_histograms():
+    found = claim("Most wrong labels").look_up(look_with(lambda row, at: 80.0))
+    assert found.agrees
+    assert found.text.startswith("weight 0 for 80.0 ± 0.0% of wrong and 10.0 ± 0.0% of right labels")
+
+
+def test_flat_after_the_drop_reads_the_curves():
+    assert not claim("After the first drop").look_up(look_with(lambda row, at: 80.0)).agrees
+
+
+def test_numbers_agree_when_their_intervals_allow_it():
+    paper = Interval(86.9, 0.3, 5)
+    assert compare(Interval(86.5, 0.4, 5), paper) == "agrees"
+    assert compare(Interval(86.3, 0.4, 5), paper) == "disagrees"
+    assert compare(Interval(86.7, math.nan, 1), paper) == "agrees"
+    assert in_words(Interval(86.5, math.nan, 1)) == "86.50"
+
+
+def test_a_cell_reads_a_longer_run_before_its_fine_tuning():
+    from l2rw_core.experiments import Recorded
+
+    cells = {c.row: c for c in grid("table2", "reduced").cells if c.experiment.data == "mnist"}
+    record = record_of(cells["baseline+ft"].trial(0), 70.0)
+    record.curve.accuracy[-1] = 0.85
+    recorded = Recorded([record])
+    assert cell_result(cells["baseline+ft"], recorded).last.mean == pytest.approx(85)
+    assert cell_result(cells["baseline"], recorded).last.mean == pytest.approx(70)
+    assert cell_result(cells["l2rw"], recorded) is None
+
+
+def test_every_number_of_the_page_stands_in_the_table_it_is_made_from():
+    page = (ROOT / "reproduction.md").read_text()
+    rows = pd.read_csv(io.StringIO((ROOT / "data" / "reproduction.csv").read_text()))
+    numbers = rows[(rows.kind == "number") & (rows.trials > 0) & (rows["where"] == "table2")]
+    assert len(numbers)
+    for row in numbers.itertuples():
+        half = "" if math.isnan(row.ci95) else f" ± {row.ci95:.2f}"
+        assert f"| {row.reproduced:.2f}{half} ({row.trials}) |" in page
+    ids = {record.id for record in load_records()}
+    for records in rows.records.dropna():
+        assert set(records.split()) <= ids

@@ -1,0 +1,128 @@
+"""A run that was interrupted ends with the numbers of one that was not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from l2rw_core.datasets import BackgroundFlip
+from l2rw_core.experiments import Experiment, fit
+from l2rw_core.experiments.checkpoints import read_checkpoint, write_checkpoint
+
+EXPERIMENT = Experiment(
+    name="resume",
+    scale="quick",
+    data="digits",
+    biases=(BackgroundFlip(0.4),),
+    clean_size=20,
+    batch_size=20,
+    steps=12,
+    lr=0.02,
+    lr_drops=(6,),
+    fine_tune_steps=5,
+    evaluate_every=4,
+)
+STATEFUL = ("l2rw", "active_bias", "mentornet_pd", "s_model_conf", "meta_weight_net", "random")
+
+
+def outcome(record):
+    return asdict(record.curve), record.confusion, record.weight_histograms
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("method", STATEFUL)
+def test_a_run_interrupted_at_every_few_steps_is_the_same_run(method, tmp_path, monkeypatch):
+    """Cut in every stage: pretraining, training and fine-tuning."""
+    experiment = EXPERIMENT.with_(method=method)
+    expected = outcome(fit(experiment, progress=False))
+    path, cuts = tmp_path / "run.pt", 0
+
+    def stop_after_three(state, at):
+        write_checkpoint(state, at)
+        counter["writes"] += 1
+        if counter["writes"] == 3:
+            raise Interrupted
+
+    monkeypatch.setattr("l2rw_core.experiments.train.write_checkpoint", stop_after_three)
+    while True:
+        counter = {"writes": 0}
+        try:
+            record = fit(experiment, progress=False, checkpoint=path, checkpoint_every=-1)
+            break
+        except Interrupted:
+            cuts += 1
+    assert cuts >= 5
+    assert outcome(record) == expected
+    assert not path.exists()
+
+
+def test_a_killed_process_goes_on_from_its_last_checkpoint(tmp_path):
+    experiment = EXPERIMENT.with_(steps=400, evaluate_every=100)
+    path = tmp_path / "run.pt"
+    code = (
+        "import sys, json, pathlib; from l2rw_core.experiments import Experiment, fit; "
+        "fit(Experiment.from_dict(json.loads(sys.argv[1])), progress=False, checkpoint=pathlib.Path(sys.argv[2]), "
+        "checkpoint_every=0.05)"
+    )
+    import json
+
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, json.dumps(experiment.to_dict()), str(path)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert read_checkpoint(path, torch.device("cpu"))["step"] > 0
+    assert outcome(fit(experiment, progress=False, checkpoint=path)) == outcome(fit(experiment, progress=False))
+
+
+def test_a_damaged_or_foreign_checkpoint_is_refused(tmp_path):
+    path = tmp_path / "run.pt"
+    write_checkpoint({"x": torch.zeros(1000)}, path)
+    content = path.read_bytes()
+    for damaged in (content[:-1], content[:40], b"", b"hello", content[:100] + b"?" + content[101:]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="is damaged or is not a checkpoint: delete it"):
+            fit(EXPERIMENT, progress=False, checkpoint=path)
+        assert path.read_bytes() == damaged
+
+
+def test_a_checkpoint_of_another_experiment_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "run.pt"
+
+    def stop(state, at):
+        write_checkpoint(state, at)
+        raise Interrupted
+
+    with monkeypatch.context() as patched:
+        patched.setattr("l2rw_core.experiments.train.write_checkpoint", stop)
+        with pytest.raises(Interrupted):
+            fit(EXPERIMENT, progress=False, checkpoint=path, checkpoint_every=-1)
+    with pytest.raises(ValueError, match="belongs to another experiment"):
+        fit(EXPERIMENT.with_(lr=0.01), progress=False, checkpoint=path)
+    assert path.exists()
+
+
+def test_a_failed_write_leaves_the_last_good_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "run.pt"
+    write_checkpoint({"step": 1}, path)
+
+    def full_disk(descriptor):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full_disk)
+        with pytest.raises(OSError, match="No space"):
+            write_checkpoint({"step": 2}, path)
+    assert read_checkpoint(path, torch.device("cpu")) == {"step": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["run.pt"]

@@ -1,0 +1,111 @@
+"""A sweep runs what is missing, once, and loses nothing."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from l2rw_core.datasets import UniformFlip
+from l2rw_core.experiments import Experiment, Recorded, fit, load_records, missing, run_all
+from l2rw_core.experiments.sweep import _sole_owner
+
+SHORT = Experiment(
+    name="sweep",
+    scale="quick",
+    method="baseline",
+    data="digits",
+    biases=(UniformFlip(0.4),),
+    clean_size=20,
+    batch_size=20,
+    steps=6,
+    lr=0.01,
+    evaluate_every=3,
+)
+
+
+def test_a_record_with_fine_tuning_answers_for_the_run_without(tmp_path):
+    tuned = SHORT.with_(fine_tune_steps=4)
+    record, plain = fit(tuned, progress=False), fit(SHORT, progress=False)
+    assert record.at(6) == plain.last
+    assert record.best_until(6) == plain.best
+    assert Recorded([record]).find(tuned) is record
+    assert Recorded([record]).find(SHORT) is record
+    assert Recorded([plain]).find(tuned) is None
+    assert Recorded([plain, record]).find(SHORT) is plain
+    assert Recorded([plain, record]).find(SHORT.with_(seed=1)) is None
+
+
+def test_missing_leaves_out_doubles_what_is_there_and_what_a_longer_run_holds():
+    tuned, other = SHORT.with_(fine_tune_steps=4), SHORT.with_(seed=1)
+    assert missing([SHORT, SHORT, tuned, other], []) == [tuned, other]
+    record = fit(tuned, progress=False)
+    assert missing([SHORT, tuned, other], [record]) == [other]
+    assert missing([tuned], [fit(SHORT, progress=False)]) == [tuned]
+
+
+def test_a_sweep_records_every_run_and_does_not_repeat_it(tmp_path):
+    wanted = [SHORT.with_(seed=seed, method=m) for seed in (0, 1) for m in ("baseline", "l2rw")]
+    assert run_all(wanted, tmp_path, jobs=2, progress=False) == []
+    records = load_records(folder=tmp_path)
+    assert {r.experiment for r in records} == set(wanted)
+    assert records[0].last == fit(records[0].experiment, progress=False).last
+    assert run_all(wanted, tmp_path, jobs=1, progress=False) == []
+    assert len(load_records(folder=tmp_path)) == 4
+    assert list((tmp_path / ".unfinished").iterdir()) == []
+
+
+def test_a_run_that_fails_is_reported_and_the_others_are_kept(tmp_path):
+    broken = SHORT.with_(lr=1e30)
+    failed = run_all([broken, SHORT], tmp_path, jobs=1, progress=False)
+    assert [experiment for experiment, _ in failed] == [broken]
+    assert "learning rate" in failed[0][1]
+    assert [r.experiment for r in load_records(folder=tmp_path)] == [SHORT]
+
+
+def test_a_trial_that_another_process_runs_is_left_to_it(tmp_path):
+    lock = tmp_path / ".unfinished" / f"sweep-{SHORT.key}-0.lock"
+    with _sole_owner(lock) as sole:
+        assert sole
+        code = (
+            "import sys, pathlib; from l2rw_core.experiments.sweep import _sole_owner\n"
+            "with _sole_owner(pathlib.Path(sys.argv[1])) as sole: print(sole)"
+        )
+        ask = [sys.executable, "-c", code, str(lock)]
+        assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip() == "False"
+        assert run_all([SHORT], tmp_path, jobs=1, progress=False) == []
+        assert load_records(folder=tmp_path) == []
+    assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip() == "True"
+
+
+@pytest.mark.parametrize("arguments", [("table2", "--rows", "l2rw", "clean-only", "baseline"), ("clean_batch",)])
+def test_reproduce_from_a_shell(arguments, tmp_path):
+    """Twice: the second call finds everything on record and says so."""
+    command = [sys.executable, "-m", "l2rw_core", "reproduce", *arguments, "--records", str(tmp_path), "--jobs", "2"]
+    environment = os.environ | {"L2RW_PROGRESS": "0", "OMP_NUM_THREADS": "1"}
+    first, second = (
+        subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout for _ in range(2)
+    )
+    lines = first.splitlines()
+    trials = int(lines[0].split(":")[1].split()[0])
+    assert lines[0].endswith(f"{trials} to run")
+    assert second.splitlines()[0].endswith(f"{trials} trials, 0 to run")
+    assert first.splitlines()[1:] == second.splitlines()[1:]
+    assert len(lines) == trials + 2
+
+
+def test_a_typo_fails_before_anything_runs(tmp_path):
+    for arguments in (
+        ("table2", "--rows", "l2rv"),
+        ("table2", "--where", "data=digit"),
+        ("table2", "--where", "data"),
+        ("fig2", "--scale", "reduced"),
+        ("table2", "--trials", "0"),
+        ("table2", "--device", "cuda:99"),
+    ):
+        command = [sys.executable, "-m", "l2rw_core", "reproduce", *arguments, "--records", str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode != 0
+        assert done.stderr.startswith("l2rw: ")
+        assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
