@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from l2rw_core import cli
+from l2rw_core import cli, experiments
 from l2rw_core.models import LeNet
 
 ROOT = Path(__file__).parents[1]
@@ -32,11 +32,13 @@ def test_the_shell_commands_are_understood(monkeypatch):
     commands = re.findall(r"^\.venv/bin/l2rw (.*?)\s*(?:#.*)?$", README, flags=re.MULTILINE)
     assert len(commands) >= 2
     ran = []
-    for kind in (cli.Run, cli.Show):
+    for kind in (cli.Reproduce, cli.Report):
         monkeypatch.setattr(kind, "__call__", lambda self: ran.append(self))
     for command in commands:
         cli.main(command.split())
-    assert [type(command) for command in ran] == [cli.Run, cli.Show]
+    assert [type(command) for command in ran] == [cli.Reproduce] * 4 + [cli.Report]
+    for command in ran[:-1]:
+        assert experiments.grid(command.name, command.scale).cells
 
 
 def test_the_files_it_names_are_there():
