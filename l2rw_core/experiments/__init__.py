@@ -21,7 +21,7 @@ from l2rw_core.experiments.records import (
     summary,
     table,
 )
-from l2rw_core.experiments.report import cell_result, grid_table, reproduction, write_report
+from l2rw_core.experiments.report import CellResult, cell_result, grid_table, reported_numbers, reproduction
 from l2rw_core.experiments.sweep import Recorded, missing, run_all
 from l2rw_core.experiments.train import build_model, fit, loss_for, prepare, progress_wanted
 
@@ -29,6 +29,7 @@ __all__ = [
     "MAJORITY_SHARES",
     "SCALES",
     "Cell",
+    "CellResult",
     "Curve",
     "Experiment",
     "Grid",
@@ -49,11 +50,11 @@ __all__ = [
     "mnist_imbalance",
     "prepare",
     "progress_wanted",
+    "reported_numbers",
     "reproduction",
     "results_root",
     "run_all",
     "summary",
     "table",
     "uses_clean",
-    "write_report",
 ]

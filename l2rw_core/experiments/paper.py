@@ -29,6 +29,8 @@ class Cell:
     """Where in the figure or table: names and values, for example ``(("data", "mnist"), ("noise", 0.4))``."""
     experiment: Experiment
     """With seed 0."""
+    grid: str = ""
+    """Name of the grid that the cell was taken from."""
 
     def trial(self, seed: int) -> Experiment:
         """The experiment of one trial. A background class is that of the paper's split with the same number."""
@@ -406,7 +408,7 @@ def grid(name: str, scale: str = "paper") -> Grid:
     source, question, scales, cells = _GRIDS[name]
     if scale not in scales:
         raise ValueError(f"{name} has no scale {scale!r}; choose one of {', '.join(scales)}")
-    return Grid(name, scale, source, question, tuple(cells(scale)))
+    return Grid(name, scale, source, question, tuple(replace(cell, grid=name) for cell in cells(scale)))
 
 
 def uses_clean(row: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -128,10 +127,10 @@ def _number(cell: Cell, name: str, recorded: Recorded) -> dict[str, Any]:
     if result:
         last, best = result.last, result.best
         row |= {
-            "reproduced": round(last.mean, 2),
-            "ci95": round(last.half_width, 2),
-            "best": round(best.mean, 2),
-            "best_ci95": round(best.half_width, 2),
+            "reproduced": round(last.mean, 4),
+            "ci95": round(last.half_width, 4),
+            "best": round(best.mean, 4),
+            "best_ci95": round(best.half_width, 4),
             "trials": last.trials,
             "verdict": compare(last, paper) if paper else "",
             "records": " ".join(record.id for record in result.records),
@@ -153,14 +152,3 @@ def _claim(claim: Any, scale: str, data: str, recorded: Recorded) -> dict[str, A
         "finding": finding.text if finding else "",
         "records": " ".join(dict.fromkeys(look.used)) if finding else "",
     }
-
-
-def write_report(records: Iterable[Record], root: Path) -> list[Path]:
-    """Write ``data/reproduction.csv`` and the page ``reproduction.md`` under `root`; returns their paths."""
-    from l2rw_core.experiments.page import page
-
-    found = reproduction(records)
-    csv, markdown = root / "data" / "reproduction.csv", root / "reproduction.md"
-    csv.write_text(found.to_csv(index=False))
-    markdown.write_text(page(found))
-    return [csv, markdown]

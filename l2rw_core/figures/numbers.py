@@ -1,0 +1,172 @@
+"""Numbers that open the records they come from, and tables of them."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from l2rw_core.experiments import CellResult, Experiment, Interval
+
+WHAT = {
+    "last": "Test accuracy after the last step",
+    "best": "Highest test accuracy of any evaluation, chosen on the test set",
+    "error": "Test error after the last step",
+}
+_serial = itertools.count()
+
+
+@dataclass(frozen=True)
+class Number:
+    """A mean over recorded trials, as text that opens a note on its records. Shown by a notebook, or glued into prose.
+
+    Args:
+        result: the trials.
+        what: ``last`` or ``best`` accuracy, or ``error``, in percent.
+        identity: name of the note in the page; by default one that no other number of this process has.
+    """
+
+    result: CellResult
+    what: str = "last"
+    identity: str = ""
+
+    def __post_init__(self) -> None:
+        if self.what not in WHAT:
+            raise ValueError(f"unknown kind of number {self.what!r}; choose one of {', '.join(WHAT)}")
+
+    @property
+    def value(self) -> Interval:
+        """In percent."""
+        if self.what == "error":
+            accuracy = self.result.last
+            return Interval(100 - accuracy.mean, accuracy.half_width, accuracy.trials)
+        return getattr(self.result, self.what)
+
+    def __str__(self) -> str:
+        value = self.value
+        return f"{value.mean:.1f}%" if math.isnan(value.half_width) else f"{value.mean:.1f} ± {value.half_width:.1f}%"
+
+    @property
+    def html(self) -> str:
+        """A button with the number, and the note that it opens; no script is needed."""
+        name = self.identity or f"{_short_hash(self._ids + self.what)}-{next(_serial)}"
+        return (
+            f'<span class="l2rw-number" data-records="{self._ids}">'
+            f'<button type="button" popovertarget="number-{name}">{self}</button>'
+            f'<span popover id="number-{name}" class="l2rw-record">{self._note()}</span></span>'
+        )
+
+    @property
+    def _ids(self) -> str:
+        return " ".join(record.id for record in self.result.records)
+
+    def _note(self) -> str:
+        first, cell = self.result.records[0], self.result.cell
+        shown = "error" if self.what == "error" else "accuracy"
+        trials = ", ".join(
+            f"seed {r.experiment.seed}: {100 - a if shown == 'error' else a:.2f} ({r.id})"
+            for r, a in zip(self.result.records, self.result.accuracies, strict=True)
+        )
+        commits = sorted({r.environment.get("commit", "")[:9] for r in self.result.records})
+        devices = sorted({r.environment.get("device", "") for r in self.result.records})
+        seconds = sum(r.duration for r in self.result.records) / len(self.result.records)
+        lines = {
+            WHAT[self.what]: f"{self}, {_counted(self.value.trials)}",
+            "Trials": trials,
+            "Wrong labels": f"{self.result.realised_noise:.1%} of the training set",
+            "Configuration": describe_experiment(cell.experiment),
+            "Made": f"{', '.join(devices)}; {seconds:.0f} s a trial; commit {', '.join(commits)}",
+            "File": f"data/results/{first.experiment.name}.jsonl",
+            "Again": command(self.result),
+        }
+        return "".join(f"<b>{html.escape(name)}</b> <span>{html.escape(text)}</span>" for name, text in lines.items())
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+def command(result: CellResult) -> str:
+    """The shell command that runs the trials of a cell again, or finds them on record."""
+    cell = result.cell
+    where = " ".join(f"'{name}={value}'" if " " in name else f"{name}={value}" for name, value in cell.column)
+    return (
+        f"l2rw reproduce {cell.grid} --scale {cell.experiment.scale} --rows {cell.row} --where {where} "
+        f"--trials {1 + max(record.experiment.seed for record in result.records)}"
+    )
+
+
+def describe_experiment(e: Experiment) -> str:
+    """What was run, in one line."""
+    parts = [
+        f"{e.method} on {e.data}",
+        ", ".join(repr(bias) for bias in e.biases),
+        f"{e.model}, {e.steps:,} steps of {e.batch_size}, m = {min(e.clean_batch_size, e.clean_size)}",
+        f"{e.clean_size} clean images" + ("" if e.clean_balanced else ", drawn at random"),
+        f"SGD at {e.lr:g}, momentum {e.momentum:g}, decay {e.weight_decay:g}",
+    ]
+    if e.lr_drops:
+        parts.append("a tenth of the rate from steps " + " and ".join(f"{drop:,}" for drop in e.lr_drops))
+    if e.fine_tune_steps:
+        parts.append(f"{e.fine_tune_steps:,} steps of fine-tuning")
+    parts += [
+        f"{name.replace('_', ' ')} {getattr(e, name)}"
+        for name, usual in (("clean_noise", 0.0), ("clean_imbalance", 1.0), ("clean_origin", "clean"))
+        if getattr(e, name) != usual
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class NumberTable:
+    """A table of numbers and text, its columns sortable on the book's pages.
+
+    Args:
+        columns: headings.
+        rows: one sequence a row, of `Number`, `Interval` (a reported value), or text.
+        caption: what the table shows.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Number | Interval | str]]
+    caption: str
+
+    @property
+    def html(self) -> str:
+        """One `<table class="l2rw-table">`."""
+        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in self.columns)
+        body = "".join(
+            "<tr>" + "".join(_td(entry, first=k == 0) for k, entry in enumerate(row)) + "</tr>" for row in self.rows
+        )
+        caption = f"<caption>{html.escape(self.caption)}</caption>"
+        return f'<table class="l2rw-table">{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __repr__(self) -> str:
+        return f"[Table: {self.caption}]"
+
+
+def _td(entry: Number | Interval | str, first: bool) -> str:
+    if isinstance(entry, Number):
+        return f'<td data-value="{entry.value.mean:.4f}">{entry.html}</td>'
+    if isinstance(entry, Interval):
+        half = "" if math.isnan(entry.half_width) else f" ± {entry.half_width:.1f}"
+        return f'<td data-value="{entry.mean:.4f}" class="l2rw-reported">{entry.mean:.1f}{half}%</td>'
+    return f'<th scope="row">{html.escape(entry)}</th>' if first else f"<td>{html.escape(entry)}</td>"
+
+
+def row_values(rows: Mapping[str, CellResult | None], what: str = "last") -> dict[str, Number | str]:
+    """A number for each name that has a result, ``not run`` for the others."""
+    return {name: Number(result, what) if result else "not run" for name, result in rows.items()}
+
+
+def _counted(trials: int) -> str:
+    return "a single trial" if trials == 1 else f"mean and 95% interval of {trials} trials"
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

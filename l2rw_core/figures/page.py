@@ -1,0 +1,154 @@
+"""The reproduction report as a page of the book, written from the records and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from l2rw_core.experiments import (
+    Cell,
+    Record,
+    Recorded,
+    cell_result,
+    grid,
+    reported_numbers,
+    reproduction,
+)
+from l2rw_core.figures.numbers import Number, NumberTable
+
+DATA_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
+SCALE_NAMES = {"paper": "paper's scale", "reduced": "reduced"}
+
+INTRODUCTION = """\
+# Reproduction report
+
+What the paper reports, and what came out here.
+This page is made from the recorded runs by `l2rw report`; no number on it is typed.
+A number of ours opens its records: trials, configuration, versions, and the command that runs them again.
+`data/reproduction.csv` has the same rows as a file.
+
+A verdict is one of three.
+*Agrees*: for a number, the two means are no further apart than their 95% intervals together allow.
+For a claim, it holds for the means over our trials.
+*Disagrees*: it does not.
+*Not run*: a run that it needs is not on record.
+
+A run at the *paper's scale* has the data, network and number of steps that the paper states.
+A *reduced* run has 5,000 images of MNIST or Fashion-MNIST, the LeNet with ten outputs, and 2,000 steps of 100 images
+(1,500 where the paper's schedule is the shorter one).
+It can support or contradict an ordering of methods.
+It can say nothing about a number on CIFAR.
+"""
+
+RERUN = """\
+## How to run it
+
+`l2rw reproduce table2 --scale reduced --trials 3` runs what is missing of one table, on all cores, and prints it.
+`make reproduce` does so for everything that a CPU can do, and writes this page again.
+A run that is interrupted goes on from its last checkpoint.
+"""
+
+
+def write_report(records: Iterable[Record], root: Path) -> list[Path]:
+    """Write ``data/reproduction.csv`` and the page ``reproduction.md`` under `root`; returns their paths."""
+    records = list(records)
+    csv, markdown = root / "data" / "reproduction.csv", root / "reproduction.md"
+    csv.write_text(reproduction(records).to_csv(index=False))
+    markdown.write_text(page(records))
+    return [csv, markdown]
+
+
+def page(records: Iterable[Record]) -> str:
+    """The page in MyST Markdown."""
+    records = list(records)
+    found, tables = reproduction(records), _Tables(Recorded(records))
+    parts = [INTRODUCTION, _claims(found[found.kind == "claim"]), tables.imbalance()]
+    parts += [tables.of_paper(name) for name in ("table1", "table2")]
+    parts += [tables.reduced(name) for name in REDUCED]
+    return "\n".join(part for part in [*parts, RERUN] if part)
+
+
+REDUCED = ("fig4", "fig5", "noise_imbalance", "clean_batch", "unclean", "schedule", "cifar_small")
+
+
+def _claims(claims: pd.DataFrame) -> str:
+    text = "## What the paper says\n\n"
+    told = ", ".join(f"{number} {verdict}" for verdict, number in claims.verdict.value_counts().items())
+    text += f"{claims.item.nunique()} statements, looked at in {len(claims)} places: {told}.\n"
+    text += "Trials are the fewest of any cell that a finding rests on; with fewer than two it counts as not run.\n"
+    for says, settings in claims.groupby("item", sort=False):
+        text += f"\n**{settings['where'].iloc[0]}. {says}.**\n\n"
+        for c in settings[settings.verdict != "not run"].itertuples():
+            text += f"- *{c.verdict.capitalize()}* on {_place(c.data, c.scale)}: {c.finding}; {c.trials} trials.\n"
+        not_run = settings[settings.verdict == "not run"]
+        if len(not_run):
+            text += f"- *Not run* on {', '.join(_place(c.data, c.scale) for c in not_run.itertuples())}.\n"
+    return text
+
+
+def _place(data: str, scale: str) -> str:
+    return f"{DATA_NAMES[data]} ({SCALE_NAMES[scale]})"
+
+
+class _Tables:
+    """The page's tables. Numbers are named by their place, so that the same records always give the same page."""
+
+    def __init__(self, recorded: Recorded) -> None:
+        self.recorded = recorded
+
+    def number(self, cell: Cell | None, what: str = "last") -> Number | str:
+        if cell is None:
+            return ""
+        result = cell_result(cell, self.recorded)
+        place = "-".join(str(value) for _, value in cell.column)
+        name = "".join(c if c.isalnum() else "-" for c in f"{cell.grid}-{cell.experiment.scale}-{cell.row}-{place}")
+        return Number(result, what, f"{name}-{what}") if result else "not run"
+
+    def imbalance(self) -> str:
+        text = "## Figure 2: one of two digits is rare\n\n"
+        text += "The paper shows its numbers as a plot; its text says about 2% for L2RW at 200:1.\n\n"
+        for name, pair in (("fig2", "4 against 9"), ("pair_8_2", "8 against 2")):
+            cells = {(cell.row, dict(cell.column)["ratio"]): cell for cell in grid(name).cells}
+            methods, ratios = (list(dict.fromkeys(key[part] for key in cells)) for part in (0, 1))
+            rows = [[method, *(self.number(cells[method, ratio], "error") for ratio in ratios)] for method in methods]
+            caption = f"{pair}, MNIST, paper's scale: test error after the last step, mean and 95% interval."
+            text += _html(NumberTable(["method", *(f"{ratio}:1" for ratio in ratios)], rows, caption))
+        return text
+
+    def of_paper(self, name: str) -> str:
+        known, reported = grid(name), reported_numbers()
+        cells = {
+            (cell.row, cell.experiment.data): cell for scale in ("paper", "reduced") for cell in grid(name, scale).cells
+        }
+        rows = []
+        for method in dict.fromkeys(row for row, _ in cells):
+            row: list[object] = [method]
+            for data in ("cifar10", "cifar100"):
+                row += [reported.get((name, method, data), ""), self.number(cells.get((method, data)))]
+            row += [self.number(cells.get((method, data))) for data in ("fashion_mnist", "mnist")]
+            rows.append(row)
+        columns = ["method", "CIFAR-10, paper", "CIFAR-10, ours", "CIFAR-100, paper", "CIFAR-100, ours"]
+        columns += ["Fashion-MNIST, reduced", "MNIST, reduced"]
+        caption = "Test accuracy after the last step, mean and 95% interval. In italics, what the paper reports. "
+        caption += "Methods without reported numbers were added by us."
+        return f"## {known.source}: {known.question}\n\n" + _html(NumberTable(columns, rows, caption))
+
+    def reduced(self, name: str) -> str:
+        known = grid(name, "reduced")
+        rows = []
+        for cell in known.cells:
+            last, best = self.number(cell), self.number(cell, "best")
+            if not isinstance(last, str):
+                place = [f"{key} {value}" for key, value in cell.column if key != "data"]
+                rows.append([", ".join([cell.row, *place]), DATA_NAMES[cell.experiment.data], last, best])
+        if not rows:
+            return ""
+        caption = "Reduced scale. Test accuracy after the last step and at the best evaluation, mean and 95% interval."
+        title = known.question if known.source == "ours" else f"{known.source}: {known.question}"
+        return f"## {title}\n\n" + _html(NumberTable(["run", "data", "last", "best"], rows, caption))
+
+
+def _html(table: NumberTable) -> str:
+    return f'```{{raw}} html\n<div class="table-wrapper">{table.html}</div>\n```\n\n'

@@ -1,0 +1,85 @@
+"""A number on a page says what it is made of."""
+
+import math
+import re
+import shlex
+
+import pytest
+
+from l2rw_core import cli
+from l2rw_core.experiments import CellResult, Interval, Recorded, cell_result, grid, load_records
+from l2rw_core.figures.numbers import Number, NumberTable, command, describe_experiment, row_values
+
+RECORDED = Recorded(load_records())
+CELL = next(c for c in grid("fig2").cells if (c.row, dict(c.column)["ratio"]) == ("l2rw", 200))
+RESULT = cell_result(CELL, RECORDED)
+
+
+def test_the_button_shows_the_value_and_the_note_every_trial():
+    number = Number(RESULT, "error")
+    shown = 100 - RESULT.last.mean
+    assert f">{shown:.1f} ± {RESULT.last.half_width:.1f}%</button>" in number.html
+    for record in RESULT.records:
+        assert record.id in number.html
+        assert f"seed {record.experiment.seed}: {100 * (1 - record.last):.2f}" in number.html
+    assert "8,000 steps of 100, m = 10" in number.html
+    assert "data/results/fig2.jsonl" in number.html
+
+
+def test_the_button_opens_its_own_note():
+    first, second = Number(RESULT).html, Number(RESULT).html
+    for text in (first, second):
+        (target,) = re.findall(r'popovertarget="([^"]+)"', text)
+        assert re.findall(r' id="([^"]+)"', text) == [target]
+    assert first.split("popovertarget")[1].split()[0] != second.split("popovertarget")[1].split()[0]
+    assert Number(RESULT, identity="here").html == Number(RESULT, identity="here").html
+
+
+def test_the_command_names_exactly_this_cell(monkeypatch):
+    ran = []
+    monkeypatch.setattr(cli.Reproduce, "__call__", lambda self: ran.append(self))
+    cli.main(shlex.split(command(RESULT))[1:])
+    assert ran[0]._cells() == [CELL]
+    assert ran[0].trials == len(RESULT.records)
+
+
+@pytest.mark.parametrize(
+    ("name", "scale"), [("unclean", "reduced"), ("noise_imbalance", "reduced"), ("table2", "paper")]
+)
+def test_commands_of_cells_with_several_columns(name, scale, monkeypatch):
+    ran = []
+    monkeypatch.setattr(cli.Reproduce, "__call__", lambda self: ran.append(self))
+    for cell in grid(name, scale).cells[::7]:
+        record = RESULT.records[0]
+        cli.main(shlex.split(command(CellResult(cell, (record,))))[1:])
+        assert ran[-1]._cells() == [cell]
+
+
+def test_single_trials_have_no_interval():
+    single = Number(CellResult(CELL, RESULT.records[:1]))
+    assert str(single) == f"{100 * RESULT.records[0].last:.1f}%"
+    assert "a single trial" in single.html
+
+
+def test_configuration_says_what_is_unusual():
+    e = CELL.experiment
+    assert describe_experiment(e).startswith("l2rw on mnist; PairImbalance(")
+    assert "clean" not in describe_experiment(e).replace("clean images", "")
+    assert describe_experiment(e.with_(clean_noise=0.2, fine_tune_steps=50)).endswith(
+        "50 steps of fine-tuning; clean noise 0.2"
+    )
+
+
+def test_a_table_can_be_sorted_and_tells_reported_from_ours():
+    table = NumberTable(["a", "b", "c"], [["<x>", Interval(86.92, 0.19, 5), Number(RESULT)]], "seen")
+    assert '<td data-value="86.9200" class="l2rw-reported">86.9 ± 0.2%</td>' in table.html
+    assert f'<td data-value="{RESULT.last.mean:.4f}"><span class="l2rw-number"' in table.html
+    assert '<th scope="row">&lt;x&gt;</th>' in table.html
+    assert "<caption>seen</caption>" in table.html
+    assert "±" not in NumberTable(["a"], [[Interval(76.6, math.nan, 5)]], "").html
+
+
+def test_what_was_not_run_says_so():
+    assert row_values({"x": None}) == {"x": "not run"}
+    with pytest.raises(ValueError, match="choose one of last, best, error"):
+        Number(RESULT, "loss")
