@@ -30,7 +30,7 @@ serve: $(INSTALLED) ## Serve the built book on http://localhost:8000 (PORT=8001 
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
 TRIALS ?= 3
-FIGURES := table2 table1 fig5 fig4 noise_imbalance clean_batch unclean schedule
+FIGURES := settings_200 table2 table1 fig5 fig4 noise_imbalance clean_batch unclean schedule
 reproduce: $(INSTALLED) ## Run every experiment that a CPU can do (many hours, resumable; TRIALS=5 for more), and the report
 	set -e; for name in fig2 pair_8_2; do $(BIN)/l2rw reproduce $$name --scale paper --trials $(TRIALS); done
 	set -e; for name in $(FIGURES); do $(BIN)/l2rw reproduce $$name --scale reduced --trials $(TRIALS); done

@@ -6,6 +6,7 @@ import hashlib
 import html
 import itertools
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -91,7 +92,7 @@ class Number:
 def command(result: CellResult) -> str:
     """The shell command that runs the trials of a cell again, or finds them on record."""
     cell = result.cell
-    where = " ".join(f"'{name}={value}'" if " " in name else f"{name}={value}" for name, value in cell.column)
+    where = " ".join(shlex.quote(f"{name}={value}") for name, value in cell.column)
     return (
         f"l2rw reproduce {cell.grid} --scale {cell.experiment.scale} --rows {cell.row} --where {where} "
         f"--trials {1 + max(record.experiment.seed for record in result.records)}"

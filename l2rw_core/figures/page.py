@@ -70,7 +70,7 @@ def page(records: Iterable[Record]) -> str:
     return "\n".join(part for part in [*parts, RERUN] if part)
 
 
-REDUCED = ("fig4", "fig5", "noise_imbalance", "clean_batch", "unclean", "schedule", "cifar_small")
+REDUCED = ("settings_200", "fig4", "fig5", "noise_imbalance", "clean_batch", "unclean", "schedule", "cifar_small")
 
 
 def _claims(claims: pd.DataFrame) -> str:
@@ -145,7 +145,7 @@ class _Tables:
                 rows.append([", ".join([cell.row, *place]), DATA_NAMES[cell.experiment.data], last, best])
         if not rows:
             return ""
-        caption = "Reduced scale. Test accuracy after the last step and at the best evaluation, mean and 95% interval."
+        caption = "Test accuracy after the last step and at the best evaluation, mean and 95% interval."
         title = known.question if known.source == "ours" else f"{known.source}: {known.question}"
         return f"## {title}\n\n" + _html(NumberTable(["run", "data", "last", "best"], rows, caption))
 

@@ -91,7 +91,7 @@ def test_who_sees_clean_labels():
 
 
 def test_unknown_names_list_the_valid_ones():
-    with pytest.raises(ValueError, match="'fig9'; choose one of fig2, pair_8_2, table1"):
+    with pytest.raises(ValueError, match="'fig9'; choose one of fig2, pair_8_2, settings_200"):
         grid("fig9")
     with pytest.raises(ValueError, match="fig2 has no scale 'reduced'; choose one of paper, quick"):
         grid("fig2", "reduced")

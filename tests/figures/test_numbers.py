@@ -44,12 +44,13 @@ def test_the_command_names_exactly_this_cell(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "scale"), [("unclean", "reduced"), ("noise_imbalance", "reduced"), ("table2", "paper")]
+    ("name", "scale"),
+    [("settings_200", "reduced"), ("unclean", "reduced"), ("noise_imbalance", "reduced"), ("table2", "paper")],
 )
 def test_commands_of_cells_with_several_columns(name, scale, monkeypatch):
     ran = []
     monkeypatch.setattr(cli.Reproduce, "__call__", lambda self: ran.append(self))
-    for cell in grid(name, scale).cells[::7]:
+    for cell in grid(name, scale).cells[::5]:
         record = RESULT.records[0]
         cli.main(shlex.split(command(CellResult(cell, (record,))))[1:])
         assert ran[-1]._cells() == [cell]
