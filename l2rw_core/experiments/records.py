@@ -68,6 +68,8 @@ class Record:
     """Versions, commit, device, threads."""
     confusion: list[list[int]] | None = None
     """(K, K) test images by class (row) and prediction (column) after the last step."""
+    confusion_before_tuning: list[list[int]] | None = None
+    """The same at the end of training, if fine-tuning followed."""
     weight_histograms: dict[str, Any] | None = None
     """Examples with right and with wrong labels by weight, midway and late in training; see `meter.EDGES`."""
     training_seconds: float | None = None
@@ -90,6 +92,16 @@ class Record:
     def best_until(self, step: int) -> float:
         """Highest test accuracy of any evaluation up to `step`; see `best`."""
         return max(a for s, a in zip(self.curve.step, self.curve.accuracy, strict=True) if s <= step)
+
+    def confusion_at(self, step: int) -> list[list[int]]:
+        """Confusion after the last step, or after the last one before fine-tuning; ValueError if it was not kept."""
+        tuned = self.experiment.fine_tune_steps > 0
+        kept = {self.experiment.all_steps: self.confusion}
+        if tuned:
+            kept[self.experiment.steps] = self.confusion_before_tuning
+        if kept.get(step) is None:
+            raise ValueError(f"record {self.id} has no confusion matrix of step {step}")
+        return kept[step]
 
     @property
     def id(self) -> str:

@@ -149,6 +149,7 @@ class _Run:
         )
         self.labels = self.train[1].long()
         self.confusion: Tensor | None = None
+        self.confusion_before_tuning: list[list[int]] | None = None
         self.curve = Curve()
         self.meter = WeightMeter(
             self.labels, torch.from_numpy(self.examples.flipped).to(device), split.num_classes, experiment.steps
@@ -189,7 +190,9 @@ class _Run:
                 yield self.done
             if self.stage_number + 1 == len(self.stages):
                 return
-            if not self.stage.counted:
+            if self.stage.counted:
+                self.confusion_before_tuning = self._test_confusion().tolist()
+            else:
                 self.confusion = self._confusion_with_given_labels()
             self.stage_number, self.step = self.stage_number + 1, 0
             self._begin_stage()
@@ -260,6 +263,7 @@ class _Run:
             duration=round(self._seconds_now(), 1),
             environment=environment(self.device),
             confusion=confusion.tolist(),
+            confusion_before_tuning=self.confusion_before_tuning,
             weight_histograms=self.meter.histograms(),
             training_seconds=round(self.training_seconds, 1),
         )
@@ -275,6 +279,7 @@ class _Run:
             "stage": self.stage_number,
             "step": self.step,
             "confusion": self.confusion,
+            "confusion_before_tuning": self.confusion_before_tuning,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "method": self.method.state_dict(),
@@ -297,7 +302,7 @@ class _Run:
         self._restore(state)
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.confusion = state["confusion"]
+        self.confusion, self.confusion_before_tuning = state["confusion"], state["confusion_before_tuning"]
         for self.stage_number in range(state["stage"] + 1):
             self._begin_stage()  # each adds its own to the optimizer, so all of them happen again, in order
         self.step = state["step"]

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from l2rw_core.experiments import Record, interval
-from l2rw_core.figures.style import COLOURS, DASHES, PALETTE, Drawing, figure, show
+from l2rw_core.figures.style import COLOURS, DASHES, INK, PALETTE, Drawing, figure, show
 
 Groups = Mapping[str, Sequence[Record]]
 """Method name -> the trials of one configuration."""
@@ -28,21 +28,37 @@ def error_curves(groups: Groups, ylim: tuple[float, float] = (0.0, 0.55), captio
     Raises:
         ValueError: no records, or trials that were evaluated at different steps.
     """
+    return _curves(groups, ylim, caption, error=True)
+
+
+def accuracy_curves(groups: Groups, ylim: tuple[float, float] = (0.0, 1.0), caption: str = "") -> Drawing:
+    """As `error_curves`, with the test accuracy; steps at which the learning rate falls are marked."""
+    return _curves(groups, ylim, caption, error=False)
+
+
+def _curves(groups: Groups, ylim: tuple[float, float], caption: str, error: bool) -> Drawing:
     if not groups:
         raise ValueError(_NO_RECORDS)
     fig, ax = figure()
+    for drop in sorted({d for records in groups.values() for r in records for d in r.experiment.lr_drops}):
+        ax.axvline(drop, color=INK, alpha=0.4, linewidth=1, linestyle=(0, (1, 3)))
     for position, (method, records) in enumerate(groups.items()):
-        _error_curve(ax, method, records, position)
-    ax.set(xlabel="training step", ylabel="test error", ylim=ylim)
+        _curve(ax, method, records, position, error)
+    what = "test error" if error else "test accuracy"
+    ax.set(xlabel="training step", ylabel=what, ylim=ylim)
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     ax.legend()
-    told = "; ".join(f"{method} {describe(records)}" for method, records in groups.items())
-    return show(fig, alt=f"Test error at the last step: {told}.", caption=f"{caption} {provenance(groups)}".strip())
+    told = "; ".join(f"{method} {describe(records, error)}" for method, records in groups.items())
+    return show(
+        fig, alt=f"{what.capitalize()} at the last step: {told}.", caption=f"{caption} {provenance(groups)}".strip()
+    )
 
 
-def _error_curve(ax: Axes, method: str, records: Sequence[Record], position: int) -> None:
-    steps, errors = errors_over_steps(records)
-    spread = [interval(column.tolist()) for column in errors.T]
+def _curve(ax: Axes, method: str, records: Sequence[Record], position: int, error: bool) -> None:
+    steps, values = errors_over_steps(records)
+    if not error:
+        values = 1 - values
+    spread = [interval(column.tolist()) for column in values.T]
     mean = np.array([s.mean for s in spread])
     half = np.nan_to_num([s.half_width for s in spread])
     colour, dash = style_of(method, position)
@@ -68,11 +84,11 @@ def style_of(method: str, position: int) -> tuple[str, object]:
     return PALETTE[turn % len(PALETTE)], _DASH_CYCLE[turn % len(_DASH_CYCLE)]
 
 
-def describe(records: Sequence[Record]) -> str:
-    """Mean test error at the last step with its 95% interval, in words."""
-    error = interval([1 - record.last for record in records])
-    spread = "" if np.isnan(error.half_width) else f" ± {error.half_width:.1%}"
-    return f"{error.mean:.1%}{spread}"
+def describe(records: Sequence[Record], error: bool = True) -> str:
+    """Mean test error, or accuracy, at the last step with its 95% interval, in words."""
+    value = interval([1 - record.last if error else record.last for record in records])
+    spread = "" if np.isnan(value.half_width) else f" ± {value.half_width:.1%}"
+    return f"{value.mean:.1%}{spread}"
 
 
 def provenance(groups: Groups) -> str:

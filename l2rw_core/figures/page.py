@@ -16,9 +16,9 @@ from l2rw_core.experiments import (
     reported_numbers,
     reproduction,
 )
+from l2rw_core.figures.comparison import DATA_NAMES
 from l2rw_core.figures.numbers import Number, NumberTable
 
-DATA_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 SCALE_NAMES = {"paper": "paper's scale", "reduced": "reduced"}
 
 INTRODUCTION = """\

@@ -31,7 +31,7 @@ STATEFUL = ("l2rw", "active_bias", "mentornet_pd", "s_model_conf", "meta_weight_
 
 
 def outcome(record):
-    return asdict(record.curve), record.confusion, record.weight_histograms
+    return asdict(record.curve), record.confusion, record.confusion_before_tuning, record.weight_histograms
 
 
 class Interrupted(Exception):

@@ -29,6 +29,10 @@ def test_a_record_with_fine_tuning_answers_for_the_run_without(tmp_path):
     record, plain = fit(tuned, progress=False), fit(SHORT, progress=False)
     assert record.at(6) == plain.last
     assert record.best_until(6) == plain.best
+    assert record.confusion_at(6) == plain.confusion
+    assert record.confusion_at(10) == record.confusion != plain.confusion
+    with pytest.raises(ValueError, match="no confusion matrix of step 3"):
+        plain.confusion_at(3)
     assert Recorded([record]).find(tuned) is record
     assert Recorded([record]).find(SHORT) is record
     assert Recorded([plain]).find(tuned) is None

@@ -1,0 +1,107 @@
+"""Figures that set recorded runs beside the paper, or beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import stats
+
+from l2rw_core.experiments import Interval, Record, Recorded, cell_result, grid, reported_numbers
+from l2rw_core.figures.style import COLOURS, MARKERS, Drawing, figure, show
+
+DATA_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
+
+
+def beside_the_paper(table: str, recorded: Recorded, data: Sequence[str], paper_data: str = "cifar10") -> Drawing:
+    """The rows of Table 1 or 2 in the paper's order of accuracy, and our accuracies at the reduced scale beside them.
+
+    Args:
+        table: ``table1`` or ``table2``.
+        recorded: the records.
+        data: data sets of ours, one panel each; rows without a record stay empty.
+        paper_data: data set of the paper's panel.
+    """
+    reported = {row: value for (name, row, d), value in reported_numbers().items() if (name, d) == (table, paper_data)}
+    rows = sorted(reported, key=lambda row: reported[row].mean)
+    ours = {d: _results(table, d, recorded) for d in data}
+    fig, axes = figure(width=8.4, ncols=1 + len(data), height=0.34 * len(rows) + 1.0, sharey=True)
+    _dots(axes[0], rows, reported, "neutral")
+    axes[0].set_title(f"paper: {DATA_NAMES[paper_data]}", fontsize=13)
+    for ax, d in zip(axes[1:], data, strict=True):
+        _dots(ax, rows, ours[d], "l2rw")
+        ax.set_title(DATA_NAMES[d] if d != data[0] else f"ours: {DATA_NAMES[d]}", fontsize=13)
+    axes[0].set_yticks(range(len(rows)), rows)
+    told = [_agreement(reported, ours[d], DATA_NAMES[d]) for d in data]
+    alt = f"Test accuracy of {len(rows)} methods, the paper's on {DATA_NAMES[paper_data]} and ours. {' '.join(told)}"
+    return show(fig, alt=alt, caption=f"{' '.join(told)} Reduced scale, last step; bars are 95% intervals.")
+
+
+def _results(table: str, data: str, recorded: Recorded) -> dict[str, Interval]:
+    cells = (cell for cell in grid(table, "reduced").cells if cell.experiment.data == data)
+    found = {cell.row: cell_result(cell, recorded) for cell in cells}
+    return {row: result.last for row, result in found.items() if result}
+
+
+def _dots(ax: object, rows: Sequence[str], values: Mapping[str, Interval], role: str) -> None:
+    for height, row in enumerate(rows):
+        if row in values:
+            mine = role == "l2rw" and row == "l2rw"
+            ax.errorbar(
+                values[row].mean,
+                height,
+                xerr=np.nan_to_num(values[row].half_width),
+                color=COLOURS["baseline" if mine else role],
+                marker=MARKERS["l2rw" if role == "l2rw" else "neutral"],
+                linestyle="",
+            )
+    ax.set(xlabel="accuracy, %", ylim=(-0.7, len(rows) - 0.3))
+
+
+def _agreement(reported: Mapping[str, Interval], ours: Mapping[str, Interval], name: str) -> str:
+    common = [row for row in reported if row in ours]
+    if len(common) < 3:
+        return f"{name}: too few rows were run to compare the order."
+    rank = stats.spearmanr([reported[r].mean for r in common], [ours[r].mean for r in common]).statistic
+    return f"{name}: the order of {len(common)} methods agrees with the paper's with a rank correlation of {rank:.2f}."
+
+
+def confusions(groups: Mapping[str, Sequence[Record]], caption: str = "") -> Drawing:
+    """Which class is taken for which: one panel a method, rows are true classes, each adds to 100% (Figure 6)."""
+    fig, axes = figure(ncols=len(groups), height=3.4)
+    told = []
+    for ax, (name, records) in zip(np.atleast_1d(axes), groups.items(), strict=True):
+        counts = np.sum([record.confusion_at(record.experiment.steps) for record in records], axis=0)
+        shares = counts / counts.sum(1, keepdims=True)
+        image = ax.imshow(100 * shares, vmin=0, vmax=100)
+        ax.set(xlabel="predicted class", title=name)
+        ax.set_xticks(range(len(shares)))
+        ax.set_yticks(range(len(shares)))
+        wrong = shares - np.diag(shares.diagonal())
+        sink = int(wrong.sum(0).argmax())
+        told.append(f"{name}: {wrong.sum(0)[sink] / wrong.sum():.0%} of the errors are taken for class {sink}")
+    np.atleast_1d(axes)[0].set_ylabel("true class")
+    fig.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
+    sentence = "; ".join(told) + "."
+    return show(fig, alt=f"Confusion matrices. {sentence}", caption=f"{caption} {sentence}".strip())
+
+
+def weight_histograms(records: Sequence[Record], part: str = "midway", caption: str = "") -> Drawing:
+    """Weights of examples with right and with wrong labels, in units of an equal share (Figure 3)."""
+    edges = records[0].weight_histograms["edges"]
+    names = ["0", *(f"to {edge:g}" for edge in edges[1:]), f"above {edges[-1]:g}"]
+    fig, ax = figure(height=3.4)
+    zero = {}
+    for offset, kind, role in ((-0.2, "right", "clean"), (0.2, "wrong", "noisy")):
+        counts = np.sum([record.weight_histograms[part][kind] for record in records], axis=0)
+        shares = counts / counts.sum()
+        zero[kind] = shares[0]
+        bars = ax.bar(np.arange(len(shares)) + offset, shares, 0.38, color=COLOURS[role], label=f"{kind} label")
+        for bar in bars:
+            bar.set_hatch("" if kind == "right" else "//")
+    ax.set_xticks(range(len(names)), names)
+    ax.set(xlabel="weight, in units of an equal share of the batch", ylabel="share of the examples")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    ax.legend()
+    sentence = f"Weight 0 for {zero['wrong']:.0%} of the wrong labels and {zero['right']:.0%} of the right ones."
+    return show(fig, alt=sentence, caption=f"{sentence} {caption}".strip())
