@@ -1,0 +1,76 @@
+"""Figures beside the paper say in words what they show, and compute it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from l2rw_core.experiments import Recorded, cell_result, fit, grid, load_records, reported_numbers
+from l2rw_core.figures.comparison import beside_the_paper, confusions, weight_histograms
+from l2rw_core.figures.curves import accuracy_curves
+
+RECORDED = Recorded(load_records("table2"))
+
+
+@pytest.fixture(scope="module")
+def live():
+    """A short run of each kind on the embedded digits."""
+    cells = {cell.row: cell.experiment for cell in grid("table2", "quick").cells}
+    short = {"steps": 200, "lr_drops": (150,), "evaluate_every": 50}
+    runs = {row: cells[row].with_(**short) for row in ("baseline", "l2rw")}
+    runs["baseline+ft"] = runs["baseline"].with_(fine_tune_steps=100)
+    return {row: fit(run, progress=False) for row, run in runs.items()}
+
+
+def test_the_rank_correlation_is_that_of_the_numbers_shown():
+    drawing = beside_the_paper("table2", RECORDED, ["fashion_mnist"])
+    reported = reported_numbers()
+    pairs = [
+        (reported["table2", cell.row, "cifar10"].mean, cell_result(cell, RECORDED).last.mean)
+        for cell in grid("table2", "reduced").cells
+        if cell.experiment.data == "fashion_mnist" and ("table2", cell.row, "cifar10") in reported
+    ]
+    expected = stats.spearmanr(*np.transpose(pairs)).statistic
+    assert f"the order of {len(pairs)} methods agrees with the paper's with a rank correlation of {expected:.2f}" in (
+        drawing.alt
+    )
+
+
+def test_without_records_the_paper_stands_alone():
+    drawing = beside_the_paper("table1", Recorded([]), ["mnist"])
+    assert "too few rows were run" in drawing.alt
+
+
+def test_confusions_name_the_class_that_draws_the_errors(live):
+    drawing = confusions({"baseline": [live["baseline"]]})
+    counts = np.array(live["baseline"].confusion)
+    shares = counts / counts.sum(1, keepdims=True)
+    np.fill_diagonal(shares, 0)
+    sink = int(shares.sum(0).argmax())
+    share = shares.sum(0)[sink] / shares.sum()
+    assert f"baseline: {share:.0%} of the errors are taken for class {sink}" in drawing.alt
+
+
+def test_confusions_are_those_before_fine_tuning(live):
+    tuned, plain = live["baseline+ft"], live["baseline"]
+    assert confusions({"x": [tuned]}).alt == confusions({"x": [plain]}).alt
+    assert tuned.confusion != plain.confusion
+
+
+def test_histograms_show_the_share_without_weight(live):
+    counts = live["l2rw"].weight_histograms["midway"]
+    wrong, right = (counts[kind][0] / sum(counts[kind]) for kind in ("wrong", "right"))
+    drawing = weight_histograms([live["l2rw"]])
+    assert drawing.alt == f"Weight 0 for {wrong:.0%} of the wrong labels and {right:.0%} of the right ones."
+
+
+def test_accuracy_curves_mark_the_drops_and_tell_accuracies(live):
+    drawing = accuracy_curves({"l2rw": [live["l2rw"]]})
+    assert f"l2rw {live['l2rw'].last:.1%}" in drawing.alt
+    record = live["l2rw"]
+    undropped = replace(record, experiment=record.experiment.with_(lr_drops=()))
+    assert (
+        drawing.svg.count("stroke-dasharray")
+        == accuracy_curves({"l2rw": [undropped]}).svg.count("stroke-dasharray") + 1
+    )
