@@ -36,6 +36,30 @@ def accuracy_curves(groups: Groups, ylim: tuple[float, float] = (0.0, 1.0), capt
     return _curves(groups, ylim, caption, error=False)
 
 
+def accuracy_against_time(groups: Groups, ylim: tuple[float, float] = (0.0, 1.0), caption: str = "") -> Drawing:
+    """Test accuracy against the time that training steps took, the mean over a method's trials, evaluation left out.
+
+    Raises:
+        ValueError: no records, or a record that does not say how long its steps took.
+    """
+    if not groups:
+        raise ValueError(_NO_RECORDS)
+    fig, ax = figure()
+    told = []
+    for position, (method, records) in enumerate(groups.items()):
+        steps, errors = errors_over_steps(records)
+        if any(record.training_seconds is None for record in records):
+            raise ValueError(f"a record of {method} does not say how long its steps took")
+        seconds = float(np.mean([record.training_seconds for record in records])) * steps / steps[-1]
+        colour, dash = style_of(method, position)
+        ax.plot(seconds, 1 - errors.mean(0), color=colour, linestyle=dash, label=method)
+        told.append(f"{method} {describe(records, error=False)} after {seconds[-1]:.0f} s")
+    ax.set(xlabel="seconds of training", ylabel="test accuracy", ylim=ylim)
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    ax.legend()
+    return show(fig, alt=f"{'; '.join(told)}.", caption=f"{caption} {'; '.join(told)}. {provenance(groups)}".strip())
+
+
 def _curves(groups: Groups, ylim: tuple[float, float], caption: str, error: bool) -> Drawing:
     if not groups:
         raise ValueError(_NO_RECORDS)

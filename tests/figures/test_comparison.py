@@ -8,7 +8,7 @@ from scipy import stats
 
 from l2rw_core.experiments import Recorded, cell_result, fit, grid, load_records, reported_numbers
 from l2rw_core.figures.comparison import beside_the_paper, confusions, weight_histograms
-from l2rw_core.figures.curves import accuracy_curves
+from l2rw_core.figures.curves import accuracy_against_time, accuracy_curves
 
 RECORDED = Recorded(load_records("table2"))
 
@@ -74,3 +74,11 @@ def test_accuracy_curves_mark_the_drops_and_tell_accuracies(live):
         drawing.svg.count("stroke-dasharray")
         == accuracy_curves({"l2rw": [undropped]}).svg.count("stroke-dasharray") + 1
     )
+
+
+def test_time_is_that_of_training_steps(live):
+    record = live["l2rw"]
+    drawing = accuracy_against_time({"l2rw": [record]})
+    assert f"after {record.training_seconds:.0f} s" in drawing.alt
+    with pytest.raises(ValueError, match="does not say how long"):
+        accuracy_against_time({"l2rw": [replace(record, training_seconds=None)]})
