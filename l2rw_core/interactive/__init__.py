@@ -1,5 +1,6 @@
 """Widgets of the book: they answer with a kernel, in Colab, and on the published page without one."""
 
 from l2rw_core.interactive.explore import MAX_BYTES, MAX_FRAMES, explore
+from l2rw_core.interactive.playground import Playground
 
-__all__ = ["MAX_BYTES", "MAX_FRAMES", "explore"]
+__all__ = ["MAX_BYTES", "MAX_FRAMES", "Playground", "explore"]

@@ -1,0 +1,420 @@
+"""The playground on a page without a kernel: it runs, answers hand and keyboard, and keeps its state in the address."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from ipywidgets.embed import dependency_state, embed_minimal_html
+from playwright.sync_api import Locator, Page, expect
+from visiting import Visit
+
+from l2rw_core.interactive import Playground
+
+# The same packages and versions as the pages of the book load.
+REQUIREJS = "https://cdn.jsdelivr.net/npm/requirejs@2.3.4/require.js"
+EMBED = "https://cdn.jsdelivr.net/npm/@jupyter-widgets/html-manager@1.0.6/dist/embed-amd.js"
+TEMPLATE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="UTF-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<title>{title}</title>
+<style>
+  html[data-theme=dark] {{ color-scheme: dark; --pst-color-background: #14181e; --pst-color-text-base: #ced6dd; }}
+  body {{ margin: 0; padding: 16px; background: var(--pst-color-background, white); }}
+  main {{ max-width: 720px; margin: auto; }}
+</style>
+<script>
+  if (matchMedia("(prefers-color-scheme: dark)").matches) document.documentElement.dataset.theme = "dark";
+</script>
+</head>
+<body>
+<main><h1 id="section-one">Playground</h1>
+{snippet}
+<p id="after">What follows the figure.</p></main>
+</body>
+</html>
+"""
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+DARK = {"color_scheme": "dark"}
+CALM = {"reduced_motion": "reduce"}
+SENTENCE = re.compile(r"After (\d+) steps? L2RW classifies (\d+)% of the test points correctly, plain SGD (\d+)%; ")
+PIXELS = "canvas => canvas.toDataURL()"
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files without a log line for each."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a folder with the pages of this test, instead of the book's."""
+    folder = tmp_path_factory.mktemp("playground")
+    shown_twice = Playground()
+    for document, widgets in {
+        "one": [Playground()],
+        "twice": [shown_twice, shown_twice],
+        "two": [Playground(name="first"), Playground(name="second", noise=0.0, imbalance=1, model="mlp")],
+    }.items():
+        write_page(folder / f"{document}.html", widgets)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=folder))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def write_page(file: Path, widgets: list[Playground]) -> None:
+    """Write a page with the widgets' state in it, as the book does."""
+    state = dependency_state(widgets, drop_defaults=False)
+    embed_minimal_html(file, views=widgets, title="playground", state=state, template=TEMPLATE, embed_url=EMBED)
+    page = file.read_text()
+    written_by_ipywidgets = re.search(r'<script\s[^>]*src="[^"]*require[^"]*"[^>]*></script>', page)
+    page = page.replace(written_by_ipywidgets[0], f'<script src="{REQUIREJS}"></script>')
+    # Without this the widget manager first looks for anywidget beside the page, and the browser reports a missing file.
+    file.write_text(page.replace(f'src="{EMBED}"', f'src="{EMBED}" data-jupyter-widgets-cdn-only="true"'))
+
+
+@pytest.fixture
+def page(visit: Visit) -> Iterator[Page]:
+    """The page with one playground; afterwards nothing may have gone wrong on it."""
+    yield opened(visit, "one")
+    assert visit.errors == []
+    assert visit.refused == []
+
+
+def opened(visit: Visit, document: str) -> Page:
+    page = visit.open(document)
+    expect(page.locator(".l2rw-playground .sentence").last).not_to_be_empty(timeout=15_000)
+    return page
+
+
+def sentence(page: Page) -> Locator:
+    return page.locator(".sentence")
+
+
+def panels(page: Page) -> Locator:
+    return page.locator(".panel canvas")
+
+
+def pictures(page: Page) -> list[str]:
+    """What the canvases hold, once the frames asked for so far are drawn."""
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return [canvas.evaluate(PIXELS) for canvas in page.locator(".l2rw-playground canvas").all()]
+
+
+def button(page: Page, name: str) -> Locator:
+    return page.get_by_role("button", name=name)
+
+
+def address(page: Page) -> str:
+    """The fragment of the address, once the reader's hand has rested."""
+    page.wait_for_timeout(600)
+    return page.evaluate("decodeURIComponent(location.hash)")
+
+
+def test_unmoved_the_figure_shows_the_point(page: Page) -> None:
+    steps, l2rw, plain = map(int, SENTENCE.match(sentence(page).inner_text()).groups())
+    assert steps == 100
+    assert l2rw > plain + 15
+    assert f"test {l2rw}%" in page.locator(".numbers").nth(1).inner_text()
+    assert address(page) == "", "nothing was moved, so nothing is written"
+
+
+def test_run_and_pause(page: Page) -> None:
+    before = pictures(page)
+    button(page, "Run").click()
+    expect(button(page, "Pause")).to_be_visible()
+    page.wait_for_timeout(500)
+    button(page, "Pause").click()
+    expect(sentence(page)).not_to_contain_text("After 100 steps")
+    steps = int(SENTENCE.match(sentence(page).inner_text())[1])
+    assert 100 < steps < 400
+    paused = pictures(page)
+    assert all(a != b for a, b in zip(before, paused, strict=True))
+    assert f"steps:{steps}" in address(page)
+    assert pictures(page) == paused, "it goes on after Pause"
+
+
+def test_run_ends_by_itself_and_starts_again_from_the_first_step(page: Page) -> None:
+    page.get_by_label("Speed").select_option("10")
+    button(page, "Run").click()
+    expect(sentence(page)).to_contain_text("After 400 steps", timeout=20_000)
+    expect(sentence(page)).to_contain_text("The run ends here.")
+    expect(button(page, "Run")).to_be_visible()
+    button(page, "Run").click()
+    expect(button(page, "Pause")).to_be_visible()
+    button(page, "Reset").click()
+    expect(sentence(page)).to_contain_text("Before the first step both models are the same")
+
+
+def test_one_step_and_reset(page: Page) -> None:
+    opening = pictures(page)
+    button(page, "Step").click()
+    expect(sentence(page)).to_contain_text("After 101 steps")
+    assert pictures(page) != opening
+    button(page, "Reset").click()
+    expect(sentence(page)).to_contain_text("Before the first step")
+    button(page, "Step").click()
+    expect(sentence(page)).to_contain_text("After 1 step ")
+
+
+def test_every_control_answers_the_keyboard(page: Page) -> None:
+    sliders = page.get_by_role("slider").all()
+    assert len(sliders) == 4
+    for slider in sliders:
+        assert slider.get_attribute("aria-label")
+        before, value = pictures(page), slider.get_attribute("aria-valuetext")
+        slider.focus()
+        page.keyboard.press("ArrowRight")
+        assert slider.get_attribute("aria-valuetext") != value
+        assert pictures(page) != before
+        page.keyboard.press("ArrowLeft")
+        assert slider.get_attribute("aria-valuetext") == value
+        assert pictures(page) == before, "the same settings show the same picture"
+    before = pictures(page)
+    page.get_by_label("Model").select_option("mlp")
+    assert pictures(page) != before
+    before = pictures(page)
+    page.get_by_label("Seed").fill("11")
+    page.keyboard.press("Enter")
+    assert pictures(page) != before
+
+
+def test_labels_are_turned_over_by_keyboard(page: Page) -> None:
+    hint, undo = page.locator(".hint"), page.get_by_text("Undo painting")
+    expect(undo).not_to_be_visible()
+    page.get_by_label("Speed").focus()
+    page.keyboard.press("Tab")
+    expect(panels(page).first).to_be_focused()
+    expect(hint).to_contain_text("labelled")
+    before, words = pictures(page), hint.inner_text()
+    for key in ("ArrowRight", "ArrowDown", "PageDown", "End", "Home"):
+        page.keyboard.press(key)
+        assert hint.inner_text() != words, f"{key} stays where it is"
+        words = hint.inner_text()
+    page.keyboard.press("Enter")
+    assert hint.inner_text() != words
+    assert all(a != b for a, b in zip(before, pictures(page), strict=True)), "both panels and the chart show it"
+    assert ",flip:" in address(page)
+    expect(undo).to_be_visible()
+    page.keyboard.press("Space")
+    assert ",flip:" not in address(page)
+    page.keyboard.press("Enter")
+    undo.click()
+    assert ",flip:" not in address(page)
+    expect(panels(page).first).to_be_focused()
+
+
+def flips(page: Page) -> list[str]:
+    return address(page).partition(",flip:")[2].split(".")
+
+
+def test_a_stroke_of_the_mouse_turns_several_labels_once_each(page: Page) -> None:
+    box = panels(page).nth(1).bounding_box()
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * 0.6, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.75, y, steps=8)
+    page.mouse.up()
+    painted = flips(page)
+    assert len(painted) > 4
+    assert len(set(painted)) == len(painted)
+    page.mouse.move(box["x"] + box["width"] * 0.6, y, steps=8)
+    assert flips(page) == painted, "a brush that is not pressed paints"
+
+
+@pytest.mark.parametrize("visit", [PHONE], indirect=True, ids=["390px"])
+def test_a_phone_shows_all_of_it_in_one_column(page: Page) -> None:
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 390
+    first, second = (panel.bounding_box() for panel in panels(page).all())
+    assert second["y"] > first["y"] + first["height"]
+    assert first["width"] > 320
+    for control in page.locator(".l2rw-playground :is(button, select, input[type=number])").all():
+        assert control.bounding_box()["height"] >= 40
+
+
+def swipe(page: Page, start: tuple[float, float], towards: tuple[float, float]) -> None:
+    """Move one finger over the page, at a hand's pace."""
+    devtools = page.context.new_cdp_session(page)
+    for part in range(16):
+        x, y = (a + (b - a) * part / 15 for a, b in zip(start, towards, strict=True))
+        kind = "touchMove" if part else "touchStart"
+        devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+        page.wait_for_timeout(16)
+    devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+@pytest.mark.parametrize("visit", [PHONE], indirect=True, ids=["390px"])
+def test_a_finger_paints_by_a_tap_or_sideways_and_scrolls_up_and_down(page: Page) -> None:
+    box = panels(page).first.bounding_box()
+    x, y = box["x"] + 0.65 * box["width"], box["y"] + 0.5 * box["height"]
+    swipe(page, (x, y), (x + 10, y - 150))
+    assert page.evaluate("scrollY") > 50
+    assert address(page) == "", "scrolling painted"
+    page.evaluate("scrollTo(0, 0)")
+    page.touchscreen.tap(x, y)
+    tapped = flips(page)
+    assert tapped != [""]
+    page.touchscreen.tap(x, y)
+    assert flips(page) == [""], "a second tap at the same place takes the first one back"
+    swipe(page, (x, y), (x + 60, y + 5))
+    assert set(tapped) < set(flips(page))
+
+
+@pytest.mark.parametrize("visit", [{}, PHONE], indirect=True, ids=["desktop", "390px"])
+def test_nothing_on_the_page_moves_while_it_runs(page: Page) -> None:
+    def places() -> list[tuple[float, float]]:
+        page.wait_for_timeout(600)
+        boxes = [page.locator(name).first.bounding_box() for name in (".chart", ".choices", "#after")]
+        return [(box["y"] + page.evaluate("scrollY"), box["height"]) for box in boxes]
+
+    at_rest = places()
+    button(page, "Run").click()
+    assert places() == at_rest
+    button(page, "Pause").click()
+    button(page, "Reset").click()
+    assert places() == at_rest
+    for slider in page.get_by_role("slider").all():
+        slider.focus()
+        for key in ("Home", "End"):
+            page.keyboard.press(key)
+            assert places() == at_rest
+    panels(page).first.focus()
+    page.keyboard.press("Enter")
+    assert places() == at_rest
+
+
+@pytest.mark.parametrize("visit", [DARK], indirect=True, ids=["dark"])
+def test_dark_page(page: Page) -> None:
+    brightness = """canvas => {
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        const luminances = [];
+        for (let k = 0; k < data.length; k += 4)
+            if (data[k + 3] > 200) luminances.push(0.3 * data[k] + 0.6 * data[k + 1] + 0.1 * data[k + 2]);
+        return { paper: getComputedStyle(canvas).backgroundColor, lightest: Math.max(...luminances.slice(0, 50000)) };
+    }"""
+    chart = page.locator(".chart canvas")
+    dark = chart.evaluate(brightness)
+    assert dark["paper"] == "rgb(20, 24, 30)"
+    assert dark["lightest"] > 180, "the chart's text is dark on a dark page"
+    assert page.locator(".l2rw-playground").evaluate("e => getComputedStyle(e).colorScheme") == "dark"
+    before = pictures(page)
+    page.evaluate("document.documentElement.dataset.theme = 'light'")
+    assert all(a != b for a, b in zip(before, pictures(page), strict=True)), "the theme changed, the picture did not"
+
+
+@pytest.mark.parametrize("visit", [CALM], indirect=True, ids=["less motion"])
+def test_less_motion_runs_in_bursts(page: Page) -> None:
+    expect(page.get_by_label("Speed")).not_to_be_visible()
+    button(page, "Run 25 steps").click()
+    expect(sentence(page)).to_contain_text("After 125 steps")
+    still = pictures(page)
+    page.wait_for_timeout(300)
+    assert pictures(page) == still
+
+
+def test_sentences_come_at_a_calm_rate(page: Page) -> None:
+    page.evaluate("""() => {
+        window.spoken = 0;
+        const count = () => { window.spoken += 1; };
+        const options = { childList: true, characterData: true, subtree: true };
+        document.querySelectorAll("[role=status]").forEach(e => new MutationObserver(count).observe(e, options));
+    }""")
+    button(page, "Run").click()
+    page.wait_for_timeout(3000)
+    assert page.evaluate("window.spoken") <= 2
+    noise = page.get_by_role("slider").first
+    noise.focus()
+    button(page, "Pause").click()
+    page.wait_for_timeout(600)
+    page.evaluate("window.spoken = 0")
+    noise.focus()
+    for _ in range(6):
+        page.keyboard.press("ArrowLeft")
+    page.wait_for_timeout(600)
+    assert page.evaluate("window.spoken") == 1
+
+
+def test_the_address_brings_the_same_picture_back(visit: Visit) -> None:
+    page = opened(visit, "one")
+    for position, slider in enumerate(page.get_by_role("slider").all()):
+        slider.focus()
+        page.keyboard.press("ArrowRight" if position % 2 else "ArrowLeft")
+    page.get_by_label("Model").select_option("mlp")
+    panels(page).first.focus()
+    page.keyboard.press("PageDown")
+    page.keyboard.press("Enter")
+    button(page, "Step").click()
+    expect(sentence(page)).to_contain_text("After 101 steps")
+    assert re.fullmatch(
+        r"#playground=noise:0\.45,imbalance:10,clean:10,rate:1,seed:\d+,n:200,steps:101,model:mlp,flip:[ct]\d+",
+        address(page),
+    )
+    before, words = pictures(page), sentence(page).inner_text()
+    page.reload()
+    expect(sentence(page)).to_have_text(words, timeout=15_000)
+    assert pictures(page) == before
+    assert visit.errors == []
+
+
+def test_a_link_followed_on_the_page_changes_the_playground(page: Page) -> None:
+    page.evaluate("location.hash = '#playground=noise:0,imbalance:1,steps:50,seed:garbage,model:tree'")
+    expect(sentence(page)).to_contain_text("After 50 steps")
+    expect(sentence(page)).to_contain_text("no label is wrong")
+    expect(page.get_by_label("Model")).to_have_value("logistic")
+
+
+def test_an_anchor_in_the_address_stays_until_a_control_moves(visit: Visit) -> None:
+    page = visit.page
+    page.goto(f"{visit.site}/one.html#section-one", wait_until="load")
+    expect(sentence(page)).to_contain_text("After 100 steps", timeout=15_000)
+    assert address(page) == "#section-one"
+    scrolled = page.evaluate("scrollY")
+    page.get_by_role("slider").first.press("ArrowLeft")
+    assert address(page).startswith("#playground=noise:0.45,")
+    assert page.evaluate("scrollY") == scrolled
+    assert visit.errors == []
+
+
+def test_two_playgrounds_do_not_disturb_each_other(visit: Visit) -> None:
+    page = opened(visit, "two")
+    assert page.locator(".l2rw-playground").count() == 2
+    before = pictures(page)
+    page.locator(".l2rw-playground").nth(1).get_by_role("slider").first.press("ArrowRight")
+    first, second = pictures(page)[:3], pictures(page)[3:]
+    assert first == before[:3]
+    assert second[:2] != before[3:5]
+    page.locator(".l2rw-playground").nth(0).get_by_role("slider").first.press("ArrowRight")
+    assert re.fullmatch(r"#second=noise:0\.05,[^&]*&first=noise:0\.55,[^&]*", address(page))
+    after = pictures(page)
+    page.reload()
+    expect(page.locator(".sentence").last).not_to_be_empty(timeout=15_000)
+    assert pictures(page) == after
+    assert visit.errors == []
+
+
+def test_two_views_of_one_playground_follow_its_settings(visit: Visit) -> None:
+    """As a notebook's Python does when it sets a trait."""
+    page = opened(visit, "twice")
+    here, there = page.locator(".l2rw-playground").all()
+    for key, position in (("ArrowRight", 0), ("ArrowLeft", 1)):
+        here.get_by_role("slider").nth(position).press(key)
+    expect(there.locator(".value").nth(0)).to_contain_text("55%")
+    expect(there.locator(".value").nth(1)).to_contain_text("3 (150 to 50)")
+    expect(there.locator(".sentence")).to_have_text(here.locator(".sentence").inner_text())
+    assert pictures(page)[:3] == pictures(page)[3:]
+    assert visit.errors == []
