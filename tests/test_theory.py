@@ -297,13 +297,18 @@ def test_descend_records_every_point():
     assert len(run.thetas) == len(run.clean_losses) == len(run.squared_norms) == 4
 
 
-def test_descend_draws_uniform_batches():
-    problem = noisy_logistic(1)
-    first = np.array([descend(problem, np.zeros(2), [1.0], 4, seed).thetas[1] for seed in range(3000)])
-    expected = step(problem, np.zeros(2), slice(None), 1.0)  # the weights a / n make the mean batch the full one
-    error = first.std(axis=0) / np.sqrt(len(first))
-    assert (np.abs(first.mean(axis=0) - expected) < 5 * error).all()
-    assert len(np.unique(first[:, 0])) > 100
+def test_descend_draws_uniform_batches_without_repeats():
+    # Example i moves theta by a power of ten of its own, so the move tells which examples were in the batch.
+    x = 10.0 ** np.arange(4)[:, None]
+    problem = Problem(x, np.zeros(4), clean_size=4)
+    start = np.array([1e4])  # on the straight parts: gradients x_i, whose mean is that of G
+    alpha = 2 / x.mean()
+    moves = [start - descend(problem, start, [alpha], 2, seed).thetas[1] for seed in range(2400)]
+    drawn = [f"{round(float(move[0])):07d}" for move in moves]
+    pairs = {f"{a + b:07d}": 0 for a, b in itertools.combinations([1, 100, 10**4, 10**6], 2)}
+    for batch in drawn:
+        pairs[batch] += 1
+    assert all(300 < count < 500 for count in pairs.values()), pairs  # 400 expected, standard deviation 18
 
 
 def test_seed_decides_the_batches():
