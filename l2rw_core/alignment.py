@@ -3,13 +3,15 @@
 The score of example i is ``u_i = < grad f_i(theta), grad f^v(theta) >``, where ``f^v`` is the mean loss of the
 clean batch. It is equation (7) of Ren et al. (2018) up to a positive constant: at eps = 0 a plain gradient
 look-ahead does not move theta, so the derivative of the clean loss with respect to eps_i is ``-alpha * u_i``
-(Section 3.2, equation 12). Three engines compute it exactly; they differ in cost and in what they ask of a model.
+(Section 3.2, equation 12). The engines compute it exactly; they differ in cost and in what they ask of a model.
 
 ========== ============================================================ ==========================================
 engine     what it does                                                  when to use it
 ========== ============================================================ ==========================================
 forward    one pass on dual numbers: all u_i are a single directional    the default: fastest
            derivative of the training losses along the clean gradient
+dual       the same by PyTorch's own dual tensors, which record a        functions that hide their work from
+           graph for the slopes: three times the memory and more         `forward`: it is taken by itself then
 reverse    differentiates a backward pass once more                      operators without a forward-mode rule
 lookahead  Algorithm 1 line by line, virtual step and all                the reference in tests and in teaching
 ========== ============================================================ ==========================================
@@ -28,6 +30,8 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from l2rw_core.dual import Dual, random_state, restore, unpack
 
 with warnings.catch_warnings():
     # The first dual number makes PyTorch load rules that it compiles with its own deprecated torch.jit.script.
@@ -74,7 +78,7 @@ def alignment(
         batch: ``(inputs, targets)`` of n training examples. Inputs are a tensor, or a tuple or a dict of tensors
             that is passed on as the model's positional or keyword arguments; the first dimension counts examples.
         clean_batch: the same for m clean examples.
-        engine: ``"forward"``, ``"reverse"`` or ``"lookahead"``.
+        engine: ``"forward"``, ``"dual"``, ``"reverse"`` or ``"lookahead"``.
         step_size: alpha of the virtual step; only ``"lookahead"`` uses it, and the result does not depend on it.
 
     Returns:
@@ -107,7 +111,7 @@ def score(
         try:
             return ENGINES[engine](passes, batch, clean_batch, step_size)
         except NotImplementedError as error:
-            if engine != "forward" or "forward" not in str(error):
+            if engine not in ("forward", "dual") or "forward" not in str(error):
                 raise
             warnings.warn(_fallback_message(error), RuntimeWarning, stacklevel=3)
         return _reverse(passes, batch, clean_batch, step_size)
@@ -132,22 +136,46 @@ def directional_derivative(
     passes = _Passes(model, loss_fn, 0)
     if set(direction) != set(passes.parameters):
         raise ValueError("direction must have one tensor for each trainable parameter of the model, by name")
-    return _dual_pass(passes, batch, direction)
+    return _derivative(passes, batch, direction)[:3]
 
 
 def _dual_pass(passes: _Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
+    with sdpa_kernel(SDPBackend.MATH):
+        duals = {name: Dual(p, v[name]) for name, p in passes.parameters.items()}
+        losses, buffers = passes.training(duals, batch)  # f(theta + h v) = f(theta) + h u + O(h^2)
+        losses, u = unpack(losses)
+    return losses, u, buffers
+
+
+def _torch_dual_pass(passes: _Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
+    """The same by PyTorch's dual tensors: they see into every function, and record a graph that nobody needs."""
     with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
         duals = {name: forward_ad.make_dual(p, v[name]) for name, p in passes.parameters.items()}
-        losses, buffers = passes.training(duals, batch)  # f(theta + h v) = f(theta) + h u + O(h^2)
+        losses, buffers = passes.training(duals, batch)
         losses, u = forward_ad.unpack_dual(losses)
         u = torch.zeros_like(losses) if u is None else u
     return losses, u.detach(), buffers
 
 
+def _derivative(passes: _Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors, str]:
+    state = random_state(passes.device)
+    try:
+        return *_dual_pass(passes, batch, v), "forward"
+    except Exception:  # what is wrong with the model itself is raised again below
+        restore(state)
+    return *_torch_dual_pass(passes, batch, v), "dual"
+
+
 def _forward(passes: _Passes, batch: Batch, clean_batch: Batch, _: float) -> Scores:
     clean_loss, v = passes.clean_gradient(clean_batch)
-    losses, u, buffers = _dual_pass(passes, batch, v)
-    return Scores(losses, u, clean_loss, buffers, "forward")
+    losses, u, buffers, engine = _derivative(passes, batch, v)
+    return Scores(losses, u, clean_loss, buffers, engine)
+
+
+def _dual(passes: _Passes, batch: Batch, clean_batch: Batch, _: float) -> Scores:
+    clean_loss, v = passes.clean_gradient(clean_batch)
+    losses, u, buffers = _torch_dual_pass(passes, batch, v)
+    return Scores(losses, u, clean_loss, buffers, "dual")
 
 
 def _reverse(passes: _Passes, batch: Batch, clean_batch: Batch, _: float) -> Scores:
@@ -178,6 +206,7 @@ def _lookahead(passes: _Passes, batch: Batch, clean_batch: Batch, step_size: flo
 
 ENGINES: dict[str, Callable[[_Passes, Batch, Batch, float], Scores]] = {
     "forward": _forward,
+    "dual": _dual,
     "reverse": _reverse,
     "lookahead": _lookahead,
 }
@@ -200,11 +229,15 @@ class _Passes:
         if not self.parameters:
             raise ValueError("the model has no trainable parameter: set requires_grad on those that training may move")
 
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self.parameters.values())).device
+
     def training(self, parameters: Tensors, batch: Batch) -> tuple[Tensor, Tensors]:
         return self._losses(parameters, batch, "training")
 
     def clean_loss(self, parameters: Tensors, clean_batch: Batch) -> Tensor:
-        with _own_randomness(self.clean_seed, next(iter(parameters.values())).device):
+        with _own_randomness(self.clean_seed, self.device):
             losses, _ = self._losses(parameters, clean_batch, "clean")
         return losses.mean()
 

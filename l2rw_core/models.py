@@ -80,6 +80,7 @@ class LeNet(nn.Module):
         for module in (*self.convs, self.hidden, self.output):
             nn.init.trunc_normal_(module.weight, std=0.1, a=-0.2, b=0.2)
             nn.init.zeros_(module.bias)
+        self.to(memory_format=torch.channels_last)  # on a CPU, pooling costs half of the step in the other layout
 
     def forward(self, x: Tensor) -> Tensor:
         if tuple(x.shape[1:]) != self.expected:

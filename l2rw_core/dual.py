@@ -1,0 +1,302 @@
+"""Dual numbers whose slopes record no graph.
+
+PyTorch's own dual tensors record how each tangent was computed. A second derivative would need that and the score of an
+example does not, and on a ResNet it takes three times the memory of the training pass. A `Dual` carries its tangent
+beside its primal: the primal keeps its graph for the update, the tangent is computed without one, and is freed with the
+last reference that the model's own code holds. The operators in which networks spend their time have their rule here;
+every other one takes PyTorch's forward-mode rule, by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
+
+_without_duals = torch._C.DisableTorchFunctionSubclass
+
+
+class Untracked(Exception):
+    """A value depends on the parameters in a way that was not seen here, so its slope is not known."""
+
+
+class Dual(Tensor):
+    """A tensor and its derivative along one direction in parameter space; functions of it are dual again."""
+
+    primal: Tensor
+    """The value, with its graph."""
+    tangent: Tensor
+    """Its derivative along the direction: same shape, no graph."""
+    version: int
+    """The primal's count of in-place changes that `tangent` knows of."""
+
+    @staticmethod
+    def __new__(cls: type[Dual], primal: Tensor, tangent: Tensor) -> Dual:
+        dual = primal.as_subclass(cls)
+        dual.set(primal, tangent)
+        return dual
+
+    def set(self, primal: Tensor, tangent: Tensor) -> Dual:
+        """Replace value and derivative, after an in-place operation."""
+        self.primal, self.tangent, self.version = primal, tangent, primal._version
+        return self
+
+    @classmethod
+    def __torch_function__(cls, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        with _without_duals():
+            if not torch.is_grad_enabled():
+                return func(*_primals(args), **_primals(kwargs))
+            for value in _tensors((args, kwargs)):
+                _check_tracked(value)
+            if _in_place(func, kwargs):
+                return _call_in_place(func, args, kwargs)
+            return _RULES.get(func, _by_forward_mode(func))(*args, **kwargs)
+
+
+def unpack(value: Tensor) -> tuple[Tensor, Tensor]:
+    """The primal and the tangent of a result.
+
+    Raises:
+        Untracked: if the result depends on parameters and has no tangent, for example after a custom autograd function.
+    """
+    if not isinstance(value, Dual):
+        _check_tracked(value)
+        return value, torch.zeros_like(value)
+    return value.primal, value.tangent
+
+
+def _check_tracked(value: Tensor) -> None:
+    if isinstance(value, Dual):
+        if value.primal._version != value.version:
+            raise Untracked("a tensor was changed in place through another view of its memory")
+    elif value.requires_grad:
+        raise Untracked("a tensor that requires a gradient came from a function that was not seen")
+
+
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
+
+
+def _primals(tree: Any) -> Any:
+    return tree_map_only(Dual, lambda dual: dual.primal, tree)
+
+
+def _parts(value: Any) -> tuple[Any, Tensor | None]:
+    """Value and tangent of an argument; None stands for a tangent of zero."""
+    return (value.primal, value.tangent) if isinstance(value, Dual) else (value, None)
+
+
+def _pair(primal: Tensor, tangent: Tensor) -> Tensor:
+    return Dual(primal, tangent) if primal.requires_grad else primal
+
+
+# In place --------------------------------------------------------------------------------------------------------
+
+
+def _in_place(func: Callable, kwargs: dict) -> bool:
+    name = getattr(func, "__name__", "")
+    augmented = name in ("__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__")
+    return augmented or bool(kwargs.get("inplace")) or "out" in kwargs or (name.endswith("_") and name[-2:] != "__")
+
+
+def _call_in_place(func: Callable, args: tuple, kwargs: dict) -> Any:
+    """The tangent comes first, from a copy, since the value is about to be overwritten."""
+    target = args[0]
+    if not isinstance(target, Dual) or "out" in kwargs:
+        raise Untracked("a tensor without a slope was overwritten with one that has one")
+    state = random_state(target.device)
+    copy = target.primal.detach().clone()
+    with torch.no_grad(), forward_ad.dual_level():
+        changed = forward_ad.make_dual(copy, target.tangent.clone())
+        out = func(changed, *_as_torch_duals(args[1:]), **_as_torch_duals(kwargs))
+        tangent = forward_ad.unpack_dual(changed if out is None else out).tangent
+    restore(state)
+    func(*_primals(args), **_primals(kwargs))
+    return target.set(target.primal, torch.zeros_like(copy) if tangent is None else tangent)
+
+
+# Any operator ----------------------------------------------------------------------------------------------------
+
+
+def _as_torch_duals(tree: Any) -> Any:
+    return tree_map_only(Dual, lambda dual: forward_ad.make_dual(dual.primal.detach(), dual.tangent), tree)
+
+
+def _by_forward_mode(func: Callable) -> Callable:
+    """PyTorch's rule for one operator. It computes the value a second time, with the same random numbers."""
+
+    def rule(*args: Any, **kwargs: Any) -> Any:
+        state = random_state(next(_tensors((args, kwargs))).device)
+        out = func(*_primals(args), **_primals(kwargs))
+        if not any(value.requires_grad for value in _tensors(out)):
+            return out
+        restore(state)
+        with torch.no_grad(), forward_ad.dual_level():
+            again = func(*_as_torch_duals(_own_buffers(func, args)), **_as_torch_duals(_own_buffers(func, kwargs)))
+            return tree_map(_with_tangent, out, again)
+
+    return rule
+
+
+def _with_tangent(value: Any, again: Any) -> Any:
+    if not isinstance(value, Tensor) or not value.requires_grad:
+        return value
+    tangent = forward_ad.unpack_dual(again).tangent
+    return Dual(value, torch.zeros_like(value) if tangent is None else tangent)
+
+
+def _own_buffers(func: Callable, tree: Any) -> Any:
+    """Running statistics are moved by the pass that counts, and not by its repetition."""
+    if func not in (F.batch_norm, F.instance_norm):
+        return tree
+    return tree_map(lambda v: v.clone() if isinstance(v, Tensor) and not isinstance(v, Dual) else v, tree)
+
+
+def random_state(device: torch.device) -> list[tuple[torch.Generator, Tensor]]:
+    """Where the random numbers of the CPU and of `device` stand; `restore` goes back there."""
+    generators = [torch.default_generator]
+    if device.type == "cuda":
+        generators.append(torch.cuda.default_generators[device.index])
+    return [(generator, generator.get_state()) for generator in generators]
+
+
+def restore(state: list[tuple[torch.Generator, Tensor]]) -> None:
+    """Draw the random numbers since `random_state` once more."""
+    for generator, value in state:
+        generator.set_state(value)
+
+
+# Operators with a rule of their own ------------------------------------------------------------------------------
+
+
+def _product(function: Callable) -> Callable:
+    """Layers linear in the input and in the weight: the product rule."""
+
+    def rule(input: Any, weight: Any, bias: Any = None, *rest: Any, **options: Any) -> Tensor:
+        (x, dx), (w, dw), (b, db) = _parts(input), _parts(weight), _parts(bias)
+        out = function(x, w, b, *rest, **options)
+        with torch.no_grad():
+            if dw is None:
+                return _pair(out, function(torch.zeros_like(x) if dx is None else dx, w, db, *rest, **options))
+            tangent = function(x, dw, db, *rest, **options)
+            if dx is not None:
+                tangent += function(dx, w, None, *rest, **options)
+        return _pair(out, tangent)
+
+    return rule
+
+
+def _linear_in_one(func: Callable) -> Callable:
+    """Functions that are linear in their first argument and take no other dual one: reshapes, sums, averages."""
+    general = _by_forward_mode(func)
+
+    def rule(input: Any, *rest: Any, **options: Any) -> Any:
+        if not isinstance(input, Dual) or any(isinstance(value, Dual) for value in _tensors((rest, options))):
+            return general(input, *rest, **options)
+        out = func(input.primal, *rest, **options)
+        with torch.no_grad():
+            return _pair(out, func(input.tangent, *rest, **options))
+
+    return rule
+
+
+def _add(input: Any, other: Any, **options: Any) -> Any:
+    if options or not (isinstance(input, Dual) and isinstance(other, Dual)) or input.shape != other.shape:
+        return _by_forward_mode(torch.add)(input, other, **options)
+    with torch.no_grad():
+        tangent = input.tangent + other.tangent
+    return _pair(input.primal + other.primal, tangent)
+
+
+def _relu(input: Dual, inplace: bool = False) -> Tensor:
+    out = torch.relu(input.primal)
+    with torch.no_grad():
+        return _pair(out, torch.ops.aten.threshold_backward(input.tangent, out, 0))
+
+
+def _max_pool2d(*args: Any, **options: Any) -> Any:
+    if options.pop("return_indices", False) or len(args) > 6:
+        return _by_forward_mode(F.max_pool2d)(*args, **options, return_indices=True)
+    input, *rest = args
+    out, indices = F.max_pool2d(input.primal, *rest, **options, return_indices=True)
+    with torch.no_grad():
+        return _pair(out, _chosen(input.tangent, indices))
+
+
+def _chosen(x: Tensor, indices: Tensor) -> Tensor:
+    """The entries of an image that max-pooling picked, in the memory layout that the image has."""
+    if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        rows = x.permute(0, 2, 3, 1).flatten(1, 2).gather(1, indices.permute(0, 2, 3, 1).flatten(1, 2))
+        return rows.unflatten(1, indices.shape[-2:]).permute(0, 3, 1, 2)
+    return x.flatten(-2).gather(-1, indices.flatten(-2)).view_as(indices)
+
+
+def _batch_norm(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """The normalisation's Jacobian in its input is symmetric, so its tangent is its own backward pass."""
+    args = (input, running_mean, running_var, weight, bias, training, momentum, eps)
+    (x, dx), (w, dw), (b, db) = _parts(input), _parts(weight), _parts(bias)
+    if not training or dx is None or dw is None or db is None:
+        return _by_forward_mode(F.batch_norm)(*args)
+    out = F.batch_norm(x, running_mean, running_var, w, b, training, momentum, eps)
+    if not hasattr(out.grad_fn, "_saved_result2"):
+        raise Untracked("batch normalisation kept no statistics of the batch")
+    mean, inverse = out.grad_fn._saved_result1, out.grad_fn._saved_result2
+    with torch.no_grad():
+        tangent = torch.ops.aten.native_batch_norm_backward(
+            dx.contiguous(), x, w, None, None, mean, inverse, True, eps, [True, False, False]
+        )[0]
+        shape = (1, -1) + (1,) * (x.ndim - 2)
+        slope = dw * inverse
+        tangent.addcmul_(x, slope.view(shape).to(x.dtype)).add_((db - slope * mean).view(shape).to(x.dtype))
+    return _pair(out, tangent)
+
+
+_RULES: dict[Callable, Callable] = {
+    F.linear: _product(F.linear),
+    torch.conv1d: _product(torch.conv1d),
+    torch.conv2d: _product(torch.conv2d),
+    torch.conv3d: _product(torch.conv3d),
+    F.relu: _relu,
+    torch.relu: _relu,
+    Tensor.relu: _relu,
+    F.max_pool2d: _max_pool2d,
+    F.batch_norm: _batch_norm,
+    torch.add: _add,
+    Tensor.add: _add,
+    Tensor.__add__: _add,
+} | {
+    func: _linear_in_one(func)
+    for func in (
+        Tensor.flatten,
+        torch.flatten,
+        Tensor.view,
+        Tensor.reshape,
+        Tensor.permute,
+        Tensor.transpose,
+        Tensor.squeeze,
+        torch.squeeze,
+        Tensor.unsqueeze,
+        Tensor.contiguous,
+        Tensor.__getitem__,
+        Tensor.mean,
+        Tensor.sum,
+        F.pad,
+        F.avg_pool2d,
+        F.adaptive_avg_pool2d,
+    )
+}

@@ -1,0 +1,168 @@
+"""The engine's own dual numbers: against PyTorch's, and what they keep in memory."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from architectures import ARCHITECTURES, make_case
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from l2rw_core.alignment import score
+from l2rw_core.dual import Dual, Untracked, unpack
+from l2rw_core.models import resnet32
+
+
+class Function(nn.Module):
+    """A network with one function in its middle, on images of 3 channels."""
+
+    def __init__(self, function, channels: int = 6) -> None:
+        super().__init__()
+        self.function = function
+        self.conv, self.norm = nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(channels)
+        self.output = nn.LazyLinear(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.function(self, self.conv(x)).flatten(1))
+
+
+def in_place_arithmetic(_, x):
+    y = x * 2
+    y += x.sigmoid()
+    y.mul_(x)
+    y[:, 0] = x[:, 1].exp()
+    return y
+
+
+class Cube(torch.autograd.Function):
+    """Hides its work from `Dual`, and has a forward-mode rule for PyTorch."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        ctx.save_for_forward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, g):
+        return 3 * ctx.saved_tensors[0] ** 2 * g
+
+    @staticmethod
+    def jvp(ctx, dx):
+        return 3 * ctx.saved_tensors[0] ** 2 * dx
+
+
+def changed_through_a_view(_, x):
+    y = x * 2
+    y[:, 1].zero_()
+    return y + x
+
+
+def eval_norm(self, x):
+    return F.batch_norm(x, self.norm.running_mean, self.norm.running_var + 0.5, self.norm.weight, self.norm.bias)
+
+
+FOLLOWED = {
+    "relu in place": lambda _, x: F.relu(x, inplace=True),
+    "arithmetic in place": in_place_arithmetic,
+    "batch norm": lambda self, x: self.norm(x),
+    "batch norm without a scale": lambda _, x: F.batch_norm(x, None, None, training=True),
+    "batch norm by running statistics": eval_norm,
+    "instance norm": lambda self, x: F.instance_norm(x, weight=self.norm.weight, bias=self.norm.bias),
+    "max pooling": lambda _, x: F.max_pool2d(x, 3, stride=2, padding=1),
+    "max pooling in another layout": lambda _, x: F.max_pool2d(x.contiguous(memory_format=torch.channels_last), 2),
+    "max pooling with places": lambda _, x: F.max_pool2d(x, 2, return_indices=True)[0],
+    "average pooling and padding": lambda _, x: F.avg_pool2d(F.pad(x, (1, 1, 0, 0)), 2),
+    "dropout": lambda _, x: F.dropout(x, 0.5),
+    "dropout in place": lambda _, x: F.dropout(x * 2, 0.5, inplace=True),
+    "lists and several outputs": lambda _, x: torch.cat([part.tanh() for part in x.chunk(2, 1)], 1),
+    "a constant part": lambda _, x: x * (x > 0) + x.detach() * x,
+    "a maximum with its place": lambda _, x: x.max(1).values,
+    "indexing": lambda _, x: x[:, [0, 2, 2], 1:],
+    "checkpointing": lambda _, x: checkpoint(lambda y: y.tanh() * y, x, use_reentrant=False),
+    "no gradient inside": lambda _, x: x / (1e-3 + torch.no_grad()(torch.Tensor.norm)(x)),
+}
+HIDDEN = {"a function of its own": lambda _, x: Cube.apply(x), "changed through a view": changed_through_a_view}
+
+
+def scores_of(function, engine):
+    torch.manual_seed(0)
+    model = Function(function).double()
+    batch = torch.randn(5, 3, 8, 8).double(), torch.randint(4, (5,))
+    model(batch[0])
+    model.zero_grad()
+    clean = torch.randn(4, 3, 8, 8).double(), torch.randint(4, (4,))
+    torch.manual_seed(1)
+    return score(model, nn.CrossEntropyLoss(reduction="none"), batch, clean, engine)
+
+
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_follows(name):
+    ours, theirs = scores_of(FOLLOWED[name], "forward"), scores_of(FOLLOWED[name], "reverse")
+    assert ours.engine == "forward"
+    assert torch.equal(ours.losses, theirs.losses)
+    assert theirs.alignment.abs().max() > 0
+    torch.testing.assert_close(ours.alignment, theirs.alignment, rtol=1e-11, atol=1e-12)
+    for buffer, other in zip(ours.buffers.values(), theirs.buffers.values(), strict=True):
+        torch.testing.assert_close(buffer, other, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_what_cannot_be_followed_is_seen_and_left_to_torch(name):
+    ours, theirs = scores_of(HIDDEN[name], "forward"), scores_of(HIDDEN[name], "dual")
+    assert ours.engine == "dual"
+    assert torch.equal(ours.alignment, theirs.alignment)
+
+
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name != "lstm"])
+def test_every_architecture_is_followed(name):
+    case = make_case(name)
+    assert score(case.model, case.loss_fn, case.batch, case.clean).engine == "forward"
+
+
+def test_a_constant_result_has_no_slope():
+    primal, tangent = unpack(torch.ones(3))
+    assert torch.equal(primal, torch.ones(3))
+    assert torch.equal(tangent, torch.zeros(3))
+
+
+def test_a_result_that_was_not_followed_is_refused():
+    with pytest.raises(Untracked, match="not seen"):
+        unpack(torch.ones(3, requires_grad=True) * 2)
+
+
+def test_the_slope_has_no_graph_and_the_value_has_its_own():
+    p = torch.ones(3, requires_grad=True)
+    primal, tangent = unpack((Dual(p, torch.full((3,), 2.0)) ** 2).sum())
+    assert tangent == 12
+    assert not tangent.requires_grad
+    primal.backward()
+    assert torch.equal(p.grad, torch.full((3,), 2.0))
+
+
+def saved_bytes(run) -> int:
+    """Bytes kept for the backward pass while `run` runs; memory that several operators share counts once."""
+    kept = {}
+
+    def pack(value):
+        value = value.primal if isinstance(value, Dual) else value
+        kept[value.data_ptr()] = value.numel() * value.element_size()
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+        graph = run()
+    del graph
+    return sum(kept.values())
+
+
+def test_keeps_no_more_for_the_backward_pass_than_plain_training():
+    torch.manual_seed(0)
+    model, loss_fn = resnet32(), nn.CrossEntropyLoss(reduction="none")
+    batch = torch.randn(16, 3, 16, 16), torch.randint(10, (16,))
+    clean = torch.randn(2, 3, 16, 16), torch.randint(10, (2,))
+    plain = saved_bytes(lambda: loss_fn(model(batch[0]), batch[1]))
+    ours = saved_bytes(lambda: score(model, loss_fn, batch, clean))
+    theirs = saved_bytes(lambda: score(model, loss_fn, batch, clean, "dual"))
+    assert ours < 1.3 * plain
+    assert theirs > 2 * plain
