@@ -8,6 +8,7 @@ from l2rw_core.experiments.paper import (
     grid,
     grid_names,
     mnist_imbalance,
+    sees_clean,
     uses_clean,
 )
 from l2rw_core.experiments.records import (
@@ -54,6 +55,7 @@ __all__ = [
     "reproduction",
     "results_root",
     "run_all",
+    "sees_clean",
     "summary",
     "table",
     "uses_clean",

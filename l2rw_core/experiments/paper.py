@@ -427,3 +427,10 @@ def grid(name: str, scale: str = "paper") -> Grid:
 def uses_clean(row: str) -> bool:
     """Whether a row of a table looks at clean labels, in its method or by fine-tuning."""
     return methods.get(_method(row)).uses_clean or "ft" in row.split("+")
+
+
+def sees_clean(row: str) -> str:
+    """What a row knows of true labels, in the words of a table: ``no``, ``yes``, or ``all of them`` for an oracle."""
+    if methods.get(_method(row)).uses_truth:
+        return "all of them"
+    return "yes" if uses_clean(row) else "no"

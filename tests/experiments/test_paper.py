@@ -5,7 +5,7 @@ import pytest
 
 from l2rw_core import methods
 from l2rw_core.datasets import BackgroundFlip, UniformFlip
-from l2rw_core.experiments import SCALES, grid, grid_names, results_root, uses_clean
+from l2rw_core.experiments import SCALES, grid, grid_names, results_root, sees_clean, uses_clean
 
 REPORTED = pd.read_csv(results_root().parent / "reported.csv")
 
@@ -95,3 +95,13 @@ def test_unknown_names_list_the_valid_ones():
         grid("fig9")
     with pytest.raises(ValueError, match="fig2 has no scale 'reduced'; choose one of paper, quick"):
         grid("fig2", "reduced")
+
+
+def test_an_oracle_is_called_one():
+    assert [sees_clean(row) for row in ("baseline", "l2rw", "baseline+ft", "weighted", "weighted+ft")] == [
+        "no",
+        "yes",
+        "yes",
+        "all of them",
+        "all of them",
+    ]
