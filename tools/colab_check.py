@@ -1,0 +1,182 @@
+"""Run every notebook as a Colab user would: an environment with Colab's versions, no data, no repository.
+
+    python tools/colab_check.py [NAME ...]
+
+Builds the wheel; makes an environment with the versions of `tools/colab.txt`; lets one notebook install the package by
+its own first cell, from the last commit in place of the public address; then installs the wheel, requires that this
+has changed none of Colab's versions, and runs the notebooks by papermill in an empty folder. The environment is kept
+in `_build/colab`, so a second run is quick; outputs never are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import nbformat
+import papermill
+from repository import CELL_ID, current_address, extras_of, notebooks
+
+ROOT = Path(__file__).parents[1]
+PYTHON = "3.13"
+KERNEL = "colab"
+CLOSED_PORT = "http://127.0.0.1:9"
+"""As a proxy: nothing listens there, so a download of data fails at once."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Run the notebooks in an environment with Colab's versions.")
+    parser.add_argument("names", nargs="*", help="only notebooks whose name contains one of these")
+    parser.add_argument("--python", default=PYTHON, help="version or interpreter, for uv")
+    parser.add_argument("--keep", type=Path, default=ROOT / "_build" / "colab", help="folder of the environment")
+    options = parser.parse_args(arguments)
+    chosen = [p for p in notebooks(ROOT) if not options.names or any(name in p.stem for name in options.names)]
+    if not chosen:
+        parser.error(f"no notebook is named like {', '.join(options.names)}")
+    try:
+        python = make_environment(options.keep, options.python)
+        with tempfile.TemporaryDirectory() as folder:
+            return check(python, chosen, Path(folder))
+    except subprocess.CalledProcessError as error:
+        print(f"failed: {' '.join(map(str, error.cmd))}\n{error.stderr or ''}", file=sys.stderr)
+        return 1
+
+
+def check(python: Path, chosen: Sequence[Path], folder: Path) -> int:
+    """Run the first cell, then the notebooks, and print a line for each; returns the exit status."""
+    register_kernel(python, folder / "share")
+    os.environ["JUPYTER_PATH"] = str(folder / "share")
+    faults = [f"{CELL_ID}: {fault}"] if (fault := try_first_cell(python, chosen[0], folder)) else []
+    install_wheel(python, chosen, folder)
+    if moved := moved_versions(python):
+        faults.append(f"installing the package changed Colab's versions: {', '.join(moved)}")
+    for path in chosen:
+        fault, seconds = run(path, folder)
+        print(f"{'FAILED' if fault else 'ok    '} {path.relative_to(ROOT)}  {seconds:.1f} s", flush=True)
+        faults += [f"{path.relative_to(ROOT)}: {fault}"] if fault else []
+    print("\n\n".join(faults), file=sys.stderr, end="\n" if faults else "")
+    return int(bool(faults))
+
+
+# --- the environment -------------------------------------------------------------------------------------------------
+
+
+def make_environment(folder: Path, wanted: str) -> Path:
+    """An environment with Colab's versions and not the package; returns its Python."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        uv("venv", "--seed", "--python", interpreter(wanted), folder)
+    uv("pip", "install", "--python", python, "-r", ROOT / "tools" / "colab.txt")
+    uv("pip", "uninstall", "--python", python, "l2rw-core")
+    found = output(python, "-c", "import platform; print(platform.python_version())")
+    print(f"Colab's versions on Python {found}", flush=True)
+    if wanted == PYTHON and not found.startswith(PYTHON):
+        print(f"warning: Colab has Python {PYTHON}; there is none here, and uv could not fetch one", file=sys.stderr)
+    return python
+
+
+def interpreter(wanted: str) -> str:
+    """What uv is to make the environment with: the version if it finds or fetches it, else what pyenv or we have."""
+    found = subprocess.run([*UV, "python", "find", wanted], capture_output=True, text=True, check=False)
+    if found.returncode == 0:
+        return found.stdout.strip()
+    if kept := sorted(Path.home().glob(f".pyenv/versions/{wanted}*/bin/python")):
+        return str(kept[-1])
+    fetched = subprocess.run([*UV, "python", "install", wanted], capture_output=True, text=True, check=False)
+    return wanted if fetched.returncode == 0 else sys.executable
+
+
+def install_wheel(python: Path, chosen: Sequence[Path], folder: Path) -> None:
+    """Build the wheel and install it with the extras that the notebooks ask for, over whatever is there."""
+    uv("build", "--out-dir", folder / "dist", ROOT)  # by way of the source archive: no stale files get in
+    (wheel,) = (folder / "dist").glob("*.whl")
+    extras = sorted({extra for path in chosen for extra in extras_of(json.loads(path.read_text()))})
+    wanted = f"{wheel}[{','.join(extras)}]" if extras else str(wheel)
+    uv("pip", "install", "--python", python, "--reinstall-package", "l2rw-core", wanted)
+
+
+def moved_versions(python: Path) -> list[str]:
+    """Versions of `tools/colab.txt` that the environment no longer has."""
+    lines = (ROOT / "tools" / "colab.txt").read_text().splitlines()
+    wanted = [line for line in lines if line and not line.startswith("#")]
+    have = output(*UV, "pip", "freeze", "--python", python).splitlines()
+    return sorted(set(wanted) - {re.sub(r"\+\w+$", "", line) for line in have})
+
+
+# --- the notebooks ---------------------------------------------------------------------------------------------------
+
+
+def register_kernel(python: Path, share: Path) -> None:
+    """Make the environment known to papermill, without the working tree on its path, and with no way to any data."""
+    (share / "kernels" / KERNEL).mkdir(parents=True)
+    environment = {"L2RW_PROGRESS": "0", "PYTHONPATH": "", "PYTHONNOUSERSITE": "1"}
+    closed = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), CLOSED_PORT)
+    command = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"display_name": "Colab", "language": "python", "argv": command, "env": environment | closed}
+    (share / "kernels" / KERNEL / "kernel.json").write_text(json.dumps(spec))
+
+
+def try_first_cell(python: Path, path: Path, folder: Path) -> str:
+    """What goes wrong when a notebook's first cell installs the package; git is shown the last commit for the address.
+
+    Only this cell is run, so that the network is open to the registries for as long as it takes.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    cell = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    script = folder / "first_cell.ipy"
+    script.write_text(f"{cell.source}\nimport l2rw_core\nprint('from', l2rw_core.__file__)\n")
+    at_home = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{ROOT.as_uri()}.insteadOf"}
+    at_home |= {"GIT_CONFIG_VALUE_0": current_address(ROOT), "PYTHONPATH": "", "PYTHONNOUSERSITE": "1"}
+    started = time.monotonic()
+    done = subprocess.run(
+        [python, "-m", "IPython", "--no-banner", script],
+        cwd=folder, env=os.environ | at_home, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    print(f"{'FAILED' if done.returncode else 'ok    '} first cell  {time.monotonic() - started:.1f} s", flush=True)
+    return "" if done.returncode == 0 and "site-packages" in done.stdout else done.stdout + done.stderr
+
+
+def run(path: Path, folder: Path) -> tuple[str, float]:
+    """Run a notebook in an empty folder: what is wrong with it, and the seconds that it took."""
+    work = folder / path.stem
+    work.mkdir()
+    os.environ.pop("L2RW_DATA", None)
+    started, fault = time.monotonic(), ""
+    try:
+        done = papermill.execute_notebook(
+            path, folder / f"{path.stem}.ipynb", kernel_name=KERNEL, cwd=work, progress_bar=False, execution_timeout=600
+        )
+        told = [o.text for cell in done.cells for o in cell.get("outputs", []) if o.get("name") == "stderr"]
+        fault = f"wrote to stderr: {' '.join(told)}" if told else ""
+    except papermill.PapermillExecutionError as error:
+        fault = str(error)
+    seconds = time.monotonic() - started
+    shutil.rmtree(work)
+    return fault, seconds
+
+
+UV = (sys.executable, "-m", "uv")
+
+
+def uv(*arguments: str | Path) -> None:
+    """Run uv, quietly; CalledProcessError with what it said if it fails."""
+    subprocess.run([*UV, *map(str, arguments)], capture_output=True, text=True, check=True)
+
+
+def output(*command: str | Path) -> str:
+    """What a command prints."""
+    return subprocess.run([str(c) for c in command], capture_output=True, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
