@@ -119,7 +119,12 @@ def moved_versions(python: Path) -> list[str]:
 def register_kernel(python: Path, share: Path) -> None:
     """Make the environment known to papermill, without the working tree on its path, and with no way to any data."""
     (share / "kernels" / KERNEL).mkdir(parents=True)
-    environment = {"L2RW_PROGRESS": "0", "PYTHONPATH": "", "PYTHONNOUSERSITE": "1"}
+    environment = {
+        "L2RW_PROGRESS": "0",
+        "PYTHONPATH": "",
+        "PYTHONNOUSERSITE": "1",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
     closed = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), CLOSED_PORT)
     command = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     spec = {"display_name": "Colab", "language": "python", "argv": command, "env": environment | closed}

@@ -376,6 +376,26 @@ def _cifar_small(scale: str) -> Iterable[Cell]:
 
 
 _ALL = ("paper", "reduced", "quick")
+
+
+def _live(scale: str) -> Iterable[Cell]:
+    """What the chapters run while somebody reads, under one name: the runs that a reader's own are set beside."""
+    noise = {"table1": ("baseline", "random", "l2rw"), "table2": ("baseline", "random", "proportion", "l2rw")}
+    for data, ratio in (("mnist", 200), ("digits", 10)):
+        for row in ("baseline", "l2rw"):
+            yield _live_cell(_pair_cell(row, ratio, (4, 9), scale, data), "fig2")
+    for name, rows in noise.items():
+        yield from (_live_cell(cell, name) for cell in grid(name, scale).cells if cell.row in rows)
+
+
+def _live_cell(cell: Cell, name: str) -> Cell:
+    column = (("data", cell.experiment.data), ("like", name))
+    return Cell(cell.row, column, cell.experiment.with_(name=LIVE))
+
+
+LIVE = "quick"
+"""Name of the grid, and of the record file, of the runs that chapters make while they are read."""
+
 _GRIDS: dict[str, tuple[str, str, tuple[str, ...], Callable[[str], Iterable[Cell]]]] = {
     "fig2": ("Figure 2", "Test error when one of two digits is rare", ("paper", "quick"), _fig2),
     "pair_8_2": ("ours", "The same with 8 against 2", ("paper", "quick"), _pair_8_2),
@@ -397,6 +417,7 @@ _GRIDS: dict[str, tuple[str, str, tuple[str, ...], Callable[[str], Iterable[Cell
     "unclean": ("ours", "A clean set that is not quite clean", _ALL, _unclean),
     "schedule": ("ours", "Plain training that stops early enough", _ALL, _schedule),
     "cifar_small": ("ours", "CIFAR-10 on a CPU", ("reduced",), _cifar_small),
+    LIVE: ("ours", "What a reader's own run should come to", ("quick",), _live),
 }
 
 
@@ -422,6 +443,15 @@ def grid(name: str, scale: str = "paper") -> Grid:
     if scale not in scales:
         raise ValueError(f"{name} has no scale {scale!r}; choose one of {', '.join(scales)}")
     return Grid(name, scale, source, question, tuple(replace(cell, grid=name) for cell in cells(scale)))
+
+
+def cell_of(experiment: Experiment) -> Cell | None:
+    """The cell that an experiment is a trial of, whichever its seed; quick ones are looked for among the live runs."""
+    quick = experiment.scale == "quick"
+    wanted = experiment.with_(name=LIVE) if quick else experiment
+    names = [LIVE] if quick else [name for name in grid_names() if experiment.scale in grid_scales(name)]
+    cells = (cell for name in names for cell in grid(name, experiment.scale).cells)
+    return next((cell for cell in cells if cell.trial(experiment.seed) == wanted), None)
 
 
 def uses_clean(row: str) -> bool:
