@@ -5,10 +5,10 @@ INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv book serve reproduce test lint clean
+.PHONY: help venv book serve reproduce test colab-check repository lint clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 venv: $(INSTALLED) ## Create .venv with the tested versions (PYTHON=python3.12 picks the interpreter)
 
@@ -39,6 +39,13 @@ reproduce: $(INSTALLED) ## Run every experiment that a CPU can do (many hours, r
 
 test: lint ## Check style, then run every test: package, chapters, and the built book in Chromium
 	$(BIN)/pytest
+
+COLAB_PYTHON ?= 3.13
+colab-check: $(INSTALLED) ## Run every notebook with Colab's versions against the built wheel (COLAB_PYTHON=path of a Python 3.13)
+	$(BIN)/python tools/colab_check.py --python $(COLAB_PYTHON)
+
+repository: ## Bring README, CITATION.cff and the first cells in line with the repository's address (URL=... changes it)
+	$(PYTHON) tools/repository.py $(URL)
 
 lint: $(INSTALLED) ## Check style and formatting
 	$(BIN)/ruff check .
