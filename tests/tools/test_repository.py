@@ -1,0 +1,144 @@
+"""The repository's address stands in one place, and every notebook can install the package from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import repository
+
+ROOT = Path(__file__).parents[2]
+ELSEWHERE = "https://github.com/someone/reweight"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """What names the address, in a folder of its own."""
+    (tmp_path / "chapters").mkdir()
+    for path in [ROOT / "pyproject.toml", *repository.texts(ROOT), *repository.notebooks(ROOT)]:
+        shutil.copy(path, tmp_path / path.relative_to(ROOT))
+    return tmp_path
+
+
+def test_everything_agrees_with_pyproject() -> None:
+    assert repository.main(["--check"]) == 0, "run `make repository`"
+
+
+def test_the_address_is_found_where_readers_and_tools_look_for_it() -> None:
+    address = repository.current_address(ROOT)
+    for name in ("CITATION.cff", "CONTRIBUTING.md", "chapters/01_two_biases.ipynb", "intro.ipynb"):
+        text = (ROOT / name).read_text()
+        assert [found["address"] for found in repository.PLACES.finditer(text)], name
+        assert address in text, name
+
+
+def test_the_address_is_nowhere_the_tool_does_not_reach(copy: Path) -> None:
+    """After a change no tracked file names the old one."""
+    assert repository.main([ELSEWHERE, "--root", str(copy)]) == 0
+    old = repository.current_address(ROOT)
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    names = [name for name in tracked.split("\0") if name and not name.startswith("tests/")]
+    if not names:
+        pytest.skip("not a git checkout")
+    left = [n for n in names if old.encode() in ((copy if (copy / n).exists() else ROOT) / n).read_bytes()]
+    assert left == []
+
+
+def test_a_new_address_goes_everywhere_and_back_again(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.read_bytes() for path in copy.rglob("*.*")}
+    assert repository.main([f"{ELSEWHERE}.git/", "--root", str(copy)]) == 0
+    assert repository.current_address(copy) == ELSEWHERE
+    assert "written: CITATION.cff" in capsys.readouterr().out
+    assert repository.main(["--check", "--root", str(copy)]) == 0
+    for path in repository.notebooks(copy):
+        assert f"git+{ELSEWHERE}" in path.read_text()
+    assert repository.main([repository.current_address(ROOT), "--root", str(copy)]) == 0
+    assert {path: path.read_bytes() for path in copy.rglob("*.*")} == before
+
+
+@pytest.mark.parametrize("name", ["CITATION.cff", "chapters/02_method.ipynb"])
+def test_one_that_disagrees_is_named(copy: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = copy / name
+    path.write_text(path.read_text().replace(repository.current_address(copy), ELSEWHERE))
+    assert repository.main(["--check", "--root", str(copy)]) == 1
+    assert capsys.readouterr().out.splitlines() == [f"out of line: {name}"]
+
+
+def test_a_chapter_without_its_first_cell_is_named(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = copy / "chapters" / "14_new.ipynb"
+    notebook = json.loads((copy / "chapters" / "02_method.ipynb").read_text())
+    notebook["cells"] = [cell for cell in notebook["cells"] if cell["id"] != repository.CELL_ID]
+    path.write_text(json.dumps(notebook))
+    assert repository.main(["--check", "--root", str(copy)]) == 1
+    assert capsys.readouterr().out.splitlines() == ["out of line: chapters/14_new.ipynb"]
+
+
+@pytest.mark.parametrize("url", ["example.org/x", "https://example.org", "git@host:a/b", "https://a.b/c d", "x"])
+def test_what_nobody_could_clone_is_refused(copy: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.read_bytes() for path in copy.rglob("*.*")}
+    assert repository.main([url, "--root", str(copy)]) == 2
+    assert "is no address of a repository" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in copy.rglob("*.*")} == before
+
+
+# --- the cell --------------------------------------------------------------------------------------------------------
+
+
+def run_cell(source: str, folder: Path, *without: str) -> list[str]:
+    """The pip commands that a cell gives in a process that lacks these modules."""
+    (folder / "cell.ipy").write_text(source)
+    program = f"""
+import importlib.util, sys
+from IPython.core.interactiveshell import InteractiveShell
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name: None if name in {without} else find(name)
+shell, given = InteractiveShell.instance(), []
+shell.register_magic_function(given.append, magic_name="pip")
+shell.run_cell(open("cell.ipy").read()).raise_error()
+for command in given:
+    print(command)
+"""
+    environment = os.environ | {"IPYTHONDIR": str(folder / "ipython")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()
+
+
+def test_the_cell_installs_only_what_is_missing(tmp_path: Path) -> None:
+    source = repository.bootstrap_source(ROOT)
+    requirement = f'install --quiet "l2rw-core @ git+{repository.current_address(ROOT)}"'
+    assert run_cell(source, tmp_path) == []
+    assert run_cell(source, tmp_path, "l2rw_core") == [requirement]
+
+
+def test_a_tag_makes_the_cell_install_an_extra_too(tmp_path: Path) -> None:
+    cell = {"cell_type": "code", "id": "a", "metadata": {"tags": ["hide-input", "needs-smote"]}, "source": []}
+    assert repository.extras_of({"cells": [cell, {**cell, "metadata": {}}]}) == ("smote",)
+    source = repository.bootstrap_source(ROOT, ("smote",))
+    (given,) = run_cell(source, tmp_path, "imblearn")
+    assert "l2rw-core[smote] @ git+" in given
+
+
+def test_an_extra_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="no extra smoke; choose from book, smote, test"):
+        repository.bootstrap_source(ROOT, ("smoke",))
+
+
+@pytest.mark.parametrize("path", repository.notebooks(ROOT), ids=lambda path: path.stem)
+def test_it_is_the_first_code_of_every_notebook_and_not_on_the_page(path: Path) -> None:
+    cells = json.loads(path.read_text())["cells"]
+    first = next(cell for cell in cells if cell["cell_type"] == "code")
+    assert first["id"] == repository.CELL_ID
+    assert first["metadata"]["tags"] == ["remove-cell"]
+
+
+def test_putting_it_there_twice_changes_nothing() -> None:
+    notebook = json.loads((ROOT / "chapters" / "01_two_biases.ipynb").read_text())
+    source = repository.bootstrap_source(ROOT)
+    assert repository.with_bootstrap(notebook, source) == notebook
