@@ -7,10 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import repository
+import yaml
 
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = "https://github.com/someone/reweight"
@@ -142,3 +144,13 @@ def test_putting_it_there_twice_changes_nothing() -> None:
     notebook = json.loads((ROOT / "chapters" / "01_two_biases.ipynb").read_text())
     source = repository.bootstrap_source(ROOT)
     assert repository.with_bootstrap(notebook, source) == notebook
+
+
+def test_the_citation_names_the_package_as_it_is() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    assert citation["repository-code"] == repository.current_address(ROOT)
+    assert citation["authors"]
+    paper = citation["preferred-citation"]
+    assert (paper["year"], paper["authors"][0]["family-names"]) == (2018, "Ren")
