@@ -37,8 +37,9 @@ reproduce: $(INSTALLED) ## Run every experiment that a CPU can do (many hours, r
 	$(BIN)/l2rw reproduce cifar_small --scale reduced
 	$(BIN)/l2rw report
 
-test: lint ## Check style, then run every test: package, chapters, and the built book in Chromium
-	$(BIN)/pytest
+CORES ?= logical
+test: lint ## Check style, then run every test: package, chapters, and the built book in Chromium (CORES=1 for fewer)
+	$(BIN)/pytest --numprocesses $(CORES) --dist loadgroup
 
 COLAB_PYTHON ?= 3.13
 colab-check: $(INSTALLED) ## Run every notebook with Colab's versions against the built wheel (COLAB_PYTHON=path of a Python 3.13)

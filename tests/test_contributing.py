@@ -76,6 +76,7 @@ def run(script: str, project: Path) -> None:
         assert re.search(r"\b[1-9]\d* passed", done.stdout), done.stdout
 
 
+@pytest.mark.apart
 @pytest.mark.parametrize("section", EXAMPLES)
 def test_the_worked_example_works(section: str, copy: Path) -> None:
     steps = steps_of(section)

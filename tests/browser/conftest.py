@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -13,6 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from bookmaking import alone
 from playwright.sync_api import Browser, sync_playwright
 from visiting import Visit
 
@@ -28,20 +28,14 @@ def unavailable(reason: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def book() -> Path:
-    """The HTML folder, brought up to date; nothing runs again when nothing changed."""
-    done = subprocess.run(
-        [sys.executable, ROOT / "tools" / "build_book.py"], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        pytest.fail(f"the book does not build:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}", pytrace=False)
-    return ROOT / "_build" / "html"
-
-
-@pytest.fixture(scope="session")
 def packages() -> Path:
     """`node_modules` with what the pages would load from a network."""
-    wanted = Path(__file__).with_name("package.json")
+    with alone():
+        return installed_packages(Path(__file__).with_name("package.json"))
+
+
+def installed_packages(wanted: Path) -> Path:
+    """`node_modules` with the packages of this manifest, installed if another one or none was."""
     installed = PACKAGES / "package.json"
     if installed.is_file() and installed.read_bytes() == wanted.read_bytes():
         return PACKAGES / "node_modules"

@@ -1,4 +1,4 @@
-"""Every chapter runs from an empty folder, in the quick profile, with and without real data."""
+"""Every chapter runs from an empty folder in the quick profile: by papermill without data, for the book with them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+import build_book
 import nbformat
 import papermill
 import pytest
@@ -53,6 +54,7 @@ def test_chapter_has_the_parts_that_readers_rely_on(chapter: Path) -> None:
     assert "assert held" in last.source
 
 
+@pytest.mark.apart
 @every_chapter
 def test_chapter_runs_without_data_and_network(chapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "no-data").mkdir()
@@ -63,23 +65,43 @@ def test_chapter_runs_without_data_and_network(chapter: Path, tmp_path: Path, mo
         monkeypatch.setenv(name.upper(), "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    run(chapter, tmp_path, monkeypatch)
+    monkeypatch.setenv("L2RW_PROGRESS", "0")
+    (tmp_path / "work").mkdir()
+    executed = papermill.execute_notebook(
+        chapter,
+        tmp_path / "out.ipynb",
+        {"profile": "quick"},
+        cwd=tmp_path / "work",
+        progress_bar=False,
+        execution_timeout=600,
+    )
+    require_claims(executed)
+
+
+@pytest.fixture(scope="module")
+def executed(book: Path) -> dict[str, nbformat.NotebookNode]:
+    """The chapters as they ran for the book: from an empty folder, on the real data that `L2RW_DATA` has, if any."""
+    cache = build_book.cache_folder(ROOT, build_book.source_hash(ROOT))
+    return build_book.executed_chapters(ROOT, cache, [f"chapters/{path.stem}" for path in CHAPTERS])
 
 
 @every_chapter
-@pytest.mark.skipif(not os.environ.get("L2RW_DATA"), reason="L2RW_DATA names no folder with real data")
-def test_chapter_runs_on_real_data(chapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("L2RW_DATA", str(Path(os.environ["L2RW_DATA"]).absolute()))
-    run(chapter, tmp_path, monkeypatch)
+def test_chapter_holds_in_the_book(chapter: Path, executed: dict[str, nbformat.NotebookNode]) -> None:
+    require_claims(executed[f"chapters/{chapter.stem}"])
 
 
-def run(chapter: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Execute a chapter in an empty folder, and require that nothing went to stderr."""
-    work = folder / "work"
-    work.mkdir()
-    monkeypatch.setenv("L2RW_PROGRESS", "0")
-    executed = papermill.execute_notebook(
-        chapter, folder / "out.ipynb", {"profile": "quick"}, cwd=work, progress_bar=False, execution_timeout=600
-    )
+def test_the_book_ran_on_the_real_data_at_hand(book: Path) -> None:
+    data = Path(os.environ.get("L2RW_DATA") or ROOT / "data" / "cache")
+    if not any(data.glob("*MNIST*")) and not any(data.glob("*mnist*")):
+        pytest.skip(f"{data} has no images of MNIST or Fashion-MNIST")
+    text = (book / "status.html").read_text()
+    (said,) = re.findall(r"Data sets at hand: ([^<]*)\.", text)
+    assert "mnist" in said
+
+
+def require_claims(executed: nbformat.NotebookNode) -> None:
+    """Require that nothing went to stderr, and that the last cell ended with what held."""
     outputs = [(cell.id, output) for cell in executed.cells for output in cell.get("outputs", [])]
     assert [(cell, output.text) for cell, output in outputs if output.get("name") == "stderr"] == []
+    told = "".join(output.text for output in executed.cells[-1].outputs)
+    assert re.search(r"^holds: ", told, flags=re.MULTILINE)
