@@ -21,7 +21,7 @@ NOT_ON_RECORD = "not on record"
 FEWEST = 3
 """Trials on record below which nothing is said: two have a range that holds almost any number."""
 
-COLUMNS = ("method", "your run", "on record", "range for one more trial", "your run is", "the same seed on record")
+COLUMNS = ("method", "this run", "on record", "range for one more trial", "this run is", "the same seed on record")
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _row(name: str, run: OwnRun) -> list[Number | str]:
 def summary(runs: Mapping[str, OwnRun]) -> str:
     """What came out, in sentences."""
     what = {"last": "Test accuracy", "error": "Test error"}[next(iter(runs.values())).what] if runs else "Result"
-    parts = [f"{what} after the last step: your runs beside recorded trials with other seeds."]
+    parts = [f"{what} after the last step: this run beside recorded trials with other seeds."]
     for verdict, told in (
         ("inside", "Inside the range for one more trial"),
         ("outside", "Outside of it, as one run in twenty is by chance"),
