@@ -30,7 +30,7 @@ Time to run: see {{doc}}`../status`.
 At the end you can do something that you could not do before."""
 
 PARAMETERS = """\
-profile = "quick"  # say what "paper" does
+profile = "quick"  # the scale of the live runs
 seed = 0"""
 
 EXPERIMENT = """\
