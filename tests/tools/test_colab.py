@@ -1,0 +1,57 @@
+"""What `make colab-check` holds the package to, as far as it can be seen without Colab's versions."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import colab_check
+import pytest
+import repository
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+COLAB = dict(
+    line.split("==") for line in (ROOT / "tools" / "colab.txt").read_text().splitlines() if not line.startswith("#")
+)
+
+
+def test_the_package_takes_what_colab_has() -> None:
+    """Else the first cell would replace packages of a running kernel."""
+    needed = [Requirement(text) for text in PROJECT["dependencies"]]
+    there = [r for r in needed if r.name in COLAB]
+    assert len(there) >= 6
+    assert [f"{r} but Colab has {COLAB[r.name]}" for r in there if COLAB[r.name] not in r.specifier] == []
+
+
+def test_colabs_python_is_the_one_in_the_workflows_and_allowed() -> None:
+    assert tuple(map(int, colab_check.PYTHON.split("."))) >= (3, 11)
+    assert f"COLAB_PYTHON ?= {colab_check.PYTHON}\n" in (ROOT / "Makefile").read_text()
+    weekly = (ROOT / ".github" / "workflows" / "weekly.yml").read_text()
+    job = weekly[weekly.index("  colab:") :]
+    assert f'python-version: "{colab_check.PYTHON}"' in job
+    assert "make colab-check" in job
+
+
+def test_an_unknown_notebook_is_refused_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        colab_check.main(["no_such_chapter", "--keep", str(tmp_path / "environment")])
+    assert "no notebook is named like no_such_chapter" in capsys.readouterr().err
+    assert not (tmp_path / "environment").exists()
+
+
+def test_the_kernel_sees_neither_the_working_tree_nor_a_network(tmp_path: Path) -> None:
+    colab_check.register_kernel(Path("/somewhere/bin/python"), tmp_path)
+    spec = (tmp_path / "kernels" / colab_check.KERNEL / "kernel.json").read_text()
+    assert re.search(r'"argv": \["/somewhere/bin/python"', spec)
+    assert '"PYTHONPATH": ""' in spec
+    assert spec.count(colab_check.CLOSED_PORT) == 4
+
+
+def test_every_notebook_of_the_book_is_run() -> None:
+    names = {path.name for path in repository.notebooks(ROOT)}
+    assert {path.name for path in (ROOT / "chapters").glob("*.ipynb")} | {"intro.ipynb"} == names
