@@ -135,6 +135,6 @@ def _check_complete(factors: dict[str, LayerFactors], u: Tensor) -> None:
     if (total - u).abs().max() > scale * torch.finfo(u.dtype).eps ** 0.5:
         raise ValueError(
             "the parts do not add up to the alignments, so equation (12) does not hold for this model: look for "
-            "weights that are shared or used outside their layer, normalisation over the batch, or dropout (model.eval() "
-            "switches both off)"
+            "weights that are shared or used outside their layer, normalisation over the batch, or dropout "
+            "(model.eval() switches both off)"
         )
