@@ -1,0 +1,304 @@
+"""What training said about each example, kept while it runs; and which labels to look at first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QUANTITIES = ("weight", "alignment", "helpful", "influence", "loss", "margin")
+"""What a ledger keeps of each example; `WeightLedger` says what each is."""
+
+SIGNALS = ("alignment", "weight", "loss", "margin")
+"""Quantities that `suspects` can rank by."""
+
+_STEEPNESS = 6.0
+_SOFTNESS = 0.1
+_STATE = ("n", "decay", "seen", "margins_seen", "sums", "latest")
+
+
+class StepLike(Protocol):
+    """What a ledger reads of a step: an `l2rw_core.Step`, or anything with these three."""
+
+    weights: Tensor
+    """(b,) weights of the batch."""
+    alignment: Tensor
+    """(b,) alignments u_i."""
+    losses: Tensor
+    """(b,) training losses."""
+
+
+class WeightLedger:
+    """Sums over training of what each step said about each example: constant memory, whatever the number of steps.
+
+    =========== =====================================================================================================
+    quantity    one entry a visit
+    =========== =====================================================================================================
+    weight      b w_i for a batch of b: 1 is an equal share, 0 none
+    alignment   u_i / (abs(u_i) + a tenth of the median of abs(u) in the batch): between -1 and 1, in effect a sign that
+                fades near 0. The size of u follows both gradients, which change by orders of magnitude from batch to
+                batch and during training, so u itself would let few batches speak for all
+    helpful     1 if u_i > 0, else 0
+    influence   u_i itself: its sum, times the learning rate, is the first-order gain in clean loss by the example
+    loss        f_i
+    margin      logit of the given label minus the largest other one; only where logits were given
+    =========== =====================================================================================================
+
+    Args:
+        n: number of training examples; their ids are 0 to n - 1. Takes about 120 bytes an example.
+        decay: of the moving averages, for each visit of an example; 0.9 remembers about the last ten visits.
+
+    Raises:
+        ValueError: if n is not positive or decay does not lie in [0, 1).
+
+    Example::
+
+        ledger = WeightLedger(len(data))
+        for ids, inputs, labels in loader:
+            step = reweighter.step((inputs, labels), clean_batch)
+            ledger.record(ids, step)
+        suspects(ledger, data.labels)
+    """
+
+    def __init__(self, n: int, decay: float = 0.9) -> None:
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+            raise ValueError(f"n must be the number of training examples, at least 1, got {n!r}")
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay must lie between 0 and 1, 1 excluded, got {decay}")
+        self.n, self.decay = int(n), float(decay)
+        self.seen = torch.zeros(self.n, dtype=torch.int64)
+        """(n,) int64 visits of each example."""
+        self._margins_seen = torch.zeros_like(self.seen)
+        self._sums = torch.zeros(len(QUANTITIES), self.n, dtype=torch.float64)
+        self._latest = torch.zeros_like(self._sums)
+
+    def __len__(self) -> int:
+        return self.n
+
+    def record(self, ids: Any, step: StepLike, logits: Tensor | None = None, targets: Any = None) -> None:
+        """Take in one step; nothing is changed if anything is wrong with it.
+
+        Args:
+            ids: (b,) integers, the examples of the batch, in its order. An example may come twice.
+            step: an `l2rw_core.Step`, or anything with `weights`, `alignment` and `losses` of shape (b,).
+            logits: (b, K) outputs before the update, or (b,) of a binary classifier, for margins.
+            targets: (b,) given labels, 0 to K - 1; needed with `logits` only.
+
+        Raises:
+            TypeError: if ids are not integers.
+            ValueError: if shapes differ, an id or a target is out of range, or a value is NaN or infinite.
+        """
+        ids = _as_ids(ids, self.n)
+        w, u, f = (_vector(step, name, len(ids)) for name in ("weights", "alignment", "losses"))
+        rows = [len(ids) * w, _relative(u), (u > 0).double(), u, f]
+        if logits is not None:
+            rows.append(_margins(logits, targets, len(ids)))
+        self._add(ids, torch.stack(rows))
+
+    def _add(self, ids: Tensor, values: Tensor) -> None:
+        """Add (q, b) values of the first q quantities; an example that comes twice counts its mean in the averages."""
+        q = len(values)
+        examples, place, times = ids.unique(return_inverse=True, return_counts=True)
+        totals = torch.zeros(q, len(examples), dtype=torch.float64).index_add_(1, place, values)
+        means, first = totals / times, self._visits()[:q, examples] == 0
+        old = self._latest[:q, examples]
+        self._latest[:q, examples] = torch.where(first, means, self.decay * old + (1 - self.decay) * means)
+        self._sums[:q, examples] += totals
+        self.seen[examples] += times
+        if q == len(QUANTITIES):
+            self._margins_seen[examples] += times
+
+    def _visits(self) -> Tensor:
+        """(quantities, n) visits of each example that counted for each quantity."""
+        return torch.stack([self.seen] * (len(QUANTITIES) - 1) + [self._margins_seen])
+
+    def total(self, quantity: str) -> Tensor:
+        """(n,) float64 sum over all visits; 0 for examples never seen."""
+        return self._sums[_row(quantity)].clone()
+
+    def mean(self, quantity: str) -> Tensor:
+        """(n,) float64 mean over all visits; NaN for examples never seen."""
+        row = _row(quantity)
+        return self._sums[row] / self._visits()[row]  # 0 / 0 is the NaN that is meant
+
+    def recent(self, quantity: str) -> Tensor:
+        """(n,) float64 exponential moving average over the visits; NaN for examples never seen."""
+        row = _row(quantity)
+        return self._latest[row].where(self._visits()[row] > 0, torch.nan)
+
+    def table(self) -> pd.DataFrame:
+        """One row an example, its id as index: `seen`, and of each quantity the mean and `recent_...`."""
+        import pandas as pd
+
+        kept = QUANTITIES if self._margins_seen.any() else QUANTITIES[:-1]
+        columns = {"seen": self.seen.numpy().copy()}
+        columns |= {name: self.mean(name).numpy() for name in kept}
+        columns |= {f"recent_{name}": self.recent(name).numpy() for name in kept}
+        return pd.DataFrame(columns, index=pd.RangeIndex(self.n, name="id"))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, as numbers and tensors: `torch.save` it beside the model; it loads with `weights_only=True`."""
+        tensors = (self.seen, self._margins_seen, self._sums, self._latest)
+        return dict(zip(_STATE, (self.n, self.decay, *(t.clone() for t in tensors)), strict=True))
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict`; ValueError, and no change, if it is not one of a ledger of this length."""
+        missing = [name for name in _STATE if name not in state]
+        if missing:
+            raise ValueError(f"this is no state of a WeightLedger: it lacks {', '.join(missing)}")
+        if state["n"] != self.n:
+            raise ValueError(f"this state is of {state['n']} examples, and the ledger has {self.n}")
+        own = {"seen": self.seen, "margins_seen": self._margins_seen, "sums": self._sums, "latest": self._latest}
+        for name, tensor in own.items():
+            if not isinstance(state[name], Tensor) or state[name].shape != tensor.shape:
+                raise ValueError(f"this state is damaged: {name} must have shape {tuple(tensor.shape)}")
+        self.decay = float(state["decay"])
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
+
+
+def _row(quantity: str) -> int:
+    if quantity not in QUANTITIES:
+        raise ValueError(f"unknown quantity {quantity!r}; choose one of {', '.join(QUANTITIES)}")
+    return QUANTITIES.index(quantity)
+
+
+def _as_ids(ids: Any, n: int) -> Tensor:
+    ids = torch.as_tensor(ids).detach().cpu()
+    if ids.ndim != 1 or len(ids) == 0:
+        raise ValueError(f"ids must have shape (b,) with b > 0, got {tuple(ids.shape)}")
+    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        raise TypeError(f"ids must be integers, got {ids.dtype}: give positions in the training set, not a mask")
+    wrong = ids[(ids < 0) | (ids >= n)]
+    if len(wrong):
+        raise ValueError(f"id {int(wrong[0])} is out of range: this ledger has {n} examples, ids go from 0 to {n - 1}")
+    return ids.long()
+
+
+def _vector(step: Any, name: str, b: int) -> Tensor:
+    if not hasattr(step, name):
+        raise ValueError(f"the step has no {name}: give what Reweighter.step returns, or an object with {name} (b,)")
+    values = torch.as_tensor(getattr(step, name)).detach().cpu().double()
+    if values.shape != (b,):
+        raise ValueError(f"{b} ids need {name} of shape ({b},), got {tuple(values.shape)}")
+    if not values.isfinite().all():
+        raise ValueError(f"{name} is NaN or infinite at position {int((~values.isfinite()).nonzero()[0])} of the batch")
+    return values
+
+
+def _relative(u: Tensor) -> Tensor:
+    """(b,) between -1 and 1: the sign of u, faded where |u| is small for its batch."""
+    size = u.abs()
+    return u / (size + _SOFTNESS * size.median()).clamp(min=torch.finfo(u.dtype).tiny)
+
+
+def _margins(logits: Tensor, targets: Any, b: int) -> Tensor:
+    z, y = torch.as_tensor(logits).detach().cpu().double(), torch.as_tensor(targets).detach().cpu()
+    if z.ndim not in (1, 2) or len(z) != b or y.shape != (b,):
+        raise ValueError(f"{b} ids need logits (b, K) or (b,) and targets (b,), got {tuple(z.shape)}, {tuple(y.shape)}")
+    if not z.isfinite().all():
+        raise ValueError("the logits are NaN or infinite")
+    z = torch.stack([-z / 2, z / 2], 1) if z.ndim == 1 else z
+    y = y.long()
+    if ((y < 0) | (y >= z.shape[1])).any():
+        raise ValueError(f"targets must lie between 0 and {z.shape[1] - 1} for these logits")
+    given = z.gather(1, y[:, None])
+    return (given - z.scatter(1, y[:, None], -torch.inf).amax(1, keepdim=True)).squeeze(1)
+
+
+def suspects(
+    ledger: WeightLedger,
+    labels: Sequence[Any],
+    predicted: Sequence[Any] | None = None,
+    by: str = "alignment",
+    recent: bool = False,
+    reference: float = 0.9,
+) -> pd.DataFrame:
+    """The training examples, most suspect label first, with the column names of cleanlab.
+
+    A label is judged beside the others of its class: its evidence minus the `reference` quantile of that class. A class
+    whose examples all have little weight, or all a large loss, is therefore not simply suspect; and a class of which
+    most labels are wrong is not excused, as it would be by comparison with its median.
+
+    Args:
+        ledger: filled during training.
+        labels: (n,) given labels: numbers, strings, or anything that can be compared.
+        predicted: (n,) what a model takes the examples for, if known. A label that the model agrees with is then never
+            called an issue.
+        by: ``"alignment"``, ``"weight"``, ``"loss"`` or ``"margin"``.
+        recent: rank by the moving averages instead of the means over the whole training.
+        reference: quantile that stands for a right label of a class, between 0 and 1.
+
+    Returns:
+        One row an example, its id as index: `given_label`, `predicted_label` (if known), `label_score` (between 0 and
+        1, 0 the most suspect; it ranks, and is no probability), `is_label_issue` (a score below 0.5 and no agreement
+        of the model), and from the ledger `seen`, `weight`, `alignment`, `helpful`, `loss`. Examples never seen come
+        last, with NaN as score.
+
+    Raises:
+        ValueError: for a wrong number of labels, an unknown `by`, an empty ledger, or margins that were not recorded.
+    """
+    import pandas as pd
+
+    given = _as_labels(labels, ledger.n, "labels")
+    evidence = _evidence(ledger, by, recent)
+    if not 0 < reference <= 1:
+        raise ValueError(f"reference must lie between 0 and 1, got {reference}")
+    score = _squash(_beside_class(evidence, given, reference))
+    columns: dict[str, Any] = {"given_label": given}
+    issue = score < 0.5
+    if predicted is not None:
+        columns["predicted_label"] = _as_labels(predicted, ledger.n, "predicted")
+        issue &= columns["predicted_label"] != given
+    columns |= {"label_score": score, "is_label_issue": issue}
+    kept = ledger.table()[["seen", "weight", "alignment", "helpful", "loss"]]
+    table = pd.DataFrame(columns, index=kept.index).join(kept)
+    return table.sort_values("label_score", kind="stable", na_position="last")
+
+
+def _as_labels(labels: Any, n: int, name: str) -> np.ndarray:
+    values = np.asarray(labels)
+    if values.shape != (n,):
+        raise ValueError(f"{name} must have shape ({n},), one for each example of the ledger, got {values.shape}")
+    return values
+
+
+def _evidence(ledger: WeightLedger, by: str, recent: bool) -> np.ndarray:
+    """(n,) in [-1, 1], the larger the more likely right; NaN for examples never seen."""
+    if by not in SIGNALS:
+        raise ValueError(f"unknown signal {by!r}; choose one of {', '.join(SIGNALS)}")
+    values = (ledger.recent(by) if recent else ledger.mean(by)).numpy()
+    if np.isnan(values).all():
+        raise ValueError(f"the ledger holds no {by}: record steps first" + (", with logits" if by == "margin" else ""))
+    if by == "alignment":
+        return values
+    if by == "loss":
+        return np.exp(-np.maximum(values, 0))  # the probability of the given label, for a cross-entropy
+    scale = np.nanmedian(np.abs(values)) or 1.0
+    return values / (np.abs(values) + scale)
+
+
+def _beside_class(evidence: np.ndarray, given: np.ndarray, reference: float) -> np.ndarray:
+    """(n,) evidence minus what a right label of the same class has; a class of few borrows from the others."""
+    classes, place, counts = np.unique(given, return_inverse=True, return_counts=True)
+    seen = ~np.isnan(evidence)
+    typical = np.array(
+        [
+            np.quantile(part, reference) if len(part := evidence[seen & (place == c)]) else np.nan
+            for c in range(len(classes))
+        ]
+    )
+    middle = np.nanmedian(typical)
+    few = 5 / (counts + 5)
+    return evidence - ((1 - few) * np.nan_to_num(typical, nan=middle) + few * middle)[place]
+
+
+def _squash(standing: np.ndarray) -> np.ndarray:
+    """(n,) in (0, 1), increasing; one half where the evidence lies 0.5 below what is usual for a right label."""
+    return 1 / (1 + np.exp(-_STEEPNESS * (standing + 0.5)))
