@@ -1,4 +1,4 @@
-"""`l2rw`: run experiments and read their records from a shell."""
+"""`l2rw`: run experiments and read their records from a shell, and audit the labels of one's own data."""
 
 from __future__ import annotations
 
@@ -185,11 +185,64 @@ class Report:
             print(f"wrote {path}")
 
 
+@dataclass
+class Audit:
+    """Rank the labels of your own data, most suspect first, by a small set of examples whose labels you trust.
+
+    Writes report.html, one page that needs no network, and labels.csv with the columns that cleanlab's tools read. An
+    interrupted audit goes on when the same command is given again.
+    """
+
+    data: tyro.conf.Positional[Path]
+    """A folder with one folder of images a label, a .csv or .parquet table, or an .npz with x and y."""
+    clean: Path
+    """The trusted examples, in the same form; none of them should be among the data."""
+    out: Path = Path("audit")
+    """Folder to write to."""
+    label_column: str | None = None
+    """Label of a table; by default its column label, target, y or class."""
+    ignore: tuple[str, ...] = ()
+    """Columns of a table that say nothing about the label, for example an id."""
+    epochs: int = 20
+    """Passes over the data; small data get more."""
+    by: Literal["both", "alignment", "weight", "loss"] = "both"
+    """What labels are ranked by; both is alignment and loss."""
+    shown: int = 60
+    """Examples shown in the report."""
+    seed: int = 0
+    """Of the network's first parameters and the order of batches."""
+
+    def __call__(self) -> None:
+        from l2rw_core import audit
+
+        options = audit.Options(epochs=self.epochs, by=self.by, seed=self.seed)
+        if self.shown < 1:
+            raise ValueError(f"shown must be at least 1, got {self.shown}")
+        _check_out(self.out, (audit.REPORT, audit.TABLE))
+        train, clean = audit.read_pair(self.data, self.clean, self.label_column, self.ignore)
+        result = audit.audit(train, clean, options, checkpoint=self.out / audit.CHECKPOINT)
+        for finding in result.check.findings:
+            print(f"note: {finding}")
+        issues = int(result.suspects["is_label_issue"].sum())
+        print(f"{issues} of {len(train)} labels look wrong")
+        for path in audit.write_report(result, self.out, self.data.resolve().name, self.shown):
+            print(f"wrote {path}")
+
+
+def _check_out(folder: Path, names: Sequence[str]) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: name a folder with --out")
+    there = [folder / name for name in names if (folder / name).exists()]
+    if there:
+        raise ValueError(f"{there[0]} is there already: name another folder with --out, or move it away")
+
+
 Command = (
     Annotated[Run, tyro.conf.subcommand("run")]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Show, tyro.conf.subcommand("show")]
+    | Annotated[Audit, tyro.conf.subcommand("audit")]
 )
 
 
@@ -198,7 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = tyro.cli(Command, prog="l2rw", description=__doc__, args=arguments)
     try:
         command()
-    except (ValueError, datasets.DataUnavailable) as error:
+    except (ValueError, OSError, datasets.DataUnavailable) as error:
         raise SystemExit(f"l2rw: {error}") from error
     except KeyboardInterrupt:
         raise SystemExit("l2rw: interrupted; what is finished is on record, the rest goes on when run again") from None

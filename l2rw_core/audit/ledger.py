@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 QUANTITIES = ("weight", "alignment", "helpful", "influence", "loss", "margin")
 """What a ledger keeps of each example; `WeightLedger` says what each is."""
 
-SIGNALS = ("alignment", "weight", "loss", "margin")
-"""Quantities that `suspects` can rank by."""
+SIGNALS = ("both", "alignment", "weight", "loss", "margin")
+"""What `suspects` can rank by: one quantity, or alignment and loss together."""
 
 _STEEPNESS = 6.0
 _SOFTNESS = 0.1
@@ -216,7 +216,7 @@ def suspects(
     ledger: WeightLedger,
     labels: Sequence[Any],
     predicted: Sequence[Any] | None = None,
-    by: str = "alignment",
+    by: str = "both",
     recent: bool = False,
     reference: float = 0.9,
 ) -> pd.DataFrame:
@@ -231,7 +231,7 @@ def suspects(
         labels: (n,) given labels: numbers, strings, or anything that can be compared.
         predicted: (n,) what a model takes the examples for, if known. A label that the model agrees with is then never
             called an issue.
-        by: ``"alignment"``, ``"weight"``, ``"loss"`` or ``"margin"``.
+        by: ``"alignment"``, ``"weight"``, ``"loss"``, ``"margin"``, or ``"both"``: the mean of alignment and loss.
         recent: rank by the moving averages instead of the means over the whole training.
         reference: quantile that stands for a right label of a class, between 0 and 1.
 
@@ -273,13 +273,15 @@ def _evidence(ledger: WeightLedger, by: str, recent: bool) -> np.ndarray:
     """(n,) in [-1, 1], the larger the more likely right; NaN for examples never seen."""
     if by not in SIGNALS:
         raise ValueError(f"unknown signal {by!r}; choose one of {', '.join(SIGNALS)}")
+    if by == "both":
+        return (_evidence(ledger, "alignment", recent) + _evidence(ledger, "loss", recent)) / 2
     values = (ledger.recent(by) if recent else ledger.mean(by)).numpy()
     if np.isnan(values).all():
         raise ValueError(f"the ledger holds no {by}: record steps first" + (", with logits" if by == "margin" else ""))
     if by == "alignment":
         return values
     if by == "loss":
-        return np.exp(-np.maximum(values, 0))  # the probability of the given label, for a cross-entropy
+        return 2 * np.exp(-np.maximum(values, 0)) - 1  # from the probability of the given label, for a cross-entropy
     scale = np.nanmedian(np.abs(values)) or 1.0
     return values / (np.abs(values) + scale)
 

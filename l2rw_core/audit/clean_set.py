@@ -1,0 +1,212 @@
+"""Before training: is this clean set fit to judge that training set?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.neighbors import NearestNeighbors
+
+FEW = 5
+"""A class with fewer clean examples than this is named."""
+_SAMPLE = 500
+_LARGEST_WIDTH = 256
+
+
+@dataclass(frozen=True)
+class CleanSetCheck:
+    """What was found; `findings` says it in sentences, most serious first, and is empty if nothing is wrong."""
+
+    counts: pd.DataFrame
+    """One row a class: examples in `train` and in `clean`."""
+    missing: list[Any]
+    """Classes of the training set without a clean example."""
+    duplicates: pd.DataFrame
+    """Pairs that are alike: `train_id`, `clean_id`, `distance` (0 if exactly alike, otherwise as a share of the usual
+    distance of an example to its nearest neighbour), `same_label`."""
+    gain: pd.DataFrame
+    """Recorded test accuracy by clean-set size, see `expected_gain`; empty if no such run is on record."""
+    findings: list[str]
+
+    @property
+    def exact(self) -> pd.DataFrame:
+        """The duplicates that are exactly alike."""
+        return self.duplicates[self.duplicates["distance"] == 0]
+
+    def __str__(self) -> str:
+        return "\n".join(f"- {finding}" for finding in self.findings or ["nothing was found wrong"])
+
+
+def check_clean_set(
+    train: tuple[Any, Sequence[Any]], clean: tuple[Any, Sequence[Any]], near: float = 0.1, gain: bool = True
+) -> CleanSetCheck:
+    """Compare a clean set with the training set that it is to judge.
+
+    Args:
+        train: ``(inputs, labels)`` of the N training examples: arrays, tensors or nested lists, examples first. Inputs
+            may be images or features; they should be scaled as the model sees them.
+        clean: the same for the M clean examples.
+        near: two examples count as near duplicates if their distance is below this share of the median distance of a
+            training example to its nearest neighbour.
+        gain: look up what other clean-set sizes were worth in the recorded runs.
+
+    Raises:
+        ValueError: if a set is empty, inputs and labels differ in length, shapes differ, inputs are not finite numbers,
+            the clean set has a class that the training set lacks, or `near` does not lie between 0 and 1.
+    """
+    if not 0 <= near < 1:
+        raise ValueError(f"near must lie between 0 and 1, got {near}")
+    (x, y), (clean_x, clean_y) = _as_arrays(train, "training"), _as_arrays(clean, "clean")
+    if x.shape[1:] != clean_x.shape[1:]:
+        raise ValueError(f"training inputs have shape {x.shape[1:]} each and clean inputs {clean_x.shape[1:]}")
+    unknown = [label for label in dict.fromkeys(clean_y.tolist()) if label not in set(y.tolist())]
+    if unknown:
+        raise ValueError(f"the clean set has the class {unknown[0]!r}, which the training set lacks")
+    counts = _counts(y, clean_y)
+    missing = counts.index[counts["clean"] == 0].tolist()
+    duplicates = _duplicates(x, clean_x, near)
+    duplicates["same_label"] = y[duplicates["train_id"]] == clean_y[duplicates["clean_id"]]
+    known = expected_gain() if gain else _NO_GAIN.copy()
+    findings = [*_about_counts(counts, missing), *_about_duplicates(duplicates), *_about_gain(known, len(clean_y))]
+    return CleanSetCheck(counts, missing, duplicates, known, findings)
+
+
+def _as_arrays(pair: Any, role: str) -> tuple[np.ndarray, np.ndarray]:
+    x, y = (np.asarray(part) for part in pair)
+    if len(x) == 0 or y.ndim != 1 or len(x) != len(y):
+        raise ValueError(f"the {role} set needs inputs and one label for each, got {x.shape} and {y.shape}")
+    if x.dtype.kind not in "biuf" or not np.isfinite(x).all():
+        raise ValueError(f"the {role} inputs must be finite numbers: encode categories and fill what is missing")
+    return x, y
+
+
+def _counts(y: np.ndarray, clean_y: np.ndarray) -> pd.DataFrame:
+    table = pd.DataFrame({"train": pd.Series(y).value_counts(), "clean": pd.Series(clean_y).value_counts()})
+    return table.fillna(0).astype(int).sort_index().rename_axis("class")
+
+
+def _digest(row: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(row).tobytes(), digest_size=16).digest()
+
+
+def _duplicates(x: np.ndarray, clean_x: np.ndarray, near: float) -> pd.DataFrame:
+    """Pairs of a training and a clean example that are exactly or nearly alike."""
+    x, clean_x = (part.astype(np.result_type(x, clean_x)) + 0 for part in (x, clean_x))  # + 0 makes -0.0 a 0.0
+    places: dict[bytes, list[int]] = {}
+    for position, row in enumerate(x):
+        places.setdefault(_digest(row), []).append(position)
+    exact = [(i, j) for j, row in enumerate(clean_x) for i in places.get(_digest(row), ())]
+    found = dict.fromkeys(exact, 0.0)
+    if near:
+        found = _near(x, clean_x, near) | found
+    rows = [(i, j, distance) for (i, j), distance in sorted(found.items(), key=lambda item: (item[1], item[0]))]
+    frame = pd.DataFrame(rows, columns=["train_id", "clean_id", "distance"])
+    return frame.astype({"train_id": int, "clean_id": int, "distance": float})
+
+
+def _near(x: np.ndarray, clean_x: np.ndarray, near: float) -> dict[tuple[int, int], float]:
+    x, clean_x = _flat(x), _flat(clean_x)
+    if len(x) < 3:
+        return {}
+    search = NearestNeighbors(n_neighbors=2).fit(x)
+    sample = np.random.default_rng(0).permutation(len(x))[:_SAMPLE]
+    usual = float(np.median(search.kneighbors(x[sample])[0][:, 1]))
+    if usual == 0:  # most training examples have a twin: nothing is unusual about another one
+        return {}
+    distances, places = search.radius_neighbors(clean_x, near * usual)
+    owners = np.repeat(np.arange(len(clean_x)), [len(row) for row in places])
+    pairs = zip(np.concatenate(places).tolist(), owners.tolist(), strict=True)
+    shares = np.maximum(np.concatenate(distances) / usual, np.finfo(float).tiny)
+    return dict(zip(pairs, shares.tolist(), strict=True))
+
+
+def _flat(x: np.ndarray) -> np.ndarray:
+    """(N, at most 256 or so) float64: large images by the means of their blocks, which survive compression."""
+    x = x.astype(float)
+    if x.ndim >= 3 and np.prod(x.shape[1:]) > _LARGEST_WIDTH:
+        block = int(np.ceil(np.sqrt(np.prod(x.shape[1:]) / _LARGEST_WIDTH)))
+        rows, columns = (size // block * block for size in x.shape[1:3])
+        x = x[:, :rows, :columns].reshape(len(x), rows // block, block, columns // block, block, -1).mean((2, 4))
+    return x.reshape(len(x), -1)
+
+
+def _about_counts(counts: pd.DataFrame, missing: list[Any]) -> list[str]:
+    said = []
+    if missing:
+        said.append(
+            f"The clean set has no example of {_list(missing)}: nothing speaks for {_these(missing)}, so even right "
+            "labels will look harmful. Add some, or leave the class out."
+        )
+    few = [c for c, size in counts["clean"].items() if 0 < size < FEW]
+    if few:
+        said.append(f"Fewer than {FEW} clean examples of {_list(few)}: what they say will depend on which they are.")
+    uneven = counts["clean"].max() / max(counts["clean"].min(), 1)
+    if not missing and uneven >= 5:
+        said.append(
+            f"The clean set has {uneven:.0f} times as many examples of its largest class as of its smallest: "
+            "training will lean the same way."
+        )
+    return said
+
+
+def _about_duplicates(pairs: pd.DataFrame) -> list[str]:
+    said = []
+    exact = pairs[pairs["distance"] == 0]
+    for group, word in ((exact, "exactly"), (pairs[pairs["distance"] > 0], "almost")):
+        if len(group):
+            said.append(
+                f"{group['clean_id'].nunique()} clean examples are {word} alike with {group['train_id'].nunique()} "
+                f"training examples; {int((~group['same_label']).sum())} of these {len(group)} pairs differ in their "
+                "label. A twin with a wrong label is a find; one with a right label gets more weight than it should."
+            )
+    return said
+
+
+def _about_gain(gain: pd.DataFrame, size: int) -> list[str]:
+    """For each recorded data set: what the next larger recorded size was worth."""
+    said = []
+    for data, rows in gain.groupby("data", sort=False):
+        below, above = rows[rows["clean"] <= size].tail(1), rows[rows["clean"] > size].head(1)
+        if len(below) and len(above):
+            (a,), (b,) = below.itertuples(), above.itertuples()
+            said.append(
+                f"For comparison, in our runs on {data} (ten classes, 40% background flips) reweighting reached "
+                f"{a.accuracy:.1%} with {a.clean} clean examples and {b.accuracy:.1%} with {b.clean}."
+            )
+    return said
+
+
+def _list(classes: list[Any]) -> str:
+    shown = ", ".join(str(c) for c in classes[:8])
+    return ("class " if len(classes) == 1 else "classes ") + shown + (" and others" if len(classes) > 8 else "")
+
+
+def _these(classes: list[Any]) -> str:
+    return "it" if len(classes) == 1 else "them"
+
+
+_NO_GAIN = pd.DataFrame(columns=["data", "clean", "accuracy", "low", "high", "trials"])
+
+
+def expected_gain() -> pd.DataFrame:
+    """Recorded test accuracy of reweighting by the size of the clean set: grid fig4, 40% background flips.
+
+    Returns:
+        One row a data set and size, sizes ascending: `data`, `clean`, `accuracy` (mean over trials), `low`, `high` (its
+        95% interval), `trials`. Empty where nothing is on record.
+    """
+    from l2rw_core import experiments
+
+    recorded = experiments.Recorded([r for name in ("fig4", "table2") for r in experiments.load_records(name)])
+    rows = []
+    for cell in experiments.grid("fig4", "reduced").cells:
+        found = experiments.cell_result(cell, recorded) if cell.row == "l2rw" else None
+        if found:
+            place, last = dict(cell.column), found.last
+            percent = (last.mean, last.low, last.high)
+            rows.append((place["data"], place["clean"], *(value / 100 for value in percent), last.trials))
+    return pd.DataFrame(rows, columns=_NO_GAIN.columns).sort_values(["data", "clean"], ignore_index=True)

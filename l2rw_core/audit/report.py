@@ -1,0 +1,233 @@
+"""An audit as files: one page that needs nothing else, and a table that other tools read."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from l2rw_core.audit.data import Images, as_image, open_image
+from l2rw_core.audit.run import Audit
+from l2rw_core.figures import COLOURS, figure, to_svg
+
+REPORT, TABLE = "report.html", "labels.csv"
+_THUMBNAIL = 96
+_COLUMNS = 12
+_EXPLAINED = 12
+_LARGEST_CONFUSION = 12
+_FORMULA_STARTS = tuple("=+-@＝＋－＠")
+
+
+def write_report(audit: Audit, folder: Path, title: str = "the data", shown: int = 60) -> tuple[Path, Path]:
+    """Write `report.html` and `labels.csv` into `folder`, which is made if it is not there.
+
+    Args:
+        audit: what to report.
+        folder: where to; each file appears there whole or not at all.
+        title: what the data are called in the report.
+        shown: examples in the gallery, most suspect first.
+
+    Returns:
+        The paths of the page and of the table.
+    """
+    page, table = to_html(audit, title, shown), to_csv(audit)
+    folder.mkdir(parents=True, exist_ok=True)
+    return _replace(folder / REPORT, page), _replace(folder / TABLE, table)
+
+
+def _replace(path: Path, text: str) -> Path:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8", newline="")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def to_csv(audit: Audit) -> str:
+    """One line an example, in the order of the data, with the columns that cleanlab's tools read.
+
+    `id` counts from 0. Text that a spreadsheet would run as a formula is preceded by an apostrophe.
+    """
+    table = audit.suspects.sort_index()
+    first = ["name", "given_label", "predicted_label", "label_score", "is_label_issue"]
+    table = table[[*first, "seen", "weight", "alignment", "loss"]]
+    text = table.select_dtypes(exclude=("number", "bool")).columns
+    return table.assign(**{name: table[name].map(neutral) for name in text}).to_csv(float_format="%.6g")
+
+
+def neutral(text: str) -> str:
+    """`text` as a spreadsheet shows it: preceded by an apostrophe if it would be read as a formula."""
+    start = text.lstrip()
+    if text[:1] in ("\t", "\r", "\n") or (start.startswith(_FORMULA_STARTS) and not _is_number(start)):
+        return "'" + text
+    return text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return text.isascii()
+
+
+def to_html(audit: Audit, title: str = "the data", shown: int = 60) -> str:
+    """The report as one page: no script, no request to anywhere, every value from the data escaped."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(files("l2rw_core.audit").joinpath("report.html").read_text("utf-8"))
+    table = audit.suspects
+    ranked = table[table["label_score"].notna()].head(shown)
+    return template.render(
+        title=title,
+        images=isinstance(audit.train, Images),
+        facts=_facts(audit),
+        issues=int(table["is_label_issue"].sum()),
+        total=len(table),
+        findings=audit.check.findings,
+        histogram=Markup(_histogram(table)),
+        classes=_by_class(audit),
+        confusion=_confusion(table),
+        cards=_cards(audit, ranked),
+        columns=_shown_columns(audit),
+    )
+
+
+def _facts(audit: Audit) -> dict[str, str]:
+    o, p = audit.options, audit.problem
+    size = " x ".join(map(str, p.x.shape[2:])) + " pixels" if p.x.ndim == 4 else f"{p.x.shape[1]} features after coding"
+    return {
+        "examples": f"{len(p.y):,}",
+        "trusted examples": f"{len(p.clean_y):,}",
+        "labels": f"{len(p.classes):,}",
+        "the model saw": size,
+        "model": f"{type(audit.model).__name__}, {sum(q.numel() for q in audit.model.parameters()):,} parameters",
+        "training": f"{audit.steps:,} steps of {min(o.batch_size, len(p.y))}, Adam at {o.lr:g}, seed {o.seed}",
+        "ranked by": o.by if o.by != "both" else "alignment and loss",
+    }
+
+
+def _histogram(table: pd.DataFrame) -> str:
+    """Mean share of a batch's weight, for labels called issues and for the others."""
+    weight, issue = table["weight"].fillna(0).to_numpy(), table["is_label_issue"].to_numpy(dtype=bool)
+    edges = np.linspace(0, max(float(np.quantile(weight, 0.99)), 1.0), 26)
+    capped = np.minimum(weight, edges[-1])
+    fig, ax = figure(height=3.0)
+    ax.hist(capped[~issue], edges, color=COLOURS["clean"], alpha=0.55, label="not suspect")
+    ax.hist(capped[issue], edges, color=COLOURS["noisy"], histtype="step", hatch="////", linewidth=2, label="suspect")
+    ax.axvline(1, linestyle=":", color=COLOURS["neutral"])
+    ax.set(xlabel="mean weight (1 is an equal share)", ylabel="examples")
+    ax.legend()
+    means = [f"{weight[mask].mean():.2f}" if mask.any() else "none" for mask in (issue, ~issue)]
+    alt = f"Histogram of the mean weights. Mean of suspect labels: {means[0]}; of the others: {means[1]}."
+    return to_svg(fig, alt)
+
+
+def _by_class(audit: Audit) -> list[dict[str, Any]]:
+    rows = []
+    for name, part in audit.suspects.groupby("given_label", sort=True):
+        wrong = part[part["is_label_issue"]]
+        suggested = wrong["predicted_label"].value_counts()
+        rows.append(
+            {
+                "name": str(name),
+                "examples": len(part),
+                "clean": int(audit.check.counts["clean"].get(name, 0)),
+                "issues": len(wrong),
+                "share": len(wrong) / len(part),
+                "weight": float(part["weight"].mean()),
+                "suggested": f"{suggested.index[0]} ({suggested.iloc[0]})" if len(suggested) else "",
+            }
+        )
+    return rows
+
+
+def _confusion(table: pd.DataFrame) -> dict[str, Any]:
+    """Suspect labels by given and suggested label; of many labels, those that occur most."""
+    issues = table[table["is_label_issue"]]
+    counts = pd.crosstab(issues["given_label"], issues["predicted_label"])
+    names = sorted(set(counts.index) | set(counts.columns))
+    counts = counts.reindex(index=names, columns=names, fill_value=0)
+    often = (counts.sum(0) + counts.sum(1)).sort_values(ascending=False, kind="stable").index[:_LARGEST_CONFUSION]
+    kept = [name for name in names if name in set(often)]
+    counts = counts.loc[kept, kept]
+    most = max(int(counts.to_numpy().max()), 1) if len(kept) else 1
+    rows = [(name, [(int(v), round(int(v) / most, 2)) for v in counts.loc[name]]) for name in kept]
+    return {"names": kept, "rows": rows, "left_out": len(names) - len(kept)}
+
+
+def _cards(audit: Audit, ranked: pd.DataFrame) -> list[dict[str, Any]]:
+    picture, values = _pictures(audit), _values(audit)
+    return [
+        {
+            "rank": rank,
+            "id": int(row.Index),
+            "name": row.name,
+            "given": row.given_label,
+            "suggested": row.predicted_label,
+            "agrees": row.predicted_label == row.given_label,
+            "issue": bool(row.is_label_issue),
+            "score": row.label_score,
+            "weight": row.weight,
+            "loss": row.loss,
+            "picture": picture(int(row.Index)),
+            "values": values(int(row.Index)),
+            "why": _why(audit, int(row.Index)) if rank <= _EXPLAINED else [],
+        }
+        for rank, row in enumerate(ranked.itertuples(), start=1)
+    ]
+
+
+def _why(audit: Audit, example: int) -> list[str]:
+    """The clean examples that pull most, and the layer that counts most, in words."""
+    why = audit.explain(example)
+    labels = audit.clean.labels
+    pulls = [
+        f"{'for' if row.share > 0 else 'against'}: {row.name}, which is {labels[row.Index]}"
+        for row in why.clean.head(3).itertuples()
+        if row.share
+    ]
+    layer = why.layers["share"].abs().idxmax()
+    return [*pulls, f"mostly in layer {layer}, cosine {why.layers['cosine'][layer]:+.2f}"]
+
+
+def _pictures(audit: Audit) -> Callable[[int], str]:
+    """From an id to the address of a small picture that is held in the address itself."""
+    data = audit.train
+    if not isinstance(data, Images):
+        return lambda _: ""
+
+    def picture(example: int) -> str:
+        image = open_image(data.files[example]) if data.files else as_image(data.x[example])
+        image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", optimize=True)
+        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+    return picture
+
+
+def _shown_columns(audit: Audit) -> list[str]:
+    return [] if isinstance(audit.train, Images) else list(audit.train.frame.columns[:_COLUMNS])
+
+
+def _values(audit: Audit) -> Callable[[int], list[str]]:
+    columns = _shown_columns(audit)
+    return lambda example: [_short(audit.train.frame[name].iloc[example]) for name in columns]
+
+
+def _short(value: Any) -> str:
+    if pd.isna(value):
+        return ""
+    text = f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
+    return text if len(text) <= 40 else text[:39] + "…"

@@ -1,0 +1,305 @@
+"""Train on the data with the clean set as judge, and keep what is needed to rank its labels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.compose import ColumnTransformer, make_column_selector
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from l2rw_core.audit.clean_set import CleanSetCheck, check_clean_set
+from l2rw_core.audit.data import Data, Images
+from l2rw_core.audit.explain import Explanation, explain
+from l2rw_core.audit.ledger import SIGNALS, WeightLedger, suspects
+from l2rw_core.datasets import BatchStream
+from l2rw_core.experiments.checkpoints import read_checkpoint, write_checkpoint
+from l2rw_core.experiments.train import progress_wanted
+from l2rw_core.models import Mlp
+from l2rw_core.reweight import Reweighter
+
+MOST_CATEGORIES = 50
+"""Categories of a column beyond this many, the rarest, are taken together."""
+LEAST_STEPS = 300
+CHECKPOINT = "unfinished.ckpt"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How an audit trains.
+
+    Raises:
+        ValueError: for an impossible number or an unknown signal.
+    """
+
+    epochs: int = 20
+    """Passes over the data; small data get more, so that there are at least 300 steps."""
+    batch_size: int = 100
+    clean_batch_size: int = 100
+    """Clean examples a step; all of them, if there are fewer."""
+    lr: float = 1e-3
+    """Learning rate of Adam."""
+    seed: int = 0
+    by: str = "both"
+    """What labels are ranked by: both, alignment, weight, loss or margin."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "clean_batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.lr < float("inf"):
+            raise ValueError(f"lr must be positive, got {self.lr}")
+        if self.by not in SIGNALS:
+            raise ValueError(f"unknown signal {self.by!r}; choose one of {', '.join(SIGNALS)}")
+
+
+class SmallCnn(nn.Module):
+    """Three 3x3 convolutions with batch normalisation, averaged over the image: for small images of any size.
+
+    Shapes: input (n, channels, height, width), output (n, outputs).
+    """
+
+    def __init__(self, outputs: int, channels: int, width: int = 32) -> None:
+        super().__init__()
+        widths = (channels, width, width, 2 * width)
+        blocks = [
+            nn.Sequential(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
+            for a, b in pairwise(widths)
+        ]
+        self.blocks = nn.ModuleList(blocks)
+        self.output = nn.Linear(widths[-1], outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for number, block in enumerate(self.blocks):
+            x = block(x)
+            if number < 2 and min(x.shape[2:]) >= 4:
+                x = nn.functional.max_pool2d(x, 2)
+        return self.output(x.mean((2, 3)))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Data as tensors: what the model sees."""
+
+    x: Tensor
+    y: Tensor
+    clean_x: Tensor
+    clean_y: Tensor
+    classes: list[str]
+    """Name of each label."""
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of everything: a checkpoint belongs to these data alone."""
+        digest = hashlib.sha256(repr(self.classes).encode())
+        for part in (self.x, self.y, self.clean_x, self.clean_y):
+            digest.update(part.contiguous().numpy())
+        return digest.hexdigest()
+
+    def build_model(self) -> nn.Module:
+        """A network of a size that goes with the data; its initial parameters come from torch's random state."""
+        if self.x.ndim == 4:
+            return SmallCnn(len(self.classes), self.x.shape[1])
+        return Mlp([self.x.shape[1], 64, 64, len(self.classes)])
+
+
+def encode(train: Data, clean: Data) -> Problem:
+    """Tensors for a training set and its clean set: pixels from 0 to 1, numbers standardised, categories one-hot."""
+    classes = sorted(set(train.labels.tolist()))
+    y, clean_y = (torch.from_numpy(np.searchsorted(classes, part.labels)) for part in (train, clean))
+    if isinstance(train, Images):
+        x, clean_x = (torch.from_numpy(p.x).permute(0, 3, 1, 2).float().div(255) for p in (train, clean))
+    else:
+        encoder = _encoder(train.frame).fit(_plain(train.frame))
+        x, clean_x = (
+            torch.from_numpy(np.asarray(encoder.transform(_plain(p.frame)), dtype=np.float32)) for p in (train, clean)
+        )
+    return Problem(x, y, clean_x, clean_y, classes)
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Numbers as float64, everything else as strings or missing."""
+    columns = {}
+    for name, column in frame.items():
+        if pd.api.types.is_bool_dtype(column) or not pd.api.types.is_numeric_dtype(column):
+            columns[name] = column.astype(object).map(str, na_action="ignore")
+        else:
+            columns[name] = column.to_numpy(dtype=float, na_value=np.nan)
+    return pd.DataFrame(columns)
+
+
+def _encoder(frame: pd.DataFrame) -> ColumnTransformer:
+    numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
+    names = make_pipeline(
+        SimpleImputer(strategy="constant", fill_value="missing", missing_values=np.nan),
+        OneHotEncoder(handle_unknown="ignore", max_categories=MOST_CATEGORIES, sparse_output=False),
+    )
+    return ColumnTransformer(
+        [
+            ("numbers", numbers, make_column_selector(dtype_include="number")),
+            ("names", names, make_column_selector(dtype_exclude="number")),
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A finished audit."""
+
+    train: Data
+    clean: Data
+    problem: Problem
+    options: Options
+    check: CleanSetCheck
+    model: nn.Module
+    """As trained, in eval mode."""
+    ledger: WeightLedger
+    probabilities: np.ndarray
+    """(N, K) mean over the second half of training."""
+    steps: int
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """(N,) the most probable label of each example."""
+        return np.array(self.problem.classes)[self.probabilities.argmax(1)]
+
+    @cached_property
+    def suspects(self) -> pd.DataFrame:
+        """Examples ranked, see `l2rw_core.audit.suspects`; with a column `name`."""
+        table = suspects(self.ledger, self.train.labels, self.predicted, self.options.by)
+        return table.assign(name=np.array(self.train.names, dtype=object)[table.index])
+
+    def explain(self, example: int) -> Explanation:
+        """What made the weight of one training example; ValueError if there is no such id."""
+        if not 0 <= example < len(self.train):
+            raise ValueError(f"there is no example {example}: ids go from 0 to {len(self.train) - 1}")
+        p, one = self.problem, slice(example, example + 1)
+        loss_fn = nn.CrossEntropyLoss(reduction="none")
+        return explain(self.model, loss_fn, (p.x[one], p.y[one]), (p.clean_x, p.clean_y), self.clean.names)
+
+
+def audit(
+    train: Data,
+    clean: Data,
+    options: Options | None = None,
+    progress: bool | None = None,
+    checkpoint: Path | None = None,
+) -> Audit:
+    """Train a small network on `train`, weighted by `clean`, and rank the labels of `train`.
+
+    Args:
+        train, clean: as `l2rw_core.audit.read_pair` gives them.
+        options: how to train.
+        progress: show a bar; by default unless the environment variable ``L2RW_PROGRESS`` is 0.
+        checkpoint: a file that is rewritten after every epoch. If it is there, training goes on from it, and ends with
+            the numbers of a run that was never interrupted; it is deleted at the end.
+
+    Raises:
+        ValueError: if the checkpoint is damaged or belongs to other data or options, or training diverges.
+    """
+    options, problem = options or Options(), encode(train, clean)
+    check = check_clean_set((problem.x.numpy(), train.labels), (problem.clean_x.numpy(), clean.labels))
+    with torch.random.fork_rng(devices=[]):
+        run = _Run(problem, options)
+        if checkpoint is not None:
+            run.resume(checkpoint)
+        epochs = tqdm(run.epochs(), "training", run.total, initial=run.done, disable=not progress_wanted(progress))
+        for _ in epochs:
+            if checkpoint is not None:
+                run.save(checkpoint)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    probabilities = (run.probabilities / run.counted).numpy()
+    steps = run.total * run.steps_an_epoch
+    return Audit(train, clean, problem, options, check, run.model.eval(), run.ledger, probabilities, steps)
+
+
+@dataclass
+class _Run:
+    """Training in progress."""
+
+    problem: Problem
+    options: Options
+    done: int = 0
+    """Epochs so far."""
+    counted: int = 0
+    """Epochs whose predictions are in `probabilities`."""
+    probabilities: Tensor = field(init=False)
+    loss_fn: nn.Module = field(default_factory=lambda: nn.CrossEntropyLoss(reduction="none"))
+
+    def __post_init__(self) -> None:
+        p, o = self.problem, self.options
+        torch.manual_seed(o.seed)
+        self.model = p.build_model()
+        self.optimizer = torch.optim.Adam(self.model.parameters(), o.lr)
+        self.reweighter = Reweighter(self.model, self.optimizer, self.loss_fn)
+        self.ledger = WeightLedger(len(p.y))
+        self.probabilities = torch.zeros(len(p.y), len(p.classes), dtype=torch.float64)
+        self.batches = BatchStream(len(p.y), o.batch_size, o.seed)
+        self.clean_batches = BatchStream(len(p.clean_y), o.clean_batch_size, o.seed + 1)
+        self.steps_an_epoch = -(-len(p.y) // o.batch_size)
+        self.total = max(o.epochs, -(-LEAST_STEPS // self.steps_an_epoch))
+
+    def epochs(self) -> Iterator[int]:
+        """Train to the end, an epoch at a time."""
+        while self.done < self.total:
+            for step in range(self.done * self.steps_an_epoch, (self.done + 1) * self.steps_an_epoch):
+                self._step(step)
+            self.done += 1
+            if 2 * self.done > self.total:
+                self.probabilities += self._predict()
+                self.counted += 1
+            yield self.done
+
+    def _step(self, number: int) -> None:
+        p, ids, clean = self.problem, self.batches.indices(number), self.clean_batches.indices(number)
+        step = self.reweighter.step((p.x[ids], p.y[ids]), (p.clean_x[clean], p.clean_y[clean]))
+        self.ledger.record(ids, step)
+
+    @torch.no_grad()
+    def _predict(self) -> Tensor:
+        self.model.eval()
+        logits = torch.cat([self.model(part) for part in self.problem.x.split(500)])
+        self.model.train()
+        return logits.double().softmax(1)
+
+    def _identity(self) -> dict[str, Any]:
+        return {"data": self.problem.fingerprint, "options": asdict(self.options)}
+
+    def save(self, path: Path) -> None:
+        """Write everything that is needed to go on from here."""
+        state = self._identity() | {
+            "done": self.done,
+            "counted": self.counted,
+            "probabilities": self.probabilities,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ledger": self.ledger.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+        write_checkpoint(state, path)
+
+    def resume(self, path: Path) -> None:
+        """Go on from `path` if it is there; ValueError if it is damaged or belongs to another audit."""
+        state = read_checkpoint(path, torch.device("cpu"))
+        if state is None:
+            return
+        if any(state.get(name) != value for name, value in self._identity().items()):
+            raise ValueError(f"{path} belongs to an audit of other data or with other options: delete it to start anew")
+        self.done, self.counted, self.probabilities = state["done"], state["counted"], state["probabilities"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ledger.load_state_dict(state["ledger"])
+        torch.set_rng_state(state["random"])
