@@ -5,7 +5,6 @@ Nothing is unpickled, nothing is fetched, and nothing is written. Every error na
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -102,10 +101,10 @@ def read_pair(
     if type(train) is not type(trusted):
         raise ValueError(f"{data} holds {_kind(train)} and {clean} holds {_kind(trusted)}: both must be of one kind")
     train, trusted = _fit_together(train, trusted)
-    known = set(train.labels)
+    known = set(train.labels.tolist())
     if len(known) < 2:
         raise ValueError(f"{data} has one label only, {next(iter(known))!r}: there is nothing to tell apart")
-    unknown = sorted(set(trusted.labels) - known)
+    unknown = sorted(set(trusted.labels.tolist()) - known)
     if unknown:
         raise ValueError(f"the clean set has the label {unknown[0]!r}, which the data lack; they have {_some(known)}")
     return train, trusted
@@ -122,7 +121,8 @@ def _some(values: set[str]) -> str:
 
 def _fit_together(train: Data, clean: Data) -> tuple[Data, Data]:
     if isinstance(train, Table):
-        return train, replace(clean, frame=_same_columns(train.frame, clean.frame))
+        frame, clean_frame = _same_columns(train.frame, clean.frame)
+        return replace(train, frame=frame), replace(clean, frame=clean_frame)
     if train.x.shape[1:] == clean.x.shape[1:]:
         return train, clean
     channels = max(train.x.shape[3], clean.x.shape[3])
@@ -133,17 +133,33 @@ def _fit_together(train: Data, clean: Data) -> tuple[Data, Data]:
     )
 
 
-def _same_columns(frame: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+def _same_columns(frame: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both with the same columns, of the same kinds; a column that is empty in the data says nothing and is left out."""
     missing = [name for name in frame.columns if name not in other.columns]
     extra = [name for name in other.columns if name not in frame.columns]
     if missing or extra:
         what = f"lacks the column {missing[0]!r}" if missing else f"has a column {extra[0]!r} that the data lack"
         raise ValueError(f"the clean set {what}: both tables need the same columns")
-    numeric = frame.select_dtypes("number").columns
-    wrong = [name for name in numeric if not pd.api.types.is_numeric_dtype(other[name]) and other[name].notna().any()]
-    if wrong:
-        raise ValueError(f"the column {wrong[0]!r} holds numbers in the data and something else in the clean set")
-    return other[frame.columns]
+    kept = [name for name in frame.columns if frame[name].notna().any()]
+    if not kept:
+        raise ValueError("every feature column of the data is empty")
+    return frame[kept], pd.DataFrame({name: _of_kind(other[name], is_number(frame[name])) for name in kept})
+
+
+def is_number(column: pd.Series) -> bool:
+    """Whether a column is taken for a number; everything else, truth values too, is a category."""
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+
+def _of_kind(column: pd.Series, number: bool) -> pd.Series:
+    """A column of the clean set as the data have it: few examples may be all missing, or digits where others are text."""
+    if number == is_number(column):
+        return column
+    if not number:
+        return column.map("{:.15g}".format, na_action="ignore").astype(object)
+    if column.notna().any():
+        raise ValueError(f"the column {column.name!r} holds numbers in the data and something else in the clean set")
+    return column.astype(float)
 
 
 def _read_folder(path: Path) -> Images:
@@ -206,7 +222,7 @@ def _read_table(path: Path, label_column: str | None, ignore: tuple[str, ...]) -
     if absent:
         raise ValueError(f"{path} has no column {absent[0]!r}; it has {_some(set(frame.columns))}")
     label = label_column or _guess_label(path, list(frame.columns))
-    labels = _labels_of(frame[label], path, label)
+    labels = _labels_of(_as_written(path, frame[label]), path, label)
     features = frame.drop(columns=[label, *ignore]).pipe(_usable, path)
     return Table(features, labels, [f"row {number}" for number in range(1, len(frame) + 1)])
 
@@ -220,6 +236,13 @@ def _read_frame(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path} needs pyarrow to be read: pip install pyarrow, or give a .csv") from error
     except (ValueError, OSError, pd.errors.ParserError) as error:
         raise ValueError(f"{path} cannot be read as a table: {error}") from error
+
+
+def _as_written(path: Path, labels: pd.Series) -> pd.Series:
+    """The labels of a CSV letter by letter: 01 is no 1."""
+    if path.suffix.lower() != ".csv" or not pd.api.types.is_numeric_dtype(labels):
+        return labels
+    return pd.read_csv(path, usecols=[labels.name], dtype=str)[labels.name]
 
 
 def _guess_label(path: Path, columns: list[str]) -> str:
@@ -242,8 +265,7 @@ def _labels_of(column: pd.Series, path: Path, name: str) -> np.ndarray:
 
 
 def _usable(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Features without empty columns; truth values and dates count as categories."""
-    frame = frame.dropna(axis="columns", how="all")
+    """Features, once they are known to be some; truth values and dates count as categories."""
     if not len(frame.columns):
         raise ValueError(f"{path} has no feature column beside the label")
     numeric = frame.select_dtypes("number")
@@ -255,14 +277,14 @@ def _usable(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 def _read_arrays(path: Path) -> Data:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("x", "y") if name in file}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged archive fails in its own way in zipfile, zlib or numpy
         raise ValueError(f"{path} cannot be read as an .npz of plain arrays: {error}") from error
     if len(arrays) < 2:
         raise ValueError(f"{path} must hold the arrays x and y")
     x, y = arrays["x"], arrays["y"]
-    if y.ndim != 1 or len(x) != len(y) or len(y) == 0 or y.dtype.kind not in "iubUS":
+    if x.ndim == 0 or y.ndim != 1 or len(x) != len(y) or len(y) == 0 or y.dtype.kind not in "iubUS":
         raise ValueError(f"{path}: y must be (N,) integers or strings, one for each of x, got {y.dtype} {y.shape}")
     labels = y.astype(str)
     names = [f"x[{number}]" for number in range(len(y))]

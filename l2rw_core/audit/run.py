@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from l2rw_core.audit.clean_set import CleanSetCheck, check_clean_set
-from l2rw_core.audit.data import Data, Images
+from l2rw_core.audit.data import Data, Images, is_number
 from l2rw_core.audit.explain import Explanation, explain
 from l2rw_core.audit.ledger import SIGNALS, WeightLedger, suspects
 from l2rw_core.datasets import BatchStream
@@ -133,10 +133,10 @@ def _plain(frame: pd.DataFrame) -> pd.DataFrame:
     """Numbers as float64, everything else as strings or missing."""
     columns = {}
     for name, column in frame.items():
-        if pd.api.types.is_bool_dtype(column) or not pd.api.types.is_numeric_dtype(column):
-            columns[name] = column.astype(object).map(str, na_action="ignore")
-        else:
+        if is_number(column):
             columns[name] = column.to_numpy(dtype=float, na_value=np.nan)
+        else:
+            columns[name] = column.astype(object).map(str, na_action="ignore")
     return pd.DataFrame(columns)
 
 
