@@ -158,7 +158,9 @@ def _confusion(table: pd.DataFrame) -> dict[str, Any]:
     counts = pd.crosstab(issues["given_label"], issues["predicted_label"])
     names = sorted(set(counts.index) | set(counts.columns))
     counts = counts.reindex(index=names, columns=names, fill_value=0)
-    often = (counts.sum(0) + counts.sum(1)).sort_values(ascending=False, kind="stable").index[:_LARGEST_CONFUSION]
+    often = (
+        (counts.sum(axis=0) + counts.sum(axis=1)).sort_values(ascending=False, kind="stable").index[:_LARGEST_CONFUSION]
+    )
     kept = [name for name in names if name in set(often)]
     counts = counts.loc[kept, kept]
     most = max(int(counts.to_numpy().max()), 1) if len(kept) else 1

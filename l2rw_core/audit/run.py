@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ MOST_CATEGORIES = 50
 """Categories of a column beyond this many, the rarest, are taken together."""
 LEAST_STEPS = 300
 CHECKPOINT = "unfinished.ckpt"
+SECONDS_BETWEEN_CHECKPOINTS = 2.0
 
 
 @dataclass(frozen=True)
@@ -203,8 +206,8 @@ def audit(
         train, clean: as `l2rw_core.audit.read_pair` gives them.
         options: how to train.
         progress: show a bar; by default unless the environment variable ``L2RW_PROGRESS`` is 0.
-        checkpoint: a file that is rewritten after every epoch. If it is there, training goes on from it, and ends with
-            the numbers of a run that was never interrupted; it is deleted at the end.
+        checkpoint: a file that is rewritten after an epoch, every few seconds. If it is there, training goes on from
+            it, and ends with the numbers of a run that was never interrupted; it is deleted at the end.
 
     Raises:
         ValueError: if the checkpoint is damaged or belongs to other data or options, or training diverges.
@@ -216,9 +219,11 @@ def audit(
         if checkpoint is not None:
             run.resume(checkpoint)
         epochs = tqdm(run.epochs(), "training", run.total, initial=run.done, disable=not progress_wanted(progress))
+        saved = -inf
         for _ in epochs:
-            if checkpoint is not None:
+            if checkpoint is not None and time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                 run.save(checkpoint)
+                saved = time.monotonic()
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     probabilities = (run.probabilities / run.counted).numpy()

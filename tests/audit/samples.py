@@ -43,7 +43,7 @@ def frames(s: Sample, names: tuple[str, ...] = ("red", "white", "rose")) -> tupl
     """Tables of a sample: numbers, a category, a column with missing values, and the label in words."""
     made = []
     for x, y in ((s.x, s.y), (s.clean_x, s.clean_y)):
-        frame = pd.DataFrame(x[:, :6], columns=[f"a{number}" for number in range(6)])
+        frame = pd.DataFrame(x, columns=[f"a{number}" for number in range(x.shape[1])])
         frame["cellar"] = np.where(x[:, 6] > 2, "north", "south")
         frame["old"] = np.where(x[:, 7] > 0.4, np.nan, x[:, 7])
         made.append(frame.assign(label=np.array(names)[y]))

@@ -1,0 +1,210 @@
+"""An audit finds labels known to be wrong, in one process and in another, and can be killed at any time."""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from samples import folders, frames, sample
+from sklearn.metrics import roc_auc_score
+
+from l2rw_core import cli
+from l2rw_core.audit import CHECKPOINT, REPORT, TABLE, Images, Options, Table, audit
+from l2rw_core.audit.run import _Run
+
+
+def as_images(s):
+    return tuple(
+        Images(x[..., None], y.astype(str), [f"{i}" for i in range(len(y))])
+        for x, y in ((s.x, s.y), (s.clean_x, s.clean_y))
+    )
+
+
+def as_tables(s):
+    return tuple(
+        Table(f.drop(columns="label"), f["label"].to_numpy(dtype=str), [f"row {i}" for i in range(len(f))])
+        for f in frames(s)
+    )
+
+
+@pytest.mark.parametrize(("name", "pair"), [("digits", as_images), ("wine", as_tables)])
+def test_wrong_labels_come_first_and_most_right_ones_are_left_alone(name, pair):
+    s = sample(name)
+    table = audit(*pair(s), progress=False).suspects.sort_index()
+    assert roc_auc_score(~s.wrong, table["label_score"]) > 0.9
+    issue = table["is_label_issue"].to_numpy()
+    assert issue[s.wrong].mean() > 0.65
+    assert issue[~s.wrong].mean() < 0.1
+
+
+@pytest.mark.parametrize(("name", "pair"), [("digits", as_images), ("wine", as_tables)])
+def test_right_labels_are_hardly_ever_called_wrong(name, pair):
+    s = sample(name, rate=0)
+    assert audit(*pair(s), progress=False).suspects["is_label_issue"].mean() < 0.1
+
+
+def test_a_rare_class_is_not_simply_suspect():
+    s = sample("digits", rate=0)
+    rng = np.random.default_rng(0)
+    rare = np.flatnonzero(s.y == 2)[12:]
+    kept = np.setdiff1d(np.arange(len(s.y)), rare)
+    y = s.y[kept]
+    wrong = (y < 2) & (rng.random(len(y)) < 0.2)
+    train, clean = as_images(s)
+    train = Images(train.x[kept], np.where(wrong, 1 - y, y).astype(str), [f"{i}" for i in kept])
+    table = audit(train, clean, progress=False).suspects.sort_index()
+    assert (y == 2).sum() == 12
+    assert table["is_label_issue"][y == 2].sum() <= 1
+    assert roc_auc_score(~wrong, table["label_score"]) > 0.95
+    assert table["label_score"][y == 2].median() > table["label_score"][wrong].quantile(0.9)
+
+
+@pytest.fixture(scope="module")
+def wine():
+    return as_tables(sample("wine"))
+
+
+@pytest.fixture(scope="module")
+def done(wine):
+    torch.manual_seed(5)
+    return audit(*wine, progress=False)
+
+
+def test_the_same_seed_gives_the_same_table_and_leaves_the_callers_random_state(wine, done):
+    torch.manual_seed(6)
+    before, first = torch.get_rng_state(), done.suspects
+    pd.testing.assert_frame_equal(audit(*wine, progress=False).suspects, first)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not audit(*wine, Options(seed=1), progress=False).suspects["loss"].equals(first["loss"])
+
+
+def test_an_example_is_explained_by_clean_examples_and_layers(wine, done):
+    s = sample("wine")
+    worst = int(done.suspects.index[0])
+    why = done.explain(worst)
+    assert s.wrong[worst]
+    assert why.alignment < 0
+    assert set(why.clean["name"]) == set(wine[1].names)
+    assert why.clean["share"].sum() == pytest.approx(why.layers["share"].sum(), rel=1e-4)
+    with pytest.raises(ValueError, match=rf"no example {len(s.y)}: ids go from 0 to {len(s.y) - 1}"):
+        done.explain(len(s.y))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"clean_batch_size": -1}, "clean_batch_size must be at least 1"),
+        ({"lr": float("inf")}, "lr must be positive"),
+        ({"by": "charm"}, "unknown signal 'charm'; choose one of both"),
+    ],
+)
+def test_impossible_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Options(**options)
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    root = tmp_path_factory.mktemp("tables")
+    for name, frame in zip(("data", "clean"), frames(sample("wine")), strict=True):
+        frame.to_csv(root / f"{name}.csv", index=False)
+    return root
+
+
+def arguments(root, out, *more):
+    return ["audit", str(root / "data.csv"), "--clean", str(root / "clean.csv"), "--out", str(out), *more]
+
+
+def test_killed_it_goes_on_and_ends_as_if_never_stopped(tables, tmp_path):
+    """One process is killed, a second one never is; the first is then finished in this process."""
+    command = [sys.executable, "-m", "l2rw_core", *arguments(tables, tmp_path / "killed", "--epochs", "300")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        last = time.monotonic() + 300
+        while not (tmp_path / "killed" / CHECKPOINT).exists():
+            assert process.poll() is None
+            assert time.monotonic() < last, "no checkpoint after five minutes"
+            time.sleep(0.02)
+        process.kill()
+    assert [path.name for path in (tmp_path / "killed").iterdir() if path.name in (REPORT, TABLE)] == []
+    command = [sys.executable, "-m", "l2rw_core", *arguments(tables, tmp_path / "whole", "--epochs", "300")]
+    whole = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert whole.returncode == 0, whole.stderr
+    assert whole.stderr == ""
+    assert "labels look wrong" in whole.stdout
+    cli.main(arguments(tables, tmp_path / "killed", "--epochs", "300"))
+    for name in (REPORT, TABLE):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert sorted(path.name for path in (tmp_path / "whole").iterdir()) == sorted((REPORT, TABLE))
+
+
+def test_a_folder_of_images_from_the_command_line(tmp_path, capsys):
+    s = sample("digits", most=120)
+    data, clean = folders(s, tmp_path)
+    cli.main(["audit", str(data), "--clean", str(clean), "--out", str(tmp_path / "out"), "--shown", "5"])
+    told = capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "out" / TABLE)
+    assert f"{table['is_label_issue'].sum()} of {len(s.y)} labels look wrong" in told
+    wrong = [s.wrong[int(name[-8:-4])] for name in table["name"]]
+    assert roc_auc_score(~np.array(wrong), table["label_score"]) > 0.9
+    assert (tmp_path / "out" / REPORT).read_text().count("<img") == 5
+
+
+def test_a_checkpoint_of_other_data_or_of_none_is_refused(tables, tmp_path, done):
+    file = tmp_path / CHECKPOINT
+    other = _Run(done.problem, Options(seed=3))
+    other.save(file)
+    for content, message in (
+        (file.read_bytes(), "belongs to an audit of other data or with other options: delete it to start anew"),
+        (file.read_bytes()[:-1], "is damaged or is not a checkpoint: delete it"),
+        (b"something else", "is damaged or is not a checkpoint: delete it"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(SystemExit, match=message):
+            cli.main(arguments(tables, tmp_path))
+        assert file.read_bytes() == content
+        assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--data", "nowhere.csv"], "there is no file or folder"),
+        (["--clean", "nowhere.csv"], "there is no file or folder"),
+        (["--clean", "{root}/data.csv"], "is inside the data"),
+        (["--label-column", "vintage"], "has no column 'vintage'"),
+        (["--ignore", "vintage"], "has no column 'vintage'"),
+        (["--epochs", "0"], "epochs must be at least 1"),
+        (["--shown", "0"], "shown must be at least 1"),
+        (["--by", "charm"], "charm"),
+        (["--out", "{root}/data.csv"], "is a file: name a folder with --out"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing_behind(tables, tmp_path, capsys, change, message):
+    given = arguments(tables, tmp_path / "out")
+    option, value = change
+    value = value.format(root=tables)
+    if option == "--data":
+        given[1] = value
+    elif option in given:
+        given[given.index(option) + 1] = value
+    else:
+        given += change
+    with pytest.raises(SystemExit) as stop:
+        cli.main(given)
+    assert message in str(stop.value) + " ".join(capsys.readouterr().err.split())
+    assert "\n" not in str(stop.value)
+    assert list(tmp_path.iterdir()) == []
+    assert sorted(path.name for path in tables.iterdir()) == ["clean.csv", "data.csv"]
+
+
+def test_an_earlier_report_is_not_overwritten(tables, tmp_path):
+    (tmp_path / TABLE).write_text("mine")
+    with pytest.raises(SystemExit, match="is there already: name another folder with --out, or move it away"):
+        cli.main(arguments(tables, tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [TABLE]
+    assert (tmp_path / TABLE).read_text() == "mine"
