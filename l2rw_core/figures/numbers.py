@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from l2rw_core.experiments import CellResult, Experiment, Interval
+from l2rw_core.experiments import CellResult, Experiment, Interval, interval
 
 WHAT = {
     "last": "Test accuracy after the last step",
@@ -54,11 +54,7 @@ class Number:
     def html(self) -> str:
         """A button with the number, and the note that it opens; no script is needed."""
         name = self.identity or f"{_short_hash(self._ids + self.what)}-{next(_serial)}"
-        return (
-            f'<span class="l2rw-number" data-records="{self._ids}">'
-            f'<button type="button" popovertarget="number-{name}">{self}</button>'
-            f'<span popover id="number-{name}" class="l2rw-record">{self._note()}</span></span>'
-        )
+        return _opener(name, str(self), self._ids, self._note())
 
     @property
     def _ids(self) -> str:
@@ -83,10 +79,84 @@ class Number:
             "File": f"data/results/{first.experiment.name}.jsonl",
             "Again": command(self.result),
         }
-        return "".join(f"<b>{html.escape(name)}</b> <span>{html.escape(text)}</span>" for name, text in lines.items())
+        return _lines(lines)
 
     def _repr_html_(self) -> str:
         return self.html
+
+
+@dataclass(frozen=True)
+class Difference:
+    """By how many points one cell is above another: trials with the same seed are compared with each other.
+
+    Shown as a `Number` is, with a note on the records of both cells.
+
+    Raises:
+        ValueError: an unknown kind of accuracy, or no seed that both cells have.
+    """
+
+    result: CellResult
+    other: CellResult
+    what: str = "last"
+    """``last`` or ``best`` accuracy."""
+
+    def __post_init__(self) -> None:
+        if self.what not in ("last", "best"):
+            raise ValueError(f"unknown kind of accuracy {self.what!r}; choose one of last, best")
+        if not self._pairs:
+            raise ValueError(f"no seed is on record for both {self.result.cell.label} and {self.other.cell.label}")
+
+    @property
+    def value(self) -> Interval:
+        """In points, over the seeds that both cells have."""
+        return interval([a - b for a, b in self._pairs.values()])
+
+    @property
+    def _pairs(self) -> dict[int, tuple[float, float]]:
+        mine, its = (_by_seed(result, self.what) for result in (self.result, self.other))
+        return {seed: (mine[seed], its[seed]) for seed in mine if seed in its}
+
+    def __str__(self) -> str:
+        value = self.value
+        half = "" if math.isnan(value.half_width) else f" ± {value.half_width:.1f}"
+        return f"{value.mean:+.1f}{half}"
+
+    @property
+    def html(self) -> str:
+        """A button with the difference, and the note that it opens."""
+        ids = " ".join(record.id for result in (self.result, self.other) for record in result.records)
+        return _opener(f"{_short_hash(ids + self.what)}-{next(_serial)}", str(self), ids, self._note())
+
+    def _note(self) -> str:
+        trials = (f"seed {seed}: {a:.2f} - {b:.2f}" for seed, (a, b) in self._pairs.items())
+        lines = {
+            f"{WHAT[self.what]}: a difference in points": f"{self}, {_counted(self.value.trials)}",
+            "First": f"{self.result.cell.label}; {command(self.result)}",
+            "Second": f"{self.other.cell.label}; {command(self.other)}",
+            "Trials": ", ".join(trials),
+        }
+        return _lines(lines)
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+def _by_seed(result: CellResult, what: str) -> dict[int, float]:
+    """Accuracy in percent by seed."""
+    single = ((r.experiment.seed, CellResult(result.cell, (r,))) for r in result.records)
+    return {seed: getattr(one, what).mean for seed, one in single}
+
+
+def _opener(name: str, text: str, ids: str, note: str) -> str:
+    return (
+        f'<span class="l2rw-number" data-records="{ids}">'
+        f'<button type="button" popovertarget="number-{name}">{text}</button>'
+        f'<span popover id="number-{name}" class="l2rw-record">{note}</span></span>'
+    )
+
+
+def _lines(lines: Mapping[str, str]) -> str:
+    return "".join(f"<b>{html.escape(name)}</b> <span>{html.escape(text)}</span>" for name, text in lines.items())
 
 
 def command(result: CellResult) -> str:
@@ -126,12 +196,12 @@ class NumberTable:
 
     Args:
         columns: headings.
-        rows: one sequence a row, of `Number`, `Interval` (a reported value), or text.
+        rows: one sequence a row, of `Number`, `Difference`, `Interval` (a reported value), or text.
         caption: what the table shows.
     """
 
     columns: Sequence[str]
-    rows: Sequence[Sequence[Number | Interval | str]]
+    rows: Sequence[Sequence[Number | Difference | Interval | str]]
     caption: str
 
     @property
@@ -151,8 +221,8 @@ class NumberTable:
         return f"[Table: {self.caption}]"
 
 
-def _td(entry: Number | Interval | str, first: bool) -> str:
-    if isinstance(entry, Number):
+def _td(entry: Number | Difference | Interval | str, first: bool) -> str:
+    if isinstance(entry, Number | Difference):
         return f'<td data-value="{entry.value.mean:.4f}">{entry.html}</td>'
     if isinstance(entry, Interval):
         half = "" if math.isnan(entry.half_width) else f" ± {entry.half_width:.1f}"

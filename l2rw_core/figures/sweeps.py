@@ -1,0 +1,298 @@
+"""Recorded grids along one axis: a figure with error bars in which cells that were not run say so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from l2rw_core.experiments import Cell, CellResult, Grid, Interval, Recorded, grid, load_records
+from l2rw_core.figures.style import COLOURS, DASHES, MARKERS, Drawing, figure, show
+
+Line = Mapping[Any, CellResult | None]
+"""Value on the axis -> result, None for a cell that was not run."""
+Lines = Mapping[str, Line]
+"""What the legend calls a line -> the line."""
+
+ROLES = {
+    "baseline+ft": "clean",
+    "baseline+es": "noisy",
+    "clean-only": "majority",
+    "proportion": "majority",
+    "random": "neutral",
+}
+"""Rows that borrow the colour, marker and dash of a role; `baseline` and `l2rw` have their own."""
+
+_WORDS = {"last": "test accuracy, last step", "best": "test accuracy, best evaluation"}
+_NOT_RUN = "#8a8a8a"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A grid and its records: the result of every cell, looked up by row and place."""
+
+    grid: Grid
+    recorded: Recorded
+
+    @classmethod
+    def load(cls, name: str, scale: str = "reduced", recorded: Recorded | None = None) -> Sweep:
+        """The grid of that name with the records of this repository, or with `recorded`."""
+        return cls(grid(name, scale), recorded or Recorded(load_records()))
+
+    def values(self, key: str, **place: Any) -> list[Any]:
+        """What a column is at the cells of `place`, in the order of the grid."""
+        return list(dict.fromkeys(dict(cell.column)[key] for cell in self._cells(key, place)))
+
+    def line(self, row: str, key: str, **place: Any) -> dict[Any, CellResult | None]:
+        """The results of a row along the column `key`, at one place.
+
+        Raises:
+            ValueError: there is no such cell, or `place` leaves more than one for a value of `key`.
+        """
+        found: dict[Any, CellResult | None] = {}
+        for cell in self._cells(key, place):
+            if cell.row != row:
+                continue
+            value = dict(cell.column)[key]
+            if value in found:
+                raise ValueError(f"{self.grid.name} has several cells of {row} at {key} {value}: say more than {place}")
+            found[value] = self._result(cell)
+        if not found:
+            raise ValueError(f"{self.grid.name} has no row {row!r} along {key!r} at {place}")
+        return found
+
+    def result(self, row: str, **place: Any) -> CellResult | None:
+        """The result of one cell, None if it was not run; ValueError if there is no such cell, or more than one."""
+        key, value = next(reversed(place.items()))
+        others = {name: wanted for name, wanted in place.items() if name != key}
+        line = self.line(row, key, **others)
+        if value not in line:
+            raise ValueError(f"{self.grid.name} has no {key} {value!r}; choose one of {list(line)}")
+        return line[value]
+
+    def run(self, **place: Any) -> int:
+        """How many cells at `place` have a record."""
+        return sum(self._result(cell) is not None for cell in self._cells("data", place))
+
+    def _cells(self, key: str, place: Mapping[str, Any]) -> Iterator[Cell]:
+        for cell in self.grid.cells:
+            column = dict(cell.column)
+            if key in column and all(column.get(name) == wanted for name, wanted in place.items()):
+                yield cell
+
+    def _result(self, cell: Cell) -> CellResult | None:
+        trials = self.recorded.trials(cell)
+        return CellResult(cell, tuple(trials)) if trials else None
+
+
+def against(
+    panels: Mapping[str, Lines],
+    xlabel: str,
+    what: str = "last",
+    ylim: tuple[float, float] = (0.0, 100.0),
+    words: str | Callable[[Any], str] = "{:,}",
+    log: bool = False,
+    marked: Any = None,
+    height: float = 3.8,
+    caption: str = "",
+) -> Drawing:
+    """Test accuracy against one axis of a grid: a panel a title, a line a method, bars for 95% intervals.
+
+    A cell that was not run breaks its line. Where no line of a panel has a cell, a grey band says "not run"; a line
+    without any cell is named so in the legend. Axes follow from `ylim` and from the values of the cells, run or not, so
+    that they stay the same over the frames of a slider.
+
+    Args:
+        panels: title -> lines; all panels share their axes.
+        xlabel: what the axis is.
+        what: ``last`` or ``best`` accuracy.
+        ylim: limits, in percent.
+        words: how a value of the axis reads.
+        log: whether the axis is logarithmic.
+        marked: a value of the axis at which a thin line stands.
+        height: inches.
+        caption: text under the figure; trials and cells that were not run are added to it.
+
+    Raises:
+        ValueError: an unknown `what`, or no lines.
+    """
+    if what not in _WORDS:
+        raise ValueError(f"unknown kind of accuracy {what!r}; choose one of {', '.join(_WORDS)}")
+    if not any(line for lines in panels.values() for line in lines.values()):
+        raise ValueError("there are no lines to draw: choose rows and a place that the grid has")
+    fig, axes = figure(ncols=len(panels), height=height, sharey=True)
+    for ax, (title, lines) in zip(np.atleast_1d(axes), panels.items(), strict=True):
+        _panel(ax, lines, what, log, marked)
+        _ticks(ax, lines, words)
+        ax.set(ylim=ylim, xlabel=xlabel)
+        ax.set_title(title, fontsize=13)
+    first = np.atleast_1d(axes)[0]
+    first.set_ylabel(_WORDS[what])
+    first.yaxis.set_major_formatter(lambda value, _: f"{value:.0f}%")
+    handles, names = _legend(np.atleast_1d(axes), panels)
+    fig.legend(handles, names, loc="outside lower center", ncols=min(3, len(names)))
+    alt = f"{_WORDS[what].capitalize()}. {_told(panels, what, words)}"
+    return show(fig, alt=alt, caption=" ".join(part for part in (caption, about(panels, words)) if part))
+
+
+def _panel(ax: Axes, lines: Lines, what: str, log: bool, marked: Any) -> None:
+    if log:
+        ax.set_xscale("log")
+    if marked is not None:
+        ax.axvline(marked, linewidth=1, alpha=0.5)
+    for name, line in lines.items():
+        colour, marker, dash = look(name)
+        means, halves = np.array([_point(result, what) for result in line.values()]).T
+        ax.errorbar(
+            list(line), means, yerr=halves, color=colour, marker=marker, linestyle=dash, elinewidth=1.2, label=name
+        )
+    for value in _values(lines):
+        if not any(line.get(value) for line in lines.values()):
+            low, high = _around(value, _values(lines), log)
+            ax.axvspan(low, high, color=_NOT_RUN, alpha=0.18, linewidth=0)
+            ax.text(value, 0.5, "not run", rotation=90, ha="center", va="center", transform=ax.get_xaxis_transform())
+
+
+def _point(result: CellResult | None, what: str) -> tuple[float, float]:
+    """Mean and half width; NaN where there is none."""
+    if result is None:
+        return math.nan, math.nan
+    value: Interval = getattr(result, what)
+    return value.mean, np.nan_to_num(value.half_width)
+
+
+def _ticks(ax: Axes, lines: Lines, words: str | Callable[[Any], str]) -> None:
+    values = _values(lines)
+    ax.set_xticks(values, _thinned([_word(value, words) for value in values]))
+    ax.minorticks_off()
+    ax.set_xlim(_around(values[0], values, ax.get_xscale() == "log")[0], _last_edge(values, ax.get_xscale() == "log"))
+
+
+def _thinned(names: list[str]) -> list[str]:
+    """At most four of the names, so that they do not run into each other; the last one stays."""
+    every = math.ceil(len(names) / 4)
+    return [name if (len(names) - 1 - k) % every == 0 else "" for k, name in enumerate(names)]
+
+
+def _around(value: Any, values: list[Any], log: bool) -> tuple[float, float]:
+    """Half of the way to the neighbours of a value of the axis."""
+    at, steps = values.index(value), [math.log(v) if log else float(v) for v in values]
+    gaps = np.diff(steps) if len(steps) > 1 else np.ones(1)
+    low = steps[at] - gaps[max(at - 1, 0)] / 2
+    high = steps[at] + gaps[min(at, len(gaps) - 1)] / 2
+    return (math.exp(low), math.exp(high)) if log else (low, high)
+
+
+def _last_edge(values: list[Any], log: bool) -> float:
+    return _around(values[-1], values, log)[1]
+
+
+def _values(lines: Lines) -> list[Any]:
+    return sorted({value for line in lines.values() for value in line})
+
+
+def look(name: str) -> tuple[str, str, Any]:
+    """Colour, marker and dash of a line: those of its row, or for a row with an addition those of a rare class."""
+    role = ROLES.get(name, name if name in COLOURS else "minority")
+    return COLOURS[role], MARKERS[role], DASHES[role]
+
+
+def _legend(axes: np.ndarray, panels: Mapping[str, Lines]) -> tuple[list[Any], list[str]]:
+    handles = {name: handle for ax in axes for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
+    run = {name for lines in panels.values() for name, line in lines.items() if any(line.values())}
+    return list(handles.values()), [name if name in run else f"{name} (not run)" for name in handles]
+
+
+def _told(panels: Mapping[str, Lines], what: str, words: str | Callable[[Any], str]) -> str:
+    """Every line's first and last cell that was run, in words."""
+    told = []
+    for title, lines in panels.items():
+        ends = []
+        for name, line in lines.items():
+            run = [(value, getattr(result, what).mean) for value, result in line.items() if result]
+            if run:
+                (first, a), (last, b) = run[0], run[-1]
+                ends.append(f"{name} {a:.1f}% at {_word(first, words)} and {b:.1f}% at {_word(last, words)}")
+        told.append(f"{title}: {'; '.join(ends) or 'not run'}.".removeprefix(": "))
+    return " ".join(told)
+
+
+def about(panels: Mapping[str, Lines], words: str | Callable[[Any], str] = "{:,}") -> str:
+    """Trials a cell, what the bars are, and which cells were not run, in sentences."""
+    cells = [result for lines in panels.values() for line in lines.values() for result in line.values()]
+    counts = sorted({len(result.records) for result in cells if result})
+    if not counts:
+        return "Not run."
+    trials = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+    bars = {
+        (1,): "One trial a cell, so there are no intervals.",
+    }.get(tuple(counts), f"{trials} trials a cell; bars are 95% intervals.")
+    if len(counts) > 1 and counts[0] == 1:
+        bars += " A single trial has none."
+    return f"{bars} {_missing(panels, words)}".strip()
+
+
+def _missing(panels: Mapping[str, Lines], words: str | Callable[[Any], str]) -> str:
+    missing = [
+        ", ".join(part for part in (f"{name} at {_word(value, words)}", title) if part)
+        for title, lines in panels.items()
+        for name, line in lines.items()
+        for value, result in line.items()
+        if result is None
+    ]
+    if not missing:
+        return ""
+    total = sum(len(line) for lines in panels.values() for line in lines.values())
+    return f"Not run: {'; '.join(missing)}." if len(missing) <= 4 else f"{len(missing)} of {total} cells were not run."
+
+
+def _word(value: Any, words: str | Callable[[Any], str]) -> str:
+    return words.format(value) if isinstance(words, str) else words(value)
+
+
+def class_accuracies(result: CellResult) -> np.ndarray | None:
+    """(trials, K) accuracy of each class after the cell's last step, as shares; None if no trial kept its confusions.
+
+    A record may go on beyond the cell's last step, for fine-tuning: then it is the matrix from before it that counts.
+    """
+    kept = []
+    for record in result.records:
+        try:
+            counts = np.array(record.confusion_at(result.cell.experiment.all_steps))
+        except ValueError:
+            continue
+        kept.append(counts.diagonal() / counts.sum(1))
+    return np.array(kept) if kept else None
+
+
+def enough(line: Line, points: float, what: str = "last") -> Any | None:
+    """The smallest value of the axis from which on the mean accuracy stays within `points` of that at the largest.
+
+    Cells that were not run are passed over; None if fewer than two were run, since then nothing can be compared.
+    """
+    run = {value: getattr(result, what).mean for value, result in sorted(line.items()) if result}
+    if len(run) < 2:
+        return None
+    goal, answer = list(run.values())[-1] - points, None
+    for value, mean in reversed(run.items()):
+        if mean < goal:
+            break
+        answer = value
+    return answer
+
+
+def catches_up(line: Line, other: Line, points: float = 0.0, what: str = "last") -> Any | None:
+    """The smallest value of the axis from which on `line` is at most `points` below `other`, None if it never is.
+
+    Only values at which both were run count.
+    """
+    answer = None
+    for value in sorted((value for value in line if line[value] and other.get(value)), reverse=True):
+        if getattr(line[value], what).mean < getattr(other[value], what).mean - points:
+            break
+        answer = value
+    return answer

@@ -1,0 +1,179 @@
+"""Recorded grids along one axis: what was run is drawn and told, what was not says so."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from l2rw_core.experiments import Interval, Recorded, fit, grid
+from l2rw_core.figures.numbers import Difference, NumberTable
+from l2rw_core.figures.sweeps import Sweep, about, against, catches_up, class_accuracies, enough, look
+
+
+@pytest.fixture(scope="module")
+def swept():
+    """Two of the rates of Figure 5 on the embedded digits, two trials of two rows at one rate and one at the other."""
+    cells = [c for c in grid("fig5", "quick").cells if c.row in ("baseline+ft", "l2rw")]
+    short = {"steps": 60, "lr_drops": (), "evaluate_every": 20}
+    records = []
+    for cell in cells:
+        for seed in (0, 1) if dict(cell.column)["noise"] == 0.4 else (0,):
+            run = fit(cell.trial(seed).with_(**short), progress=False)
+            records.append(replace(run, experiment=cell.trial(seed), curve=_stretched(run.curve, cell)))
+    return Sweep.load("fig5", "quick", Recorded(records))
+
+
+def _stretched(curve, cell):
+    """The curve of a short run under the step numbers of the cell: what is tested is the reading, not the training."""
+    e = cell.experiment
+    ends = [e.steps, e.all_steps] if e.fine_tune_steps else [e.steps]
+    return replace(curve, step=[*range(len(curve.step) - len(ends)), *ends])
+
+
+def test_a_line_has_every_value_and_none_where_nothing_was_run(swept):
+    line = swept.line("l2rw", "noise", data="digits")
+    assert list(line) == swept.values("noise") == [0.0, 0.4]
+    assert [len(result.records) for result in line.values()] == [1, 2]
+    assert Sweep.load("fig5", "quick", Recorded([])).line("l2rw", "noise", data="digits") == {0.0: None, 0.4: None}
+    assert swept.result("l2rw", data="digits", noise=0.4).last == line[0.4].last
+    assert (swept.run(data="digits"), swept.run(data="digits", noise=0.4)) == (6, 3)
+
+
+def test_the_plain_row_is_read_off_the_longer_run(swept):
+    plain, tuned = (swept.result(row, data="digits", noise=0.4) for row in ("baseline", "baseline+ft"))
+    assert plain.records == tuned.records
+    for result, read in ((plain, "confusion_before_tuning"), (tuned, "confusion")):
+        counts = np.array([getattr(record, read) for record in result.records])
+        expected = counts.diagonal(axis1=1, axis2=2) / counts.sum(2)
+        np.testing.assert_array_equal(class_accuracies(result), expected)
+    bare = replace(plain, records=tuple(replace(r, confusion_before_tuning=None) for r in plain.records))
+    assert class_accuracies(bare) is None
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda s: s.line("l2rv", "noise", data="digits"), "no row 'l2rv' along 'noise'"),
+        (lambda s: s.line("l2rw", "clean", data="digits"), "along 'clean'"),
+        (lambda s: s.line("l2rw", "data"), "several cells of l2rw at data digits"),
+        (lambda s: s.result("l2rw", data="digits", noise=0.3), r"no noise 0.3; choose one of \[0.0, 0.4\]"),
+    ],
+)
+def test_places_that_there_are_not(swept, ask, message):
+    with pytest.raises(ValueError, match=message):
+        ask(swept)
+
+
+def test_the_words_are_those_of_the_numbers(swept):
+    line = swept.line("l2rw", "noise", data="digits")
+    drawing = against({"": {"l2rw": line}}, "wrong labels", words="{:.0%}", caption="Digits.")
+    ends = [line[rate].last.mean for rate in (0.0, 0.4)]
+    assert drawing.alt == f"Test accuracy, last step. l2rw {ends[0]:.1f}% at 0% and {ends[1]:.1f}% at 40%."
+    assert drawing.caption == "Digits. 1 to 2 trials a cell; bars are 95% intervals. A single trial has none."
+    best = against({"": {"l2rw": line}}, "wrong labels", "best")
+    assert f"{line[0.4].best.mean:.1f}%" in best.alt
+
+
+def test_cells_that_were_not_run_are_grey_and_named(swept):
+    line = swept.line("l2rw", "noise", data="digits")
+    half = {0.0: None, 0.4: line[0.4]}
+    drawing = against({"digits": {"l2rw": half}}, "wrong labels", words="{:.0%}")
+    assert drawing.svg.count(">not run<") == 1
+    assert "Not run: l2rw at 0%, digits." in drawing.caption
+    assert ">not run<" not in against({"": {"l2rw": line}}, "wrong labels").svg
+    nothing = against({"": {"l2rw": {0.0: None, 0.4: None}}}, "wrong labels")
+    assert nothing.svg.count(">not run<") == 2
+    assert "l2rw (not run)" in nothing.svg
+    assert nothing.caption == "Not run."
+    assert "not run" in nothing.alt
+
+
+def test_a_row_that_lacks_a_cell_beside_one_that_has_it_is_not_hidden_by_a_band(swept):
+    line = swept.line("l2rw", "noise", data="digits")
+    drawing = against({"": {"l2rw": line, "random": dict.fromkeys(line)}}, "wrong labels")
+    assert ">not run<" not in drawing.svg
+    assert "random (not run)" in drawing.svg
+    assert "Not run: random at 0.0; random at 0.4." in drawing.caption
+
+
+def test_axes_do_not_depend_on_what_was_run(swept):
+    line = swept.line("l2rw", "noise", data="digits")
+
+    def drawn(lines):
+        return against({"": lines}, "wrong labels", words="{:.0%}").svg
+
+    def ticks(svg):
+        return svg.count(">0%<"), svg.count(">40%<"), svg.split("viewBox")[1][:30]
+
+    assert ticks(drawn({"l2rw": line})) == ticks(drawn({"l2rw": dict.fromkeys(line)}))
+
+
+def test_what_cannot_be_drawn(swept):
+    line = swept.line("l2rw", "noise", data="digits")
+    with pytest.raises(ValueError, match="unknown kind of accuracy 'first'; choose one of last, best"):
+        against({"": {"l2rw": line}}, "noise", "first")
+    with pytest.raises(ValueError, match="no lines to draw"):
+        against({"": {}}, "noise")
+
+
+def test_trials_in_words(swept):
+    line = swept.line("l2rw", "noise", data="digits")
+    assert about({"": {"l2rw": {0.0: line[0.0]}}}) == "One trial a cell, so there are no intervals."
+    assert about({"": {"l2rw": {0.4: line[0.4]}}}) == "2 trials a cell; bars are 95% intervals."
+
+
+def test_every_row_has_a_look_of_its_own():
+    rows = ["baseline", "baseline+ft", "baseline+es", "proportion", "random", "l2rw", "l2rw, 20 clean"]
+    looks = {look(row)[:2] for row in rows}
+    assert len(looks) == len(rows)
+
+
+class Fixed:
+    """A result that has the accuracies it is told; the rules below read nothing else."""
+
+    def __init__(self, last):
+        self.last = self.best = Interval(last, 0.0, 1)
+
+
+def fixed(**accuracies):
+    return {int(size[1:]): None if value is None else Fixed(value) for size, value in accuracies.items()}
+
+
+def test_enough_is_where_the_plateau_begins():
+    assert enough(fixed(n10=70, n20=80, n50=84, n100=85), 2) == 50
+    assert enough(fixed(n10=84, n20=70, n50=84, n100=85), 2) == 50, "a lucky small value is no plateau"
+    assert enough(fixed(n10=70, n20=None, n50=84, n100=85), 2) == 50
+    assert enough(fixed(n10=70, n100=85), 2) == 100
+    assert enough(fixed(n10=None, n100=85), 2) is None
+
+
+def test_catching_up_means_to_stay():
+    ours = fixed(n10=80, n20=82, n50=83, n100=84)
+    assert catches_up(fixed(n10=60, n20=83, n50=82, n100=84), ours, 0.5) == 100
+    assert catches_up(fixed(n10=60, n20=83, n50=82, n100=84), ours, 1.0) == 20
+    assert catches_up(fixed(n10=60, n20=83, n50=83, n100=80), ours) is None
+    assert catches_up(fixed(n10=60, n20=90, n50=90, n100=None), ours) == 20
+
+
+def test_differences_compare_trials_with_the_same_seed(swept):
+    ours, tuned = (swept.result(row, data="digits", noise=0.4) for row in ("l2rw", "baseline+ft"))
+    gaps = np.subtract(ours.accuracies, tuned.accuracies)
+    difference = Difference(ours, tuned)
+    assert difference.value.mean == pytest.approx(gaps.mean())
+    half = 12.706 * gaps.std(ddof=1) / np.sqrt(2)
+    assert difference.value.half_width == pytest.approx(half, rel=1e-4)
+    assert str(difference) == f"{gaps.mean():+.1f} ± {half:.1f}"
+    for record in (*ours.records, *tuned.records):
+        assert record.id in difference.html
+    only = replace(tuned, records=tuned.records[1:])
+    assert Difference(ours, only).value == pytest.approx((gaps[1], np.nan, 1), nan_ok=True)
+    assert f'data-value="{gaps.mean():.4f}"' in NumberTable(["a", "b"], [["x", difference]], "").html
+
+
+def test_differences_that_there_are_not(swept):
+    ours, tuned = (swept.result(row, data="digits", noise=0.4) for row in ("l2rw", "baseline+ft"))
+    first, second = replace(ours, records=ours.records[:1]), replace(tuned, records=tuned.records[1:])
+    with pytest.raises(ValueError, match="no seed is on record for both"):
+        Difference(first, second)
+    with pytest.raises(ValueError, match="unknown kind of accuracy 'error'"):
+        Difference(ours, tuned, "error")
