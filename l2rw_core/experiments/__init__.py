@@ -1,6 +1,7 @@
 """Experiments as values, the one training loop, and the records that runs leave behind."""
 
 from l2rw_core.experiments.config import SCALES, Experiment
+from l2rw_core.experiments.detection import LabelWatch, detect
 from l2rw_core.experiments.paper import (
     MAJORITY_SHARES,
     Cell,
@@ -37,12 +38,14 @@ __all__ = [
     "Experiment",
     "Grid",
     "Interval",
+    "LabelWatch",
     "Record",
     "Recorded",
     "append",
     "build_model",
     "cell_of",
     "cell_result",
+    "detect",
     "fit",
     "grid",
     "grid_names",

@@ -18,7 +18,9 @@ MODELS = ("lenet", "mlp", "resnet14", "resnet32", "wrn28_10")
 SCALES = ("paper", "reduced", "quick")
 
 
-_LATER = ("fine_tune_steps", "clean_imbalance", "clean_noise", "clean_origin", "augment")
+LABEL_SCORES = ("", "training", "held_out")
+
+_LATER = ("fine_tune_steps", "clean_imbalance", "clean_noise", "clean_origin", "augment", "label_scores")
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,16 @@ class Experiment:
     clean_origin: str = "clean"
     augment: bool = False
     """Shift by up to two pixels and mirror, training and clean batches alike, and pixels from -1 to 1 (CIFAR)."""
+    label_scores: str = ""
+    """Whether every training label is scored, and how well the scores find the wrong ones is put on record: by what
+    ``training`` itself says, or by probabilities from models that did not train on it, ``held_out``."""
 
     def __post_init__(self) -> None:
         methods.get(self.method)
         _one_of("data set", self.data, names())
         _one_of("model", self.model, MODELS)
         _one_of("scale", self.scale, SCALES)
+        _one_of("kind of label scores", self.label_scores, LABEL_SCORES)
         _ = self.clean_set
         for name in ("steps", "batch_size", "clean_batch_size", "evaluate_every"):
             if getattr(self, name) < 1:

@@ -375,6 +375,42 @@ def _cifar_small(scale: str) -> Iterable[Cell]:
         yield Cell(row, (("data", "cifar10"),), experiment)
 
 
+DETECTION_ROWS = ("l2rw", "baseline", "baseline+held-out", "clean-only")
+"""Ways to score labels: by reweighted training, by plain training, by models that did not see the label, or by one that
+saw the clean set alone."""
+
+
+def _detection(scale: str) -> Iterable[Cell]:
+    """Which score finds the wrong labels."""
+    small = Experiment(
+        name="detection",
+        scale=scale,
+        clean_size=100,
+        steps=1_200,
+        batch_size=50,
+        clean_batch_size=50,
+        lr=0.01,
+        evaluate_every=150,
+        biases=(Subset(5_000),),
+        label_scores="training",
+    )
+    background = ("background", 0.4, BackgroundFlip(0.4))
+    uniform = [("uniform", rate, UniformFlip(rate)) for rate in (0.2, 0.4)]
+    settings = [("mnist", *flip) for flip in (*uniform, background)] + [("cifar10", *background)]
+    if scale == "quick":
+        quick = {"steps": 300, "lr": 0.03, "evaluate_every": 30, "data": "digits", "clean_size": 50, "biases": ()}
+        small, settings = small.with_(**quick), [("digits", *flip) for flip in (uniform[-1], background)]
+    for (data, flip, rate, bias), row in product(settings, DETECTION_ROWS):
+        held_out = "held-out" in row.split("+")
+        experiment = small.with_(
+            method=_method(row),
+            data=data,
+            biases=(*small.biases, bias),
+            label_scores="held_out" if held_out else "training",
+        )
+        yield Cell(row, (("data", data), ("flip", flip), ("noise", rate)), experiment)
+
+
 _ALL = ("paper", "reduced", "quick")
 
 
@@ -416,6 +452,7 @@ _GRIDS: dict[str, tuple[str, str, tuple[str, ...], Callable[[str], Iterable[Cell
     "clean_batch": ("ours", "Accuracy and cost against the clean batch size m", _ALL, _clean_batch),
     "unclean": ("ours", "A clean set that is not quite clean", _ALL, _unclean),
     "schedule": ("ours", "Plain training that stops early enough", _ALL, _schedule),
+    "detection": ("ours", "Which score finds the wrong labels", ("reduced", "quick"), _detection),
     "cifar_small": ("ours", "CIFAR-10 on a CPU", ("reduced",), _cifar_small),
     LIVE: ("ours", "What a reader's own run should come to", ("quick",), _live),
 }

@@ -74,6 +74,8 @@ class Record:
     """Examples with right and with wrong labels by weight, midway and late in training; see `meter.EDGES`."""
     training_seconds: float | None = None
     """Seconds of training steps alone."""
+    detection: dict[str, Any] | None = None
+    """How well scores of the labels find the wrong ones; see `l2rw_core.experiments.detection`."""
 
     @property
     def last(self) -> float:

@@ -96,7 +96,8 @@ def reproduction(records: Iterable[Record]) -> pd.DataFrame:
     and its interval (accuracy in percent after the last step), best, trials, verdict, finding, records.
     """
     recorded = Recorded(records)
-    names = [name for name in grid_names() if name not in ("fig3", "fig6", "fig7")]  # views of Table 2's runs
+    views = ("fig3", "fig6", "fig7")  # of Table 2's runs
+    names = [name for name in grid_names() if name not in (*views, "detection")]  # which is not about accuracy
     rows = [_number(cell, name, recorded) for name in names for cell in _cells_of(name)]
     rows += [_claim(claim, scale, data, recorded) for claim in CLAIMS for scale, data in claim.settings]
     return pd.DataFrame(rows)

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from l2rw_core import methods
 from l2rw_core.datasets import load
 from l2rw_core.experiments.config import Experiment
+from l2rw_core.experiments.detection import detect
 from l2rw_core.experiments.paper import Cell
 from l2rw_core.experiments.records import Record, append, load_records
 from l2rw_core.experiments.train import fit
@@ -106,7 +107,8 @@ def run_one(experiment: Experiment, folder: Path, device: str = "cpu") -> tuple[
         if not sole or not missing([experiment], load_records(experiment.name, folder)):
             return experiment, ""  # another process has it in hand, or has just finished it
         try:
-            append(fit(experiment, device=device, progress=False, checkpoint=checkpoint), folder)
+            run = detect if experiment.label_scores else fit
+            append(run(experiment, device=device, progress=False, checkpoint=checkpoint), folder)
         except (ValueError, FloatingPointError, RuntimeError) as error:
             return experiment, f"{type(error).__name__}: {error}"
     return experiment, ""

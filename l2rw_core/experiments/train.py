@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -35,6 +35,22 @@ from l2rw_core.methods.by_label import log_probabilities
 from l2rw_core.models import LeNet, Mlp, resnet14, resnet32, wide_resnet28_10
 
 RESIDUAL = {"resnet14": resnet14, "resnet32": resnet32, "wrn28_10": wide_resnet28_10}
+
+
+class Watch(Protocol):
+    """Sees a run as it goes on. Its state is part of the run's checkpoint, so it may hold only what that can."""
+
+    def see(self, positions: Tensor, update: methods.Update) -> None:
+        """After each step that used its batch: (n,) positions in the training set, and what the step did."""
+
+    def look(self, log_p: Tensor) -> None:
+        """At each evaluation after the first step: (N, K) log-probabilities of the whole training set."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it has seen."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
 
 
 def prepare(experiment: Experiment, source: Source | None = None) -> Split:
@@ -70,6 +86,7 @@ def fit(
     progress: bool | None = None,
     checkpoint: Path | None = None,
     checkpoint_every: float = 60.0,
+    watch: Watch | None = None,
 ) -> Record:
     """Train and evaluate one experiment. The same experiment on the same machine gives the same numbers.
 
@@ -81,6 +98,7 @@ def fit(
         checkpoint: a file that holds the state of an unfinished run. If it is there, the run goes on from it, and ends
             with the numbers of a run that was never interrupted; it is deleted when the run is done.
         checkpoint_every: seconds between two writings of that file.
+        watch: sees every step and every evaluation; it changes nothing of the run.
 
     Returns:
         The record of the run; `l2rw_core.experiments.append` keeps it.
@@ -90,7 +108,7 @@ def fit(
         FloatingPointError: if the model's outputs become NaN or infinite.
     """
     with torch.random.fork_rng():
-        run = _Run(experiment, prepare(experiment, source), torch.device(device))
+        run = _Run(experiment, prepare(experiment, source), torch.device(device), watch)
         if checkpoint is not None:
             run.resume(checkpoint)
         steps = tqdm(
@@ -109,6 +127,22 @@ def fit(
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return record
+
+
+def predict_after(
+    experiment: Experiment, split: Split, examples: Examples, device: torch.device
+) -> tuple[Tensor, float]:
+    """Train on a split, and say what the model makes of other examples.
+
+    Returns:
+        (N, K) log-probabilities of `examples`, and the test accuracy after the last step.
+    """
+    with torch.random.fork_rng():
+        run = _Run(experiment, split, device)
+        for _ in run.steps():
+            pass
+        x, _ = to_tensors(examples, device, binary=split.num_classes == 2, pixel_range=run.pixel_range)
+        return run._predict(x), run.curve.accuracy[-1]
 
 
 @dataclass(frozen=True)
@@ -135,8 +169,8 @@ def _stages(e: Experiment) -> list[_Stage]:
 class _Run:
     """A run in progress: everything that a checkpoint has to hold, and what it is made of."""
 
-    def __init__(self, experiment: Experiment, split: Split, device: torch.device) -> None:
-        self.experiment, self.split, self.device = experiment, split, device
+    def __init__(self, experiment: Experiment, split: Split, device: torch.device, watch: Watch | None = None) -> None:
+        self.experiment, self.split, self.device, self.watch = experiment, split, device, watch
         self.stages = _stages(experiment)
         self.total_steps = sum(stage.steps for stage in self.stages)
         method = methods.get(experiment.method)
@@ -211,6 +245,8 @@ class _Run:
         self.training_seconds += time.monotonic() - began
         if self.stage.counted:
             self.meter.add(chosen, update.weights, number)
+            if self.watch is not None and update.weights is not None:
+                self.watch.see(chosen, update)
             if (number + 1) % e.evaluate_every == 0 or self.step == self.stage.steps:
                 self._evaluate_now(number + 1)
 
@@ -225,6 +261,8 @@ class _Run:
 
     def _evaluate_now(self, step: int) -> None:
         self.curve.add(step, accuracy=_balanced(self._test_confusion()), **self.meter.read())
+        if self.watch is not None and step:
+            self.watch.look(self._predict(self.train[0]))
 
     @torch.no_grad()
     def _predict(self, x: Tensor, chunk: int = 500) -> Tensor:
@@ -287,6 +325,7 @@ class _Run:
             "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
             "curve": asdict(self.curve),
             "meter": self.meter.state_dict(),
+            "watch": self.watch.state_dict() if self.watch is not None else None,
             "seconds": self._seconds_now(),
             "training_seconds": self.training_seconds,
         }
@@ -311,6 +350,8 @@ class _Run:
         self.method.load_state_dict(state["method"])
         self.curve = Curve(**state["curve"])
         self.meter.load_state_dict(state["meter"])
+        if self.watch is not None and state.get("watch") is not None:
+            self.watch.load_state_dict(state["watch"])
         self.seconds, self.training_seconds = state["seconds"], state["training_seconds"]
         torch.set_rng_state(state["random"].cpu())
         if state["random_cuda"] is not None:

@@ -55,6 +55,8 @@ class Update(NamedTuple):
     """(n,) losses before the update."""
     weights: Tensor | None
     """(n,) weights: the gradient that was followed is sum of w_i grad f_i. None if the batch was not used."""
+    alignment: Tensor | None = None
+    """(n,) alignments u_i, of methods that compute them."""
 
 
 @dataclass

@@ -23,7 +23,7 @@ class L2rw(Method):
 
     def step(self, batch: Minibatch, clean_batch: tuple[Tensor, Tensor], step: int) -> Update:
         result = self.reweighter.step((batch.x, batch.y), clean_batch)
-        return Update(result.losses, result.weights)
+        return Update(result.losses, result.weights, result.alignment)
 
 
 class CleanOnly(Method):
