@@ -9,6 +9,7 @@ weight         mean weight over all visits of an example
 weight_recent  moving average of the weight
 helpful        share of the visits with a positive alignment
 alignment      mean alignment, relative to its batch; see `l2rw_core.audit.WeightLedger`
+suspects       the same beside others of the same given class, which is what `l2rw_core.audit.suspects` ranks by
 influence      mean alignment as it is
 loss           minus the loss of the given label by the model at the end of training
 loss_mean      minus the mean loss over all visits
@@ -42,7 +43,7 @@ from l2rw_core.experiments.config import Experiment
 from l2rw_core.experiments.records import Curve, Record, environment
 from l2rw_core.experiments.train import fit, predict_after, prepare
 
-BY_CLEAN = ("weight", "weight_recent", "helpful", "alignment", "influence")
+BY_CLEAN = ("weight", "weight_recent", "helpful", "alignment", "suspects", "influence")
 """Scores that a run without a clean set does not have."""
 BY_TRAINING = ("loss", "loss_mean", "loss_recent", "margin", "confident")
 """Scores that any run on the noisy labels has."""
@@ -85,22 +86,29 @@ class LabelWatch:
         self.looks += 1
 
     def scores(self) -> dict[str, np.ndarray]:
-        """(N,) of each score that this run has.
+        """(N,) of each score that this run has, except what cleanlab makes of its probabilities.
+
+        Those of the ledger are missing as long as an example was not visited.
 
         Raises:
             ValueError: before the first evaluation.
         """
         if self.log_p is None:
             raise ValueError("the run was not evaluated yet: there is nothing to score labels by")
-        y = self.labels.numpy()
         found = {"loss": _given(self.log_p, self.labels), "margin": self.margins / self.looks}
-        found["confident"] = torch.from_numpy(label_quality(y, self.log_p.exp().numpy(), adjusted=True))
         if bool((self.ledger.seen > 0).all()):
             found |= {"loss_mean": -self.ledger.mean("loss"), "loss_recent": -self.ledger.recent("loss")}
             if self.aligned:
-                found |= {name: self.ledger.mean(name) for name in ("weight", "helpful", "alignment", "influence")}
-                found["weight_recent"] = self.ledger.recent("weight")
+                found |= self._of_clean_set()
         return {name: values.numpy() for name, values in found.items()}
+
+    def _of_clean_set(self) -> dict[str, Tensor]:
+        found = {name: self.ledger.mean(name) for name in ("weight", "helpful", "alignment", "influence")}
+        beside_class = suspects(self.ledger, self.labels.numpy())["label_score"].sort_index()
+        return found | {
+            "weight_recent": self.ledger.recent("weight"),
+            "suspects": torch.from_numpy(beside_class.to_numpy(copy=True)),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         names = ("aligned", "looks", "margins", "log_p")
@@ -167,6 +175,10 @@ def judge(scores: dict[str, np.ndarray], train: Examples) -> dict[str, dict[str,
     }
 
 
+def _found(scores: dict[str, np.ndarray], train: Examples) -> dict[str, Any]:
+    return judge(scores, train) | {"label_alone": round(label_alone(train), 5)}
+
+
 def label_alone(train: Examples) -> float:
     """Area under the curve of a score that knows nothing but how often each given label is wrong: an upper bound."""
     counts = np.bincount(train.y)
@@ -222,7 +234,8 @@ def detect(
         return _held_out(experiment, split, torch.device(device))
     watch = LabelWatch(split.train.y)
     record = fit(experiment, source, device, progress, checkpoint, watch=watch)
-    found: dict[str, Any] = judge(watch.scores(), split.train) | {"label_alone": round(label_alone(split.train), 5)}
+    confident = label_quality(split.train.y, watch.log_p.exp().numpy(), adjusted=True)
+    found = _found(watch.scores() | {"confident": confident}, split.train)
     if watch.aligned:
         found["suspects"] = most_suspect(watch.ledger, split.train)
     return replace(record, detection=found)
@@ -262,5 +275,5 @@ def _held_out(e: Experiment, split: Split, device: torch.device) -> Record:
         started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
         duration=round(time.time() - began, 1),
         environment=environment(device),
-        detection=judge(scores, train) | {"label_alone": round(label_alone(train), 5)},
+        detection=_found(scores, train),
     )
