@@ -140,9 +140,13 @@ def auc(scores: np.ndarray, wrong: np.ndarray) -> float:
     Raises:
         ValueError: if all labels are right, or all are wrong.
     """
+    _require_both(wrong)
+    return float(roc_auc_score(wrong, -scores))
+
+
+def _require_both(wrong: np.ndarray) -> None:
     if wrong.all() or not wrong.any():
         raise ValueError("an area under the curve needs labels of both kinds, right and wrong")
-    return float(roc_auc_score(wrong, -scores))
 
 
 def auc_within(scores: np.ndarray, wrong: np.ndarray, given: np.ndarray) -> float:
@@ -223,13 +227,15 @@ def detect(
         with a clean set the most suspect labels.
 
     Raises:
-        ValueError: if the experiment does not ask for scores, or cleanlab is not installed; before anything is trained.
+        ValueError: if the experiment does not ask for scores, its labels are all right or all wrong, or cleanlab is not
+            installed; before anything is trained.
     """
     if not experiment.label_scores:
         raise ValueError("this experiment does not ask for label_scores: set them to training or held_out")
     _cleanlab()
     source = source or load(experiment.data)
     split = prepare(experiment, source)
+    _require_both(split.train.flipped)
     if experiment.label_scores == "held_out":
         return _held_out(experiment, split, torch.device(device))
     watch = LabelWatch(split.train.y)
