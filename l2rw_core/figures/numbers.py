@@ -17,6 +17,7 @@ WHAT = {
     "best": "Highest test accuracy of any evaluation, chosen on the test set",
     "error": "Test error after the last step",
 }
+_USUAL = {"clean_noise": 0.0, "clean_imbalance": 1.0, "clean_origin": "clean", "label_scores": ""}
 _serial = itertools.count()
 
 
@@ -60,18 +61,26 @@ class Number:
     def _ids(self) -> str:
         return " ".join(record.id for record in self.result.records)
 
+    @property
+    def _meaning(self) -> str:
+        return WHAT[self.what]
+
+    @property
+    def _trials(self) -> list[str]:
+        """The value of each trial."""
+        return [f"{100 - a if self.what == 'error' else a:.2f}" for a in self.result.accuracies]
+
     def _note(self) -> str:
         first, cell = self.result.records[0], self.result.cell
-        shown = "error" if self.what == "error" else "accuracy"
         trials = ", ".join(
-            f"seed {r.experiment.seed}: {100 - a if shown == 'error' else a:.2f} ({r.id})"
-            for r, a in zip(self.result.records, self.result.accuracies, strict=True)
+            f"seed {r.experiment.seed}: {value} ({r.id})"
+            for r, value in zip(self.result.records, self._trials, strict=True)
         )
         commits = sorted({r.environment.get("commit", "")[:9] for r in self.result.records})
         devices = sorted({r.environment.get("device", "") for r in self.result.records})
         seconds = sum(r.duration for r in self.result.records) / len(self.result.records)
         lines = {
-            WHAT[self.what]: f"{self}, {_counted(self.value.trials)}",
+            self._meaning: f"{self}, {_counted(self.value.trials)}",
             "Trials": trials,
             "Wrong labels": f"{self.result.realised_noise:.1%} of the training set",
             "Configuration": describe_experiment(cell.experiment),
@@ -183,9 +192,7 @@ def describe_experiment(e: Experiment) -> str:
     if e.fine_tune_steps:
         parts.append(f"{e.fine_tune_steps:,} steps of fine-tuning")
     parts += [
-        f"{name.replace('_', ' ')} {getattr(e, name)}"
-        for name, usual in (("clean_noise", 0.0), ("clean_imbalance", 1.0), ("clean_origin", "clean"))
-        if getattr(e, name) != usual
+        f"{name.replace('_', ' ')} {getattr(e, name)}" for name, usual in _USUAL.items() if getattr(e, name) != usual
     ]
     return "; ".join(part for part in parts if part)
 

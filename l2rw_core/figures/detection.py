@@ -1,0 +1,194 @@
+"""Suspect labels: numbers on how well they are found, a chart of them, and a gallery of the images."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from l2rw_core.datasets import Source
+from l2rw_core.experiments import CellResult, Interval, Record, interval
+from l2rw_core.figures.numbers import Number
+from l2rw_core.figures.style import COLOURS, MARKERS, Drawing, figure, show
+
+MEANINGS = {
+    "auc": "Area under the ROC curve for wrong against right labels",
+    "within": "The same among labels of one given class",
+    "first": "Share of wrong labels among the tenth that is most suspect",
+}
+SCORE_NAMES = {
+    "weight": "weight",
+    "weight_recent": "weight, moving average",
+    "helpful": "share of visits with weight",
+    "alignment": "alignment",
+    "suspects": "alignment, beside its class",
+    "influence": "alignment, not relative",
+    "loss": "loss, at the end",
+    "loss_mean": "loss, mean",
+    "loss_recent": "loss, moving average",
+    "margin": "AUM",
+    "confident": "cleanlab, in-sample",
+    "held_out": "cleanlab, held out",
+    "held_out_conf": "cleanlab, held out, by class",
+    "label_alone": "the given label alone",
+}
+"""How the scores of `l2rw_core.experiments.detection` are called in tables."""
+
+_THUMB = 56
+_GALLERY_STYLE = """<style>
+.l2rw-gallery{display:flex;flex-wrap:wrap;gap:.5rem;margin:0;padding:0;list-style:none}
+.l2rw-gallery>li{width:4.75rem;margin:0;padding:.3rem;border:2px solid;border-radius:.25rem;text-align:center;
+font-size:.8rem;line-height:1.25}
+.l2rw-gallery>li.alarm{border-style:dashed}
+.l2rw-gallery b,.l2rw-gallery small{display:block}
+.l2rw-gallery small{font-size:1em}
+.l2rw-thumb{display:block;margin:0 auto .2rem;image-rendering:pixelated}
+</style>"""
+
+
+@dataclass(frozen=True)
+class DetectionNumber(Number):
+    """How well one score finds wrong labels, as text that opens a note on its records.
+
+    Args:
+        result: trials that scored their labels.
+        what: ``auc`` or ``within``, between 0 and 1, or ``first``, in percent.
+        score: one of `SCORE_NAMES` that the trials have.
+    """
+
+    what: str = "auc"
+    score: str = "alignment"
+
+    def __post_init__(self) -> None:
+        if self.what not in MEANINGS:
+            raise ValueError(f"unknown measure {self.what!r}; choose one of {', '.join(MEANINGS)}")
+        known = detection_values(self.result, self.what)
+        if self.score not in known:
+            raise ValueError(f"these trials have no score {self.score!r}; choose one of {', '.join(known)}")
+
+    @property
+    def value(self) -> Interval:
+        return interval(self._of_trials)
+
+    @property
+    def _of_trials(self) -> list[float]:
+        scale = 100 if self.what == "first" else 1
+        return [scale * v for v in detection_values(self.result, self.what)[self.score]]
+
+    def __str__(self) -> str:
+        value = self.value
+        digits, unit = (1, "%") if self.what == "first" else (3, "")
+        half = "" if np.isnan(value.half_width) else f" ± {value.half_width:.{digits}f}"
+        return f"{value.mean:.{digits}f}{half}{unit}"
+
+    @property
+    def _meaning(self) -> str:
+        return f"{MEANINGS[self.what]}, by {SCORE_NAMES[self.score]}"
+
+    @property
+    def _trials(self) -> list[str]:
+        return [f"{v:.2f}" if self.what == "first" else f"{v:.4f}" for v in self._of_trials]
+
+
+def detection_values(result: CellResult, what: str = "auc") -> dict[str, list[float]]:
+    """Score -> one value a trial; empty if the trials scored no labels."""
+    found = [_of_record(record, what) for record in result.records if record.detection]
+    return {name: [one[name] for one in found] for name in (found[0] if found else {})}
+
+
+def _of_record(record: Record, what: str) -> dict[str, float]:
+    known = record.detection[what]
+    return known | {"label_alone": record.detection["label_alone"]} if what == "auc" else known
+
+
+def score_chart(groups: Mapping[str, Mapping[str, Interval]], roles: Mapping[str, str], caption: str = "") -> Drawing:
+    """Areas under the curve, one line a score, beside a panel a group.
+
+    Args:
+        groups: panel title -> score's words -> area, in the order in which they are drawn, best on top.
+        roles: score's words -> a role of the house colours and markers.
+        caption: text under the figure.
+    """
+    names = list(dict.fromkeys(name for values in groups.values() for name in values))[::-1]
+    fig, axes = figure(width=8.4, ncols=len(groups), height=0.34 * len(names) + 1.1, sharey=True)
+    for ax, (title, values) in zip(np.atleast_1d(axes), groups.items(), strict=True):
+        for height, name in enumerate(names):
+            if name in values:
+                v, role = values[name], roles[name]
+                half = np.nan_to_num(v.half_width)
+                ax.errorbar(v.mean, height, xerr=half, color=COLOURS[role], marker=MARKERS[role], linestyle="")
+        ax.axvline(0.5, linewidth=1, alpha=0.5, color=COLOURS["neutral"])
+        ax.set(xlim=(0, 1.03), ylim=(-0.7, len(names) - 0.3), xlabel="area under the curve")
+        ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        ax.set_title(title, fontsize=13)
+    np.atleast_1d(axes)[0].set_yticks(range(len(names)), names)
+    told = " ".join(_best_and_worst(title, values) for title, values in groups.items())
+    return show(fig, alt=f"Areas under the curve. {told}", caption=f"{told} {caption}".strip())
+
+
+def _best_and_worst(title: str, values: Mapping[str, Interval]) -> str:
+    if not values:
+        return f"{title}: not run."
+    best, worst = (pick(values, key=lambda name: values[name].mean) for pick in (max, min))
+    return f"{title}: best {best} with {values[best].mean:.2f}, worst {worst} with {values[worst].mean:.2f}."
+
+
+def gallery(source: Source, suspects: Sequence[Sequence[float]], what: str) -> Drawing:
+    """The most suspect labels with their images, most suspect first, and whether each is a find or a false alarm.
+
+    Args:
+        source: where the images come from.
+        suspects: position in the source's training set, given label, true label, one row a label; more is not read.
+        what: what was ranked, and by what; begins the sentence under the gallery.
+
+    Raises:
+        ValueError: without suspects, or if a true label is not the source's own: these suspects belong to other data.
+    """
+    if not len(suspects):
+        raise ValueError("there is no suspect label to show")
+    positions = [int(row[0]) for row in suspects]
+    images = source.x_train[positions]
+    if [int(row[2]) for row in suspects] != source.y_train[positions].tolist():
+        raise ValueError(f"these suspects are not of the training set of {source.name}")
+    items = "".join(_item(rank, row, source.classes, len(suspects)) for rank, row in enumerate(suspects))
+    finds, count = sum(row[1] != row[2] for row in suspects), len(suspects)
+    sentence = f"{what}: of the {count} most suspect labels {finds} are wrong and {count - finds} are right."
+    sheet = f"--sheet:url({_sprite(images)});"
+    return Drawing(
+        f'{_GALLERY_STYLE}<ol class="l2rw-gallery" style="{sheet}" aria-label="{html.escape(sentence)}">{items}</ol>',
+        sentence,
+        sentence,
+    )
+
+
+def _item(rank: int, row: Sequence[float], classes: Sequence[str], count: int) -> str:
+    given, true = classes[int(row[1])], classes[int(row[2])]
+    found = given != true
+    verdict = f"is {true}" if found else "label is right"
+    says = f"image {rank + 1}, labelled {given}, {verdict}"
+    thumb = (
+        f'<span class="l2rw-thumb" role="img" aria-label="{html.escape(says)}" style="width:{_THUMB}px;'
+        f'height:{_THUMB}px;background:var(--sheet) -{rank * _THUMB}px 0/{count * _THUMB}px {_THUMB}px"></span>'
+    )
+    mark = "✓ found" if found else "✗ false alarm"
+    lines = f"“{html.escape(given)}”<small>{html.escape(verdict)}</small><b>{mark}</b>"
+    return f'<li class="{"find" if found else "alarm"}">{thumb}{lines}</li>'
+
+
+def _sprite(images: np.ndarray) -> str:
+    """All images side by side as one data URI: PNG for grey ones, JPEG for colour, which is a tenth of the size."""
+    from PIL import Image
+
+    strip = np.concatenate(list(images), axis=1)
+    grey = strip.shape[2] == 1
+    buffer = io.BytesIO()
+    if grey:
+        Image.fromarray(strip[:, :, 0] // 16 * 17).save(buffer, "PNG", optimize=True)
+    else:
+        Image.fromarray(strip).save(buffer, "JPEG", quality=85)
+    kind = "png" if grey else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
