@@ -100,7 +100,7 @@ def weight_histograms(records: Sequence[Record], part: str = "midway", caption: 
         for bar in bars:
             bar.set_hatch("" if kind == "right" else "//")
     ax.set_xticks(range(len(names)), names)
-    ax.set(xlabel="weight, in units of an equal share of the batch", ylabel="share of the examples")
+    ax.set(xlabel="weight, in units of an equal share of the batch", ylabel="share of the examples", ylim=(0, 1))
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     ax.legend()
     sentence = f"Weight 0 for {zero['wrong']:.0%} of the wrong labels and {zero['right']:.0%} of the right ones."
