@@ -10,6 +10,7 @@ change in any of them runs the chapters again.
 from __future__ import annotations
 
 import argparse
+import gzip
 import hashlib
 import importlib.metadata
 import json
@@ -36,11 +37,15 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from sphinx_external_toc.parsing import parse_toc_yaml
 
+TOOLS = Path(__file__).resolve().parent
+# Title, authors and addresses of the entries under "Cite this page".
+CITED_FROM = ("_config.yml", "pyproject.toml", "CITATION.cff", "references.bib")
 CELL_TIMEOUT_S = 600
 KEPT_CACHES = 3
 MAX_PASSES = 3
 # A data set counts as present under either form: the folder torchvision downloads, or the arrays kept from it.
 DATASETS = ("cifar100", "cifar10", "fashionmnist", "mnist")
+SHOWN_WEIGHTS = 5
 SHOWN_VERSIONS = ("torch", "numpy", "scikit-learn", "matplotlib", "ipywidgets")
 PROGRESS_TEXT = re.compile(r"\d%\||\d(?:it/s|s/it)\b|<progress\b")
 PROGRESS_MODELS = {"FloatProgressModel", "IntProgressModel"}
@@ -357,11 +362,25 @@ def repository_settings(config: dict[str, Any], url: str) -> dict[str, Any]:
     return {**without, "html": html}
 
 
+def page_inputs_hash(root: Path) -> str:
+    """Hash of what `book_pages` writes around the text of a page, which Sphinx does not watch."""
+    files = [*sorted(TOOLS.glob("*.py")), *(root / name for name in CITED_FROM)]
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files if file.is_file())).hexdigest()[:16]
+
+
 def installed_versions() -> str:
     """Python and the packages that decide the numbers, as prose."""
     names = {dist.metadata["Name"].lower() for dist in importlib.metadata.distributions()}
     packages = [f"{name} {importlib.metadata.version(name)}" for name in SHOWN_VERSIONS if name in names]
     return ", ".join([f"Python {platform.python_version()}", *packages])
+
+
+def with_page_ends(sphinx: dict[str, Any], inputs: str) -> dict[str, Any]:
+    """Sphinx's settings with the extension `book_pages`, also where the book lists its extensions itself."""
+    settings = {**sphinx.get("config", {}), "book_pages_made_from": inputs}
+    if "extensions" in settings:
+        settings["extensions"] = [*settings["extensions"], "book_pages"]
+    return {**sphinx, "config": settings, "local_extensions": {"book_pages": str(TOOLS)}}
 
 
 def build_settings(root: Path, folder: Path) -> dict[str, Any]:
@@ -374,6 +393,7 @@ def build_settings(root: Path, folder: Path) -> dict[str, Any]:
     }
     config = repository_settings(config, url)
     config["execute"] = {**config.get("execute", {}), "cache": str(folder), "execute_notebooks": "cache"}
+    config["sphinx"] = with_page_ends(config.get("sphinx", {}), page_inputs_hash(root))
     parse = config.get("parse", {})
     config["parse"] = {**parse, "myst_substitutions": {**parse.get("myst_substitutions", {}), **facts}}
     return config
@@ -410,6 +430,28 @@ def build_pages(root: Path, folder: Path) -> None:
         raise BuildError("Sphinx executed a page by itself, unchecked: pages with code must be .ipynb files")
 
 
+# --- what a reader has to load ---------------------------------------------------------------------------------------
+
+
+def page_weights(html: Path) -> dict[str, dict[str, int]]:
+    """Page -> bytes of its HTML, widgets and figures included, as it is and as servers send it, heaviest first.
+
+    What all pages share (style sheets, scripts, fonts) is loaded once and counted in the browser tests.
+    """
+    files = [file.relative_to(html) for file in html.rglob("*.html")]
+    pages = {file.with_suffix("").as_posix(): (html / file).read_bytes() for file in files if file.parts[0][0] != "_"}
+    by_weight = sorted(pages.items(), key=lambda page: -len(page[1]))
+    return {name: {"bytes": len(page), "gzipped": len(gzip.compress(page))} for name, page in by_weight}
+
+
+def record_weights(root: Path) -> None:
+    """Write `_build/weights.json`, and print the heaviest pages."""
+    weights = page_weights(root / "_build" / "html")
+    (root / "_build" / "weights.json").write_text(json.dumps(weights, indent=2) + "\n")
+    for name, weight in list(weights.items())[:SHOWN_WEIGHTS]:
+        print(f"{weight['bytes'] / 1e6:6.2f} MB ({weight['gzipped'] / 1e6:.2f} MB compressed)  {name}")
+
+
 def build(root: Path) -> None:
     """Execute, check, and make the pages of the book at `root`."""
     documents = chapter_documents(root)
@@ -417,6 +459,7 @@ def build(root: Path) -> None:
     record_timings(root, folder, documents)
     check_outputs(executed_chapters(root, folder, documents))
     build_pages(root, folder)
+    record_weights(root)
 
 
 def main(arguments: list[str] | None = None) -> int:

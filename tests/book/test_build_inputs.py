@@ -92,3 +92,23 @@ def test_launch_buttons_lead_to_github_or_are_left_out(build_book: ModuleType) -
     assert there["launch_buttons"] == {"colab_url": "c"}
     elsewhere = build_book.repository_settings(config, "https://example.org/book")
     assert elsewhere == {"html": {}}
+
+
+def test_pages_are_written_again_when_what_stands_around_their_text_changes(
+    build_book: ModuleType, project: Path
+) -> None:
+    (project / "CITATION.cff").write_text("one")
+    before = build_book.page_inputs_hash(project)
+    (project / "CITATION.cff").write_text("two")
+    assert build_book.page_inputs_hash(project) != before
+
+
+@pytest.mark.parametrize("listed", [{}, {"extensions": ["myst_nb"]}])
+def test_the_pages_get_their_ends_whether_or_not_the_book_lists_its_extensions(
+    build_book: ModuleType, listed: dict[str, list[str]]
+) -> None:
+    settings = build_book.with_page_ends({"config": listed}, "abc")
+    assert settings["local_extensions"] == {"book_pages": str(ROOT / "tools")}
+    assert settings["config"].get("extensions", ["book_pages"])[-1] == "book_pages"
+    assert settings["config"]["book_pages_made_from"] == "abc"
+    assert listed in ({}, {"extensions": ["myst_nb"]}), "the caller's settings stay as they are"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import threading
@@ -14,17 +13,10 @@ from pathlib import Path
 import pytest
 from bookmaking import alone
 from playwright.sync_api import Browser, sync_playwright
-from visiting import Visit
+from visiting import Visit, unavailable
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ROOT / "_build" / "npm"
-
-
-def unavailable(reason: str) -> None:
-    """Skip on a reader's machine, fail where the tests must run."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import mimetypes
+import os
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+from bs4 import BeautifulSoup
 from playwright.sync_api import ConsoleMessage, Page, Route
 
 # The widget manager's style sheet, bundled as text, looks for its icon font beside the page instead of beside itself.
@@ -27,6 +31,19 @@ READY = """async () => {
         await new Promise(resolve => setTimeout(resolve, 50));
     await new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(resolve)));
 }"""
+
+
+def unavailable(reason: str) -> None:
+    """Skip on a reader's machine, fail where the tests must run."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@cache
+def soup(file: Path) -> BeautifulSoup:
+    """A built page, read once; for tests that need no browser."""
+    return BeautifulSoup(file.read_text(encoding="utf-8"), "html.parser")
 
 
 def packaged_file(packages: Path, url: str) -> Path | None:

@@ -1,0 +1,132 @@
+"""What every page of the book has beside its text: downloads, how to cite it, and repairs of what others wrote.
+
+A Sphinx extension, which `build_book.py` adds to the book's settings.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from citation import Work, page_entry, paper_entry, read_work
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+
+# In the page's HTML, or in the state of its widgets, where the quotation marks are escaped.
+RECORDS_SHOWN = re.compile(r'data-records=\\?"([^"\\]+)\\?"')
+
+# Sphinx, its theme and its extensions -> what they should have written. Each is a finding of axe-core.
+REPAIRS = {
+    # A name that differs from the words on the button: who speaks to the page says what is written there.
+    'title="Search" aria-label="Search" data-bs-placement': 'title="Search" data-bs-placement',
+    # These become titles of the icons inside, and so words that are not in the button's name.
+    ' data-mode="light" title="Light"': ' data-mode="light" aria-hidden="true"',
+    ' data-mode="dark"  title="Dark"': ' data-mode="dark" aria-hidden="true"',
+    ' data-mode="auto"  title="System Settings"': ' data-mode="auto" aria-hidden="true"',
+    # A list without items, for a screen reader; and a role for bibliographies that no longer exists.
+    '<div role="list" class="citation-list">': '<div class="citation-list">',
+    ' role="doc-biblioentry"': "",
+}
+
+
+def record_ids(text: str) -> list[str]:
+    """Ids of the records behind the numbers of a page, in the order of their first appearance."""
+    return list(dict.fromkeys(name for names in RECORDS_SHOWN.findall(text) for name in names.split()))
+
+
+def page_text(context: dict[str, Any]) -> str:
+    """What a page shows: its text, and the state of its widgets, which stands in a script of its head."""
+    inline = (getattr(script, "attributes", {}).get("body") for script in context["script_files"])
+    return "\n".join([context["body"], *filter(None, inline)])
+
+
+def recorded_lines(root: Path) -> dict[str, str]:
+    """Record id -> its line of JSON, for all of `data/results`."""
+    files = sorted((root / "data" / "results").glob("*.jsonl"))
+    lines = [line for file in files for line in file.read_text().splitlines() if line.strip()]
+    return {json.loads(line)["id"]: line for line in lines}
+
+
+def write_data(root: Path, target: Path, ids: Iterable[str]) -> None:
+    """Write these records as `target`.jsonl, whole, and as `target`.csv, one row a trial without its curve.
+
+    Raises:
+        ExtensionError: a record is not in `data/results`.
+    """
+    recorded = recorded_lines(root)
+    if unknown := [name for name in ids if name not in recorded]:
+        raise ExtensionError(f"{target.name} shows records that data/results does not hold: {', '.join(unknown)}")
+    # Imported here: a book without records builds without the package's torch.
+    from l2rw_core.experiments import Record, table
+
+    lines = [recorded[name] for name in ids]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.with_suffix(".jsonl").write_text("\n".join(lines) + "\n")
+    target.with_suffix(".csv").write_text(table([Record.from_json(line) for line in lines]).to_csv(index=False))
+
+
+def page_end(page: str, downloads: list[str], work: Work, title: str, paper: str) -> str:
+    """HTML for the end of a page: its downloads, and how to cite it and the paper."""
+    name = page.rsplit("/", 1)[-1]
+    listed = "".join(f"<li>{item}</li>" for item in downloads)
+    return (
+        '<section class="l2rw-page-end" aria-label="Downloads and citation">'
+        + (f"<p>Take this page with you</p><ul>{listed}</ul>" if listed else "")
+        + f'<details class="l2rw-cite" id="cite-{html.escape(name)}"><summary>Cite this page</summary>'
+        + f"<p>The page:</p>{_code(page_entry(work, page, title))}<p>The paper that it is about:</p>{_code(paper)}"
+        + "</details></section>"
+    )
+
+
+def _code(text: str) -> str:
+    # As Sphinx writes code, so that the copy button of the other code cells comes to this one.
+    pre = f"<pre>{html.escape(text)}\n</pre>"
+    return f'<div class="highlight-bibtex notranslate"><div class="highlight">{pre}</div></div>'
+
+
+def add_page_end(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """Write the page's data, and put its end below its text; pages that Sphinx makes by itself have none."""
+    if page not in app.env.found_docs or "body" not in context:
+        return
+    root, name = Path(app.srcdir), page.rsplit("/", 1)[-1]
+    downloads = []
+    if (root / f"{page}.ipynb").is_file():
+        to_sources = "../" * page.count("/") + f"_sources/{page}.ipynb"
+        downloads.append(f'<a href="{to_sources}" download="{name}.ipynb">This page as a notebook</a>')
+    if ids := record_ids(page_text(context)):
+        write_data(root, Path(app.outdir, page), ids)
+        count = "the record" if len(ids) == 1 else f"the {len(ids)} records"
+        downloads.append(
+            f'Data of this page, {count} behind its numbers: <a href="{name}.csv" download>a row a trial (CSV)</a>, '
+            f'<a href="{name}.jsonl" download>everything recorded (JSON lines)</a>'
+        )
+    title = app.env.titles[page].astext()
+    context["body"] += page_end(page, downloads, read_work(root), title, paper_entry(root))
+
+
+def repair(text: str) -> str:
+    """The page without what `REPAIRS` knows."""
+    for written, meant in REPAIRS.items():
+        text = text.replace(written, meant)
+    return text
+
+
+def repair_pages(app: Sphinx, failure: Exception | None) -> None:
+    """Repair every page; a page that was not written again has been repaired before and stays as it is."""
+    for file in Path(app.outdir).rglob("*.html"):
+        text = file.read_text(encoding="utf-8")
+        if (repaired := repair(text)) != text:
+            file.write_text(repaired, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the hooks, and a setting that stands for all they read: when it changes, every page is written again."""
+    app.add_config_value("book_pages_made_from", "", "html")
+    # After myst_nb, which adds the state of a page's widgets at the same event.
+    app.connect("html-page-context", add_page_end, priority=900)
+    app.connect("build-finished", repair_pages)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
