@@ -29,6 +29,10 @@ serve: $(INSTALLED) ## Serve the built book on http://localhost:8000 (PORT=8001 
 	@echo "The book is at http://localhost:$(PORT), Ctrl-C stops it."
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
+.PHONY: archive
+archive: book ## Pack the book into one file that opens from a folder, with no network
+	$(BIN)/python tools/make_archive.py
+
 TRIALS ?= 3
 FIGURES := settings_200 table2 table1 fig5 fig4 noise_imbalance clean_batch unclean schedule
 reproduce: $(INSTALLED) ## Run every experiment that a CPU can do (many hours, resumable; TRIALS=5 for more), and the report

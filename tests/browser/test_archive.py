@@ -1,0 +1,131 @@
+"""The archive, unpacked on a machine without a network and opened by a double click."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from make_archive import FOLDER, PLACE, ArchiveError, fetch, make_archive, vendored_packages
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+from test_book import CHAPTERS, DOCUMENTS, SLIDERS, picture_after, visible_picture
+from visiting import ICON_FONT_OF_WIDGETS, READY, unavailable
+
+CACHE = Path(__file__).parents[2] / "_build" / "vendored"
+# As readers name their folders: with what an address has to escape.
+UNPACKED = "Downloads & más #1"
+
+
+@pytest.fixture(scope="module")
+def folder(book: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive's folder, unpacked."""
+    try:
+        for package in vendored_packages().values():
+            fetch(package, CACHE)
+    except ArchiveError as error:
+        unavailable(str(error))
+    place = tmp_path_factory.mktemp("archive")
+    make_archive(book, place / "book.zip", CACHE)
+    with zipfile.ZipFile(place / "book.zip") as archive:
+        archive.extractall(place / UNPACKED)
+    return place / UNPACKED / FOLDER
+
+
+@dataclass
+class Offline:
+    """A page of the unpacked book in a browser without a network."""
+
+    page: Page
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.errors: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("console", self._on_console)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", self._on_request)
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        origin = message.location.get("url", "")
+        if message.type == "error" and ICON_FONT_OF_WIDGETS not in origin:
+            self.errors.append(f"{message.text} ({origin})")
+
+    def _on_request(self, request: Request) -> None:
+        if urlsplit(request.url).scheme not in {"file", "data", "blob"}:
+            self.asked.append(request.url)
+
+    def open(self, document: str) -> Page:
+        self.page.goto((self.folder / f"{document}.html").as_uri(), wait_until="load")
+        self.page.evaluate(READY)
+        return self.page
+
+
+@pytest.fixture
+def offline(browser: Browser, folder: Path) -> Iterator[Offline]:
+    context = browser.new_context(offline=True)
+    yield Offline(context.new_page(), folder)
+    context.close()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_page_needs_no_network(offline: Offline, document: str) -> None:
+    page = offline.open(document)
+    assert offline.asked == []
+    assert offline.errors == []
+    assert page.locator(".math:not(:has(mjx-container))").all_inner_texts() == [], "not typeset"
+    views = page.locator("script[type='application/vnd.jupyter.widget-view+json']").count()
+    assert page.locator(".widget-subarea > .jupyter-widgets").count() >= views, "a widget was not drawn"
+
+
+def test_sliders_move_their_pictures(offline: Offline) -> None:
+    page = offline.open(CHAPTERS[0])
+    explore = page.locator(".l2rw-explore").first
+    before = visible_picture(explore)
+    explore.locator(SLIDERS).first.focus()
+    assert any(picture_after(explore, key) != before for key in ("ArrowRight", "ArrowLeft"))
+
+
+def test_playground_takes_a_step(offline: Offline) -> None:
+    page = offline.open("intro")
+    playground = page.locator(".l2rw-playground").first
+    before = playground.inner_text()
+    playground.get_by_role("button", name="Step").click()
+    assert playground.inner_text() != before
+
+
+def test_mathematics_has_its_own_letters(offline: Offline) -> None:
+    page = offline.open("chapters/02_method")
+    assert page.locator("mjx-container").count() > 10
+    fonts = page.evaluate("() => [...document.fonts].filter(f => f.status === 'loaded').map(f => f.family)")
+    assert any(family.startswith("MJXTEX") for family in fonts)
+
+
+def test_search_finds_a_word_and_leads_to_it(offline: Offline) -> None:
+    page = offline.open("intro")
+    page.keyboard.press("Control+K")
+    page.keyboard.type("convergence")
+    page.keyboard.press("Enter")
+    hit = page.locator("#search-results li a").first
+    hit.wait_for()
+    hit.click()
+    page.wait_for_load_state()
+    assert urlsplit(page.url).scheme == "file"
+    assert "converge" in page.locator("article").inner_text().lower()
+    assert offline.errors == []
+    assert offline.asked == []
+
+
+def test_the_first_file_leads_to_the_book(offline: Offline) -> None:
+    offline.page.goto((offline.folder / "index.html").as_uri())
+    offline.page.wait_for_url("**/intro.html")
+
+
+def test_scripts_come_once_with_their_licences_and_only_here(book: Path, folder: Path) -> None:
+    for package in vendored_packages().values():
+        assert (folder / PLACE / package.name / "LICENSE").read_text().strip()
+        assert f"{package.name} {package.version}  {package.licence}" in (folder / "README.txt").read_text()
+    assert not (book / PLACE).exists()
+    assert not (folder / "_static" / "locales").exists()
