@@ -134,7 +134,7 @@ def _fit_together(train: Data, clean: Data) -> tuple[Data, Data]:
 
 
 def _same_columns(frame: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both with the same columns, of the same kinds; a column that is empty in the data says nothing and is left out."""
+    """Both with the same columns, of the same kinds; a column that is empty in the data is left out."""
     missing = [name for name in frame.columns if name not in other.columns]
     extra = [name for name in other.columns if name not in frame.columns]
     if missing or extra:
@@ -152,7 +152,7 @@ def is_number(column: pd.Series) -> bool:
 
 
 def _of_kind(column: pd.Series, number: bool) -> pd.Series:
-    """A column of the clean set as the data have it: few examples may be all missing, or digits where others are text."""
+    """A column of the clean set as the data have it: few rows may all lack a value, or hold digits among words."""
     if number == is_number(column):
         return column
     if not number:

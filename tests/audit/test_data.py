@@ -85,7 +85,7 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
 
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
     monkeypatch.setattr(pd, "read_parquet", unable)
-    with pytest.raises(ValueError, match="needs pyarrow to be read: pip install pyarrow, or give a .csv"):
+    with pytest.raises(ValueError, match=r"needs pyarrow to be read: pip install pyarrow, or give a .csv"):
         read_data(tmp_path / "a.parquet")
 
 
@@ -199,14 +199,14 @@ def test_a_clean_set_among_the_data_is_refused(tmp_path):
     write_image(tmp_path / "a" / "x.png")
     write_image(tmp_path / "clean" / "a" / "x.png")
     for clean in (tmp_path, tmp_path / "clean"):
-        with pytest.raises(ValueError, match="is inside the data .*: it would be trained on, move it out"):
+        with pytest.raises(ValueError, match=r"is inside the data .*: it would be trained on, move it out"):
             read_pair(tmp_path, clean)
 
 
 def test_images_and_a_table_are_no_pair(tmp_path):
     write_image(tmp_path / "data" / "a" / "x.png")
     (tmp_path / "clean.csv").write_text("a,label\n1,a\n")
-    with pytest.raises(ValueError, match="holds images and .* holds a table: both must be of one kind"):
+    with pytest.raises(ValueError, match=r"holds images and .* holds a table: both must be of one kind"):
         read_pair(tmp_path / "data", tmp_path / "clean.csv")
 
 
@@ -214,12 +214,12 @@ def test_folders_that_hold_no_images_are_refused(tmp_path):
     with pytest.raises(ValueError, match="must hold one folder of images for each label"):
         read_data(tmp_path)
     (tmp_path / "a").mkdir()
-    with pytest.raises(ValueError, match="no label folder of .* holds an image"):
+    with pytest.raises(ValueError, match=r"no label folder of .* holds an image"):
         read_data(tmp_path)
     (tmp_path / "a" / "x.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match="x.png cannot be read as an image.*repair it or move it away"):
+    with pytest.raises(ValueError, match=r"x.png cannot be read as an image.*repair it or move it away"):
         read_data(tmp_path)
-    with pytest.raises(ValueError, match="columns are named for a table, and .* is none"):
+    with pytest.raises(ValueError, match=r"columns are named for a table, and .* is none"):
         read_data(tmp_path, label_column="y")
 
 
@@ -268,7 +268,7 @@ def test_nothing_is_unpickled(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.array([Trap(trap)], dtype=object), y=[0])
     (tmp_path / "b.npz").write_bytes(pickle.dumps(Trap(trap)))
     for name in ("a.npz", "b.npz"):
-        with pytest.raises(ValueError, match="cannot be read as an .npz of plain arrays"):
+        with pytest.raises(ValueError, match=r"cannot be read as an .npz of plain arrays"):
             read_data(tmp_path / name)
     assert not trap.exists()
 
