@@ -23,6 +23,7 @@ RECORDS_SHOWN = re.compile(r'data-records=\\?"([^"\\]+)\\?"')
 REPAIRS = {
     # A name that differs from the words on the button: who speaks to the page says what is written there.
     'title="Search" aria-label="Search" data-bs-placement': 'title="Search" data-bs-placement',
+    ' aria-label="Toggle hidden content"': "",
     # These become titles of the icons inside, and so words that are not in the button's name.
     ' data-mode="light" title="Light"': ' data-mode="light" aria-hidden="true"',
     ' data-mode="dark"  title="Dark"': ' data-mode="dark" aria-hidden="true"',
@@ -129,4 +130,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # After myst_nb, which adds the state of a page's widgets at the same event.
     app.connect("html-page-context", add_page_end, priority=900)
     app.connect("build-finished", repair_pages)
+    app.add_js_file("pages.js", loading_method="defer")
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

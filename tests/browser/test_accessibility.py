@@ -1,0 +1,47 @@
+"""axe-core finds nothing serious on any page, folded parts included, in light and in dark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_book import DOCUMENTS
+from visiting import Visit
+
+# Sphinx makes these by itself.
+PAGES = [*DOCUMENTS, "genindex", "prf-prf", "search"]
+SERIOUS = {"serious", "critical"}
+# Solutions, citations, code, and what else a reader has to open first; the theme looks at it within 300 ms.
+UNFOLD = """async () => {
+    for (const details of document.querySelectorAll('details')) details.open = true;
+    for (const title of document.querySelectorAll('.toggle-hidden > .admonition-title')) title.click();
+    if (document.querySelector('.toggle-hidden')) throw new Error('something stayed folded');
+    await new Promise(resolve => setTimeout(resolve, 500));
+}"""
+FINDINGS = """async ({options, serious}) => {
+    const {violations} = await axe.run(document, {resultTypes: ['violations'], ...options});
+    return violations.filter(found => serious.includes(found.impact)).flatMap(
+        ({id, nodes}) => nodes.map(node => `${id}: ${node.target} ${node.html.slice(0, 200)} ${node.failureSummary}`),
+    );
+}"""
+# What the theme changes from light to dark is colour.
+COLOURS = {"runOnly": ["color-contrast"]}
+
+
+def findings(visit: Visit, options: dict[str, Any]) -> list[str]:
+    return visit.page.evaluate(FINDINGS, {"options": options, "serious": sorted(SERIOUS)})
+
+
+@pytest.mark.parametrize("document", PAGES)
+def test_axe_finds_nothing_serious(visit: Visit, packages: Path, document: str) -> None:
+    page = visit.open(document)
+    page.evaluate(UNFOLD)
+    page.add_script_tag(path=packages / "axe-core" / "axe.min.js")
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    assert findings(visit, {}) == []
+    # Colours that fade from one theme to the other would be measured half-way.
+    page.add_style_tag(content="* { transition: none !important; }")
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    assert findings(visit, COLOURS) == []
