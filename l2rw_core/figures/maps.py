@@ -1,0 +1,315 @@
+"""Maps of who wins: reweighting minus its best rival under the same schedule, drawn so that losses show as plainly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from l2rw_core.experiments import Cell, CellResult, Interval, Recorded, grid, interval
+from l2rw_core.figures.style import Drawing, figure, show
+
+PLAIN, TUNED = "without clean labels", "with the same clean labels"
+RIVALS: dict[str, tuple[str, ...]] = {PLAIN: ("baseline", "proportion", "random"), TUNED: ("baseline+ft",)}
+"""Rivals of reweighting: plain SGD, class weights and random weights; or plain SGD that is tuned on the clean set."""
+
+MEASURES = ("last", "best")
+EDGES = (0.5, 2.0, 5.0, 10.0)
+"""Points of accuracy at which the colour of a lead changes; below the first it is even."""
+
+AHEAD = ("#d9e8f5", "#a3c9e8", "#5ba0d4", "#0b5c9c")
+BEHIND = ("#fde2cf", "#f8b78a", "#ec8440", "#a84300")
+EVEN, NOT_RUN = "#eeeeee", "#a0a0a0"
+
+
+@dataclass(frozen=True)
+class Duel:
+    """Reweighting and its rivals at one place: the same data, biases, clean set and schedule."""
+
+    ours: Cell
+    rivals: tuple[Cell, ...]
+    place: str
+    """In words, without the data set."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A duel on the trials in which everyone took part."""
+
+    duel: Duel
+    ours: CellResult
+    rival: CellResult
+    """The rival with the highest mean. The test set picks it, which favours the rivals."""
+    lead: Interval
+    """Our accuracy minus its, in points; trials are paired, for they share split and initial parameters."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One rectangle of a map. Entries are duels at first, and leads, or None where nothing was run, when drawn."""
+
+    title: str
+    xlabel: str
+    ylabel: str
+    columns: tuple[str, ...]
+    rows: tuple[str, ...]
+    entries: tuple[tuple[Any, ...], ...]
+    """By row, then by column."""
+    block: int = 0
+    """Columns after which a gap follows, 0 for none."""
+
+    def of(self, function: Callable[[Any], Any]) -> Panel:
+        """The same panel with `function` applied to every entry that is not None."""
+        entries = tuple(tuple(None if e is None else function(e) for e in row) for row in self.entries)
+        return replace(self, entries=entries)
+
+    @property
+    def flat(self) -> list[Any]:
+        """All entries, row by row."""
+        return [entry for row in self.entries for entry in row]
+
+
+def outcome(duel: Duel, recorded: Recorded, measure: str = "last") -> Outcome | None:
+    """Who won, None if there is no trial that reweighting and all rivals have on record.
+
+    Args:
+        duel: who meets.
+        recorded: the records.
+        measure: ``last`` accuracy, or the ``best`` of any evaluation.
+
+    Raises:
+        ValueError: for another measure.
+    """
+    if measure not in MEASURES:
+        raise ValueError(f"unknown measure {measure!r}; choose one of {', '.join(MEASURES)}")
+    by_seed = [{r.experiment.seed: r for r in recorded.trials(cell)} for cell in (duel.ours, *duel.rivals)]
+    seeds = sorted(set.intersection(*map(set, by_seed)))
+    if not seeds or not duel.rivals:
+        return None
+    ours, *rivals = (
+        CellResult(cell, tuple(found[seed] for seed in seeds))
+        for cell, found in zip((duel.ours, *duel.rivals), by_seed, strict=True)
+    )
+    rival = max(rivals, key=lambda result: np.mean(accuracies(result, measure)))
+    gains = np.subtract(accuracies(ours, measure), accuracies(rival, measure))
+    return Outcome(duel, ours, rival, interval(gains.tolist()))
+
+
+def accuracies(result: CellResult, measure: str) -> list[float]:
+    """Accuracy of each trial in percent: after the last step, or the best of any evaluation until then."""
+    if measure == "last":
+        return result.accuracies
+    return [100 * record.best_until(result.cell.experiment.all_steps) for record in result.records]
+
+
+Change = Callable[[Cell], Cell]
+
+
+def noise_and_imbalance(data: str, rivals: str = PLAIN, scale: str = "reduced", change: Change | None = None) -> Panel:
+    """Uniform flips from left to right, long tails from top to bottom, once for each size of the clean set.
+
+    Args:
+        data: data set.
+        rivals: a key of `RIVALS`.
+        scale: of the grid ``noise_imbalance``.
+        change: applied to every cell, for example to run them with another network.
+
+    Raises:
+        ValueError: for a data set, rivals or scale that there is none of.
+    """
+    cells = _cells("noise_imbalance", scale, data, change)
+    plain = {_place(cell, "imbalance", "noise", "row"): cell for cell in cells if cell.row != "l2rw"}
+    ours = {_place(cell, "clean", "imbalance", "noise"): cell for cell in cells if cell.row == "l2rw"}
+    clean, factors, rates = (sorted({key[k] for key in ours}, reverse=k == 0) for k in range(3))
+
+    def duel(size: int, factor: int, rate: float) -> Duel:
+        cell = ours[size, factor, rate]
+        place = f"{rate:.0%} uniform flips, imbalance {factor}:1, {size} clean images"
+        return _duel(cell, [plain.get((factor, rate, row)) for row in _rows(rivals)], place)
+
+    middle = rates[len(rates) // 2]
+    return Panel(
+        "uniform flips and long tails",
+        "wrong labels",
+        "imbalance",
+        tuple(f"{rate:.0%}" + f"\n{size} clean images" * (rate == middle) for size in clean for rate in rates),
+        tuple(f"{factor}:1" for factor in factors),
+        tuple(tuple(duel(size, factor, rate) for size in clean for rate in rates) for factor in factors),
+        block=len(rates),
+    )
+
+
+def background_by_noise(data: str, rivals: str = PLAIN, scale: str = "reduced") -> Panel:
+    """Background flips, from none to half of the labels."""
+    cells = {_place(cell, "noise", "row"): cell for cell in _cells("fig5", scale, data)}
+    rates = sorted({rate for rate, _ in cells})
+    duels = [
+        _duel(
+            cells[rate, "l2rw"],
+            [cells.get((rate, row)) for row in _rows(rivals)],
+            f"{rate:.0%} background flips, {cells[rate, 'l2rw'].experiment.clean_size} clean images",
+        )
+        for rate in rates
+    ]
+    return Panel("background flips", "wrong labels", "", tuple(f"{r:.0%}" for r in rates), ("",), (tuple(duels),))
+
+
+def background_by_clean(data: str, rivals: str = PLAIN, scale: str = "reduced") -> Panel:
+    """40% background flips, by the size of the clean set. Plain SGD is the tuned run before its tuning."""
+    cells = {_place(cell, "clean", "row"): cell for cell in _cells("fig4", scale, data)}
+    sizes = sorted({size for size, _ in cells})
+    duels = []
+    for size in sizes:
+        tuned = cells[size, "baseline+ft"]
+        plain = replace(tuned, row="baseline", experiment=tuned.experiment.with_(fine_tune_steps=0))
+        rival = tuned if rivals == TUNED else plain
+        duels.append(_duel(cells[size, "l2rw"], [rival], f"40% background flips, {size} clean images"))
+    _rows(rivals)
+    return Panel("40% background flips", "clean images", "", tuple(map(str, sizes)), ("",), (tuple(duels),))
+
+
+def by_schedule(data: str, rivals: str = PLAIN, scale: str = "reduced") -> Panel:
+    """40% flips of both kinds, with the tables' long schedule and with a third of its steps; plain SGD is the rival."""
+    duels, columns = [], []
+    rows = [row for row in _rows(rivals) if row.startswith("baseline")]
+    for flip, table in (("uniform", "table1"), ("background", "table2")):
+        full = {cell.row: cell for cell in _cells(table, scale, data)}
+        early = {cell.row: cell for cell in _cells("schedule", scale, data) if dict(cell.column)["flip"] == flip}
+        for words, cells in (("long", full), ("early drop", early)):
+            steps = cells["l2rw"].experiment.steps
+            place = f"40% {flip} flips, {steps:,} steps"
+            duels.append(_duel(cells["l2rw"], [cells.get(row) for row in rows], place))
+            columns.append(f"{flip},\n{words}")
+    return Panel("40% flips, two schedules", "", "", tuple(columns), ("",), (tuple(duels),))
+
+
+def _cells(name: str, scale: str, data: str, change: Change | None = None) -> list[Cell]:
+    cells = [cell for cell in grid(name, scale).cells if cell.experiment.data == data]
+    if not cells:
+        known = dict.fromkeys(cell.experiment.data for cell in grid(name, scale).cells)
+        raise ValueError(f"{name} at {scale} scale has no data set {data!r}; choose one of {', '.join(known)}")
+    return [change(cell) for cell in cells] if change else cells
+
+
+def _rows(rivals: str) -> tuple[str, ...]:
+    if rivals not in RIVALS:
+        raise ValueError(f"unknown rivals {rivals!r}; choose one of {', '.join(map(repr, RIVALS))}")
+    return RIVALS[rivals]
+
+
+def _place(cell: Cell, *names: str) -> tuple[Any, ...]:
+    values = {**dict(cell.column), "row": cell.row}
+    return tuple(values[name] for name in names)
+
+
+def _duel(ours: Cell, rivals: Sequence[Cell | None], place: str) -> Duel:
+    """Only rivals with our schedule take part."""
+    schedule = (ours.experiment.steps, ours.experiment.lr_drops)
+    fair = [r for r in rivals if r and (r.experiment.steps, r.experiment.lr_drops) == schedule]
+    return Duel(ours, tuple(fair), place)
+
+
+def lead_map(panels: Sequence[Panel], ours: str = "L2RW", rival: str = "its best rival", caption: str = "") -> Drawing:
+    """Draw panels of leads, one below the other: number and sign in every cell, colour by `EDGES`.
+
+    Args:
+        panels: entries are `Outcome`, or None where nothing was run.
+        ours: name of who is ahead where the sign is plus.
+        rival: name of who is ahead where it is minus.
+        caption: put before the computed sentence.
+    """
+    heights = [0.62 * len(panel.rows) + 0.25 for panel in panels]
+    fig, axes = figure(
+        width=6.4, height=sum(heights) + 0.95 * len(panels) + 0.3, nrows=len(panels), height_ratios=heights
+    )
+    for panel, ax in zip(panels, np.atleast_1d(axes), strict=True):
+        _panel(ax, panel)
+    _legend(fig, ours, rival)
+    sentence = describe(panels, ours, rival)
+    return show(fig, alt=sentence, caption=f"{caption} {sentence}".strip())
+
+
+def describe(panels: Sequence[Panel], ours: str = "L2RW", rival: str = "its best rival") -> str:
+    """How many cells are on record, who leads in how many, and the extremes."""
+    entries = [entry for panel in panels for entry in panel.flat]
+    found = [entry for entry in entries if entry is not None]
+    if not found:
+        return f"None of the {len(entries)} cells is on record yet."
+    ahead, behind = (sum(sign * o.lead.mean >= EDGES[0] for o in found) for sign in (1, -1))
+    sentence = (
+        f"{len(found)} of {len(entries)} cells are on record: {ours} is ahead in {ahead}, {rival} in {behind}, "
+        f"and {len(found) - ahead - behind} are within half a point."
+    )
+    low, high = min(found, key=lambda o: o.lead.mean), max(found, key=lambda o: o.lead.mean)
+    if len(found) > 1:
+        sentence += f" Least: {signed(low.lead.mean)} points at {low.duel.place}. Most: {signed(high.lead.mean)} at "
+        sentence += f"{high.duel.place}."
+    return sentence
+
+
+def extremes(outcomes: Sequence[Outcome], each: int = 3) -> list[Outcome]:
+    """The `each` largest losses, then the `each` largest gains, none twice."""
+    ranked = sorted(outcomes, key=lambda o: o.lead.mean)
+    return ranked if len(ranked) <= 2 * each else [*ranked[:each], *ranked[-each:]]
+
+
+def signed(value: float) -> str:
+    """With one decimal and its sign, a minus as long as a plus; 0.0 has none."""
+    text = f"{abs(value):.1f}"
+    return text if text == "0.0" else f"{'+' if value > 0 else '−'}{text}"
+
+
+def colour_of(lead: float) -> str:
+    """The fill of a cell; leads of equal size on both sides are equally strong."""
+    steps = int(np.searchsorted(EDGES, abs(lead), side="right"))
+    return EVEN if steps == 0 else (AHEAD if lead > 0 else BEHIND)[steps - 1]
+
+
+def _panel(ax: Axes, panel: Panel) -> None:
+    across = [k + 0.2 * (k // panel.block if panel.block else 0) for k in range(len(panel.columns))]
+    for y, row in enumerate(panel.entries):
+        for x, entry in zip(across, row, strict=True):
+            fill = NOT_RUN if entry is None else colour_of(entry.lead.mean)
+            ax.add_patch(Rectangle((x - 0.47, y - 0.46), 0.94, 0.92, facecolor=fill, edgecolor="none"))
+            _cell_text(ax, x, y, entry, _ink_on(fill))
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    ax.set_xticks(across, panel.columns)
+    ax.set_yticks(range(len(panel.rows)), panel.rows)
+    ax.set(xlim=(-0.5, across[-1] + 0.5), ylim=(len(panel.rows) - 0.5, -0.5))
+    ax.set(xlabel=panel.xlabel, ylabel=panel.ylabel, title=panel.title)
+
+
+def _cell_text(ax: Axes, x: float, y: float, entry: Outcome | None, ink: str) -> None:
+    centred: Mapping[str, Any] = {"ha": "center", "va": "center", "color": ink}
+    if entry is None:
+        ax.text(x, y, "not run", fontsize=11, **centred)
+        return
+    lead = entry.lead
+    below = "1 trial" if lead.trials == 1 else f"± {lead.half_width:.1f}"
+    ax.text(x, y - 0.14, signed(lead.mean), fontsize=14, fontweight="bold", **centred)
+    ax.text(x, y + 0.27, below, fontsize=10, **centred)
+
+
+def _ink_on(fill: str) -> str:
+    """Near black or near white, whichever differs more from the fill in both themes of a page."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(fill)]
+    return "#101010" if np.dot(linear, (0.2126, 0.7152, 0.0722)) > 0.18 else "#fafafa"
+
+
+def _legend(fig: Figure, ours: str, rival: str) -> None:
+    names = {f"+ {ours} ahead": AHEAD[2], f"− {rival} ahead": BEHIND[2], "not run": NOT_RUN}
+    fig.legend(
+        handles=[Patch(facecolor=fill, edgecolor="none", label=name) for name, fill in names.items()],
+        loc="outside upper left",
+        ncols=3,
+        columnspacing=1.2,
+        handlelength=1.2,
+    )
