@@ -56,16 +56,21 @@ def check(python: Path, chosen: Sequence[Path], folder: Path) -> int:
     """Run the first cell, then the notebooks, and print a line for each; returns the exit status."""
     register_kernel(python, folder / "share")
     os.environ["JUPYTER_PATH"] = str(folder / "share")
-    faults = [f"{CELL_ID}: {fault}"] if (fault := try_first_cell(python, chosen[0], folder)) else []
+    faults = [try_first_cell(python, chosen[0], folder)]
     install_wheel(python, chosen, folder)
-    if moved := moved_versions(python):
-        faults.append(f"installing the package changed Colab's versions: {', '.join(moved)}")
-    for path in chosen:
-        fault, seconds = run(path, folder)
-        print(f"{'FAILED' if fault else 'ok    '} {path.relative_to(ROOT)}  {seconds:.1f} s", flush=True)
-        faults += [f"{path.relative_to(ROOT)}: {fault}"] if fault else []
-    print("\n\n".join(faults), file=sys.stderr, end="\n" if faults else "")
-    return int(bool(faults))
+    moved = ", ".join(moved_versions(python))
+    faults.append(told("Colab's versions after installing the package", moved and f"changed: {moved}"))
+    faults += [run(path, folder) for path in chosen]
+    return int(any(faults))
+
+
+def told(what: str, fault: str, started: float | None = None) -> bool:
+    """Print a line on what was tried, and its fault at once; returns whether there is one."""
+    took = "" if started is None else f"  {time.monotonic() - started:.1f} s"
+    print(f"{'FAILED' if fault else 'ok    '} {what}{took}", flush=True)
+    if fault:
+        print(fault, file=sys.stderr, flush=True)
+    return bool(fault)
 
 
 # --- the environment -------------------------------------------------------------------------------------------------
@@ -131,8 +136,8 @@ def register_kernel(python: Path, share: Path) -> None:
     (share / "kernels" / KERNEL / "kernel.json").write_text(json.dumps(spec))
 
 
-def try_first_cell(python: Path, path: Path, folder: Path) -> str:
-    """What goes wrong when a notebook's first cell installs the package; git is shown the last commit for the address.
+def try_first_cell(python: Path, path: Path, folder: Path) -> bool:
+    """Whether a notebook's first cell fails to install the package; git is shown the last commit for the address.
 
     Only this cell is run, so that the network is open to the registries for as long as it takes.
     """
@@ -147,12 +152,12 @@ def try_first_cell(python: Path, path: Path, folder: Path) -> str:
         [python, "-m", "IPython", "--no-banner", script],
         cwd=folder, env=os.environ | at_home, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    print(f"{'FAILED' if done.returncode else 'ok    '} first cell  {time.monotonic() - started:.1f} s", flush=True)
-    return "" if done.returncode == 0 and "site-packages" in done.stdout else done.stdout + done.stderr
+    installed = done.returncode == 0 and "site-packages" in done.stdout
+    return told(f"first cell ({CELL_ID})", "" if installed else done.stdout + done.stderr, started)
 
 
-def run(path: Path, folder: Path) -> tuple[str, float]:
-    """Run a notebook in an empty folder: what is wrong with it, and the seconds that it took."""
+def run(path: Path, folder: Path) -> bool:
+    """Run a notebook in an empty folder; returns whether something is wrong with it."""
     work = folder / path.stem
     work.mkdir()
     os.environ.pop("L2RW_DATA", None)
@@ -161,13 +166,12 @@ def run(path: Path, folder: Path) -> tuple[str, float]:
         done = papermill.execute_notebook(
             path, folder / f"{path.stem}.ipynb", kernel_name=KERNEL, cwd=work, progress_bar=False, execution_timeout=600
         )
-        told = [o.text for cell in done.cells for o in cell.get("outputs", []) if o.get("name") == "stderr"]
-        fault = f"wrote to stderr: {' '.join(told)}" if told else ""
+        noise = [o.text for cell in done.cells for o in cell.get("outputs", []) if o.get("name") == "stderr"]
+        fault = f"wrote to stderr: {' '.join(noise)}" if noise else ""
     except papermill.PapermillExecutionError as error:
         fault = str(error)
-    seconds = time.monotonic() - started
     shutil.rmtree(work)
-    return fault, seconds
+    return told(str(path.relative_to(ROOT)), fault, started)
 
 
 UV = (sys.executable, "-m", "uv")
