@@ -157,13 +157,18 @@ def _about_duplicates(pairs: pd.DataFrame) -> list[str]:
     said = []
     exact = pairs[pairs["distance"] == 0]
     for group, word in ((exact, "exactly"), (pairs[pairs["distance"] > 0], "almost")):
+        clean, train, differ = group["clean_id"].nunique(), group["train_id"].nunique(), (~group["same_label"]).sum()
         if len(group):
             said.append(
-                f"{group['clean_id'].nunique()} clean examples are {word} alike with {group['train_id'].nunique()} "
-                f"training examples; {int((~group['same_label']).sum())} of these {len(group)} pairs differ in their "
-                "label. A twin with a wrong label is a find; one with a right label gets more weight than it should."
+                f"{_count(clean, 'clean example')} and {_count(train, 'training example')} are {word} alike; pairs "
+                f"with different labels: {differ} of {len(group)}. A twin with a wrong label is a find; one with a "
+                "right label gets more weight than it should."
             )
     return said
+
+
+def _count(n: int, name: str) -> str:
+    return f"{n} {name}" if n == 1 else f"{n} {name}s"
 
 
 def _about_gain(gain: pd.DataFrame, size: int) -> list[str]:

@@ -47,7 +47,7 @@ def test_exact_twins_are_found_whatever_their_label():
     check = check_clean_set((x, y), (clean_x, clean_y), gain=False)
     pairs = {(row.train_id, row.clean_id): row.same_label for row in check.exact.itertuples()}
     assert pairs == {(10, 3): True, (30, 3): bool(y[30] == y[10]), (20, 5): False}
-    assert "2 clean examples are exactly alike with 3 training examples" in str(check)
+    assert "2 clean examples and 3 training examples are exactly alike; pairs with different labels: " in str(check)
 
 
 def test_zero_has_one_sign_and_a_twin_may_have_another_type():
