@@ -236,15 +236,15 @@ def lead_map(panels: Sequence[Panel], ours: str = "L2RW", rival: str = "its best
 
 
 def describe(panels: Sequence[Panel], ours: str = "L2RW", rival: str = "its best rival") -> str:
-    """How many cells are on record, who leads in how many, and the extremes."""
+    """How many cells were run, who leads in how many, and the extremes."""
     entries = [entry for panel in panels for entry in panel.flat]
     found = [entry for entry in entries if entry is not None]
     if not found:
-        return f"None of the {len(entries)} cells is on record yet."
+        return f"None of the {len(entries)} cells has been run yet."
     ahead, behind = (sum(sign * o.lead.mean >= EDGES[0] for o in found) for sign in (1, -1))
     sentence = (
-        f"{len(found)} of {len(entries)} cells are on record: {ours} is ahead in {ahead}, {rival} in {behind}, "
-        f"and {len(found) - ahead - behind} are within half a point."
+        f"{len(found)} of {len(entries)} cells have been run: {ours} is ahead in {ahead}, {rival} in {behind}, "
+        f"and {len(found) - ahead - behind} within half a point."
     )
     low, high = min(found, key=lambda o: o.lead.mean), max(found, key=lambda o: o.lead.mean)
     if len(found) > 1:
@@ -254,8 +254,9 @@ def describe(panels: Sequence[Panel], ours: str = "L2RW", rival: str = "its best
 
 
 def extremes(outcomes: Sequence[Outcome], each: int = 3) -> list[Outcome]:
-    """The `each` largest losses, then the `each` largest gains, none twice."""
-    ranked = sorted(outcomes, key=lambda o: o.lead.mean)
+    """The `each` lowest leads, then the `each` highest; a pair that stands in several panels counts once."""
+    once = {(o.rival.cell.row, *(record.id for record in o.ours.records)): o for o in reversed(outcomes)}
+    ranked = sorted(once.values(), key=lambda o: o.lead.mean)
     return ranked if len(ranked) <= 2 * each else [*ranked[:each], *ranked[-each:]]
 
 
@@ -295,7 +296,7 @@ def _cell_text(ax: Axes, x: float, y: float, entry: Outcome | None, ink: str) ->
     lead = entry.lead
     below = "1 trial" if lead.trials == 1 else f"± {lead.half_width:.1f}"
     ax.text(x, y - 0.14, signed(lead.mean), fontsize=14, fontweight="bold", **centred)
-    ax.text(x, y + 0.27, below, fontsize=10, **centred)
+    ax.text(x, y + 0.27, below, fontsize=11, **centred)
 
 
 def _ink_on(fill: str) -> str:
