@@ -6,6 +6,7 @@ import dataclasses
 import html
 import itertools
 import math
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,6 +30,8 @@ _STYLE = """<style>
 .l2rw-explore .l2rw-slider .noUi-handle:focus { outline: 3px solid currentColor; outline-offset: 2px; }
 </style>"""
 
+_RESERVED = frozenset({"highlight", "q"})  # what Sphinx's search puts into addresses
+
 Format = str | Callable[[Any], str]
 
 
@@ -49,6 +52,7 @@ def explore(
     start: Mapping[str, Any] | None = None,
     labels: Mapping[str, str] | None = None,
     formats: Mapping[str, Format] | None = None,
+    name: str | None = None,
     **axes: Iterable[Any],
 ) -> widgets.VBox:
     """Return one slider an axis above the figure that belongs to their values; it needs no kernel once shown.
@@ -65,6 +69,8 @@ def explore(
         start: axis name -> the value first shown; the first of its list where not given.
         labels: axis name -> words for it; the name with spaces for underscores where not given.
         formats: axis name -> how a value reads: a format string such as `"{:.0%}"`, or a function to a string.
+        name: key under which a published page keeps the positions in its address, of letters, digits and hyphens; the
+            names of the axes, as in `?noise-imbalance=1,0`, where not given. Two of one page need two names.
         **axes: axis name -> its values, in the order of the slider; at least two, none twice.
 
     Returns:
@@ -73,11 +79,25 @@ def explore(
     Raises:
         TypeError: an axis is not a list of values, or `draw` returns something other than a `Drawing`.
         ValueError: no axis; an axis with fewer than two values, or two that are or read the same; an unknown axis or
-            value in `start`, `labels` or `formats`; more than `MAX_FRAMES` frames (all before anything is drawn); or
-            frames of more than `MAX_BYTES`.
+            value in `start`, `labels` or `formats`; a `name` unfit for an address; more than `MAX_FRAMES` frames (all
+            before anything is drawn); or frames of more than `MAX_BYTES`.
     """
     described = _described(axes, start or {}, labels or {}, formats or {})
-    return _assembled(described, _drawings(draw, described))
+    key = _key(described, name)
+    box = _assembled(described, _drawings(draw, described))
+    box.add_class(f"l2rw-at-{key}")  # read by explore.js
+    return box
+
+
+def _key(axes: Sequence[_Axis], name: str | None) -> str:
+    """Return the name in the page's address."""
+    key = "-".join(axis.name.replace("_", "-") for axis in axes) if name is None else name
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", key) or key in _RESERVED:
+        raise ValueError(
+            f"name must be letters, digits and hyphens, a letter first, and none of {sorted(_RESERVED)}, since it "
+            f"becomes part of the page's address; got {key!r}"
+        )
+    return key
 
 
 def _assembled(axes: Sequence[_Axis], drawings: Sequence[Drawing]) -> widgets.VBox:

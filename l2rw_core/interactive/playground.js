@@ -1,6 +1,6 @@
 // L2RW in the reader's browser: two classes of points, plain SGD beside L2RW, no kernel and no network.
 //
-// The module has four parts: the arithmetic, the settings and their place in the address, the drawing, and the widget.
+// The module has four parts: the arithmetic, the settings and their words, the drawing, and the widget.
 // The first two are pure and run under node, where the tests compare them with l2rw_core. Nothing here touches
 // `document` or `window` before `render` is called.
 
@@ -270,7 +270,7 @@ export function holdersOfHalf(weights) {
   return sorted.reduce((count, w) => (w > 0 && held < 0.5 ? ((held += w), count + 1) : count), 0);
 }
 
-// --- 2. The settings, their words, and their place in the address --------------------------------------------------
+// --- 2. The settings and their words ------------------------------------------------------------------------------
 
 /** Range of each number, the positions of its slider, and its name in the address. Python checks the same ranges. */
 export const RANGES = {
@@ -300,25 +300,9 @@ export function clampSettings(raw, fallback) {
   return settings;
 }
 
-/** The parts of an address's fragment that hold a value: "#a=1&b=2" gives [["a", "1"], ["b", "2"]]. */
-function fragmentParts(hash) {
-  const parts = hash.replace(/^#/, "").split("&").map((part) => part.split(/=(.*)/s));
-  return parts.filter((part) => part.length > 1).map(([key, value]) => [key, value]);
-}
-
-function decoded(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text; // a stray percent sign is no reason to lose the rest
-  }
-}
-
-/** What the address says about the playground of this name, unchecked; null if it says nothing. */
-export function readAddress(hash, name) {
-  const own = fragmentParts(hash).find(([key]) => key === name);
-  if (!own) return null;
-  const words = new Map(decoded(own[1]).split(",").map((pair) => pair.split(":", 2)));
+/** What the text of an address says about the settings, unchecked. */
+export function parseSettings(text) {
+  const words = new Map(text.split(",").map((pair) => pair.split(":", 2)));
   const raw = { model: words.get("model") };
   for (const [key, { short }] of Object.entries(RANGES)) {
     if (words.get(short)?.trim()) raw[key] = Number(words.get(short));
@@ -327,13 +311,12 @@ export function readAddress(hash, name) {
   return raw;
 }
 
-/** The fragment with these settings in it. Other playgrounds keep theirs; an anchor to a section gives way. */
-export function writeAddress(hash, name, settings) {
+/** The settings as text for an address: "noise:0.5,imbalance:5,...". */
+export function settingsText(settings) {
   const pairs = Object.entries(RANGES).map(([key, { short }]) => `${short}:${settings[key]}`);
   pairs.push(`model:${settings.model}`);
   if (settings.flips.length) pairs.push(`flip:${settings.flips.join(".")}`);
-  const others = fragmentParts(hash).filter(([key]) => key !== name);
-  return `#${[...others, [name, pairs.join(",")]].map((part) => part.join("=")).join("&")}`;
+  return pairs.join(",");
 }
 
 const percent = (share) => `${Math.round(100 * share)}%`;
@@ -738,6 +721,7 @@ html[data-theme=dark] .bd-content div.cell_output .widget-subarea:has(&) { backg
 & input[type=range] { display: block; width: 100%; height: 28px; margin: 0; accent-color: ${COLOURS.l2rw}; }
 & .choices { display: grid; grid-template-columns: 2fr 1fr; gap: 12px; }
 & label :is(select, input[type=number]) { width: 100%; margin-top: 2px; }
+& .l2rw-copy { display: flex; flex-wrap: wrap; gap: 4px 12px; align-items: center; }
 & .silent { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 `.replaceAll("&", ".l2rw-playground");
 
@@ -795,6 +779,7 @@ class Playground {
   constructor(model, host) {
     this.model = model;
     this.name = model.get("name");
+    this.address = globalThis.l2rwAddress; // the book's pages have it, notebooks do not
     this.cleanups = [];
     this.defaults = this.fromTraits();
     this.settings = this.fromAddress() ?? { ...this.defaults };
@@ -804,7 +789,7 @@ class Playground {
     this.cursor = 0;
     this.brush = null;
     this.stops = Object.fromEntries(Object.keys(SLIDERS).map((key) => [key, RANGES[key].stops.slice()]));
-    host.append(this.build());
+    host.append(this.build(host));
     this.listen();
     this.showSettings();
     this.speakNow();
@@ -820,8 +805,12 @@ class Playground {
   }
 
   fromAddress() {
-    const raw = readAddress(window.location.hash, this.name);
-    return raw && clampSettings(raw, this.defaults);
+    const text = this.address?.read(this.name) ?? null;
+    return text === null ? null : clampSettings(parseSettings(text), this.defaults);
+  }
+
+  position() {
+    return settingsText({ ...this.settings, steps: this.run.steps });
   }
 
   /** The reader changed a setting: the run is computed anew, up to the step where it stands. */
@@ -844,12 +833,7 @@ class Playground {
   }
 
   remember() {
-    const hash = writeAddress(window.location.hash, this.name, { ...this.settings, steps: this.run.steps });
-    try {
-      window.history.replaceState(window.history.state, "", hash);
-    } catch {
-      // A notebook's output frame may forbid it; the settings then live as long as the frame.
-    }
+    this.address?.writeNow(this.name, this.position());
     this.remembering = true; // so that the first trait set does not bring the others' old values back
     for (const key of TRAITS) this.model.set(key, this.settings[key]);
     this.remembering = false;
@@ -864,7 +848,7 @@ class Playground {
 
   // The page.
 
-  build() {
+  build(host) {
     this.runButton = make("button", { type: "button", class: "run", click: () => this.toggle() });
     this.clearButton = make("button", { type: "button", click: () => this.clearPaint() }, "Undo painting");
     this.sentence = make("p", { class: "sentence", role: "status", "aria-live": "polite" });
@@ -886,6 +870,7 @@ class Playground {
       this.sentence,
       make("div", { class: "two" }, chart, this.buildControls()),
     );
+    if (this.address) this.root.append(this.address.copyButton(host, this.name, () => this.position()));
     return this.root;
   }
 
@@ -958,7 +943,7 @@ class Playground {
   listen() {
     for (const panel of Object.values(this.panels)) this.listenToPanel(panel.canvas);
     for (const key of TRAITS) this.on(this.model, `change:${key}`, () => this.followTraits());
-    this.onEvent(window, "hashchange", () => this.followAddress());
+    if (this.address) this.cleanups.push(this.address.follow(this.name, (text) => this.followAddress(text)));
     this.onEvent(this.lessMotion, "change", () => (this.pause(), this.showRunButton()));
     this.onEvent(window.matchMedia("(prefers-color-scheme: dark)"), "change", () => this.requestFrame());
     const themes = new MutationObserver(() => this.requestFrame());
@@ -995,12 +980,10 @@ class Playground {
     if (TRAITS.some((key) => given[key] !== this.settings[key])) this.change(given);
   }
 
-  /** The reader followed a link to other settings on this page. */
-  followAddress() {
-    const given = this.fromAddress();
-    if (!given) return;
+  /** The reader went back or forward to other settings on this page. */
+  followAddress(text) {
     this.pause();
-    this.change(given);
+    this.change(clampSettings(parseSettings(text), this.defaults));
   }
 
   toggle() {

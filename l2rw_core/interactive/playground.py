@@ -32,10 +32,10 @@ class Playground(anywidget.AnyWidget):
         Playground(noise=0.5, imbalance=5)
 
     All arithmetic happens in the browser, in double precision, and agrees with `l2rw_core`. The figure opens after 100
-    steps; what the reader changes is kept in the page's address, under the playground's name.
+    steps. On a published page what the reader changes is kept in the address, under the playground's name.
 
     Attributes:
-        name: key in the page's address; two playgrounds of one page need two names.
+        name: key in the address of a published page; two playgrounds of one page need two names.
         noise: share of the rare class (triangles) whose label says the common class (circles).
         imbalance: points of the common class to one of the rare class.
         clean_size: number of clean points, half of them of each class.

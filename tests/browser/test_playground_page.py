@@ -3,58 +3,20 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
-from ipywidgets.embed import dependency_state, embed_minimal_html
+from pages import served, write_page
 from playwright.sync_api import Locator, Page, expect
 from visiting import Visit
 
 from l2rw_core.interactive import Playground
-
-# The same packages and versions as the pages of the book load.
-REQUIREJS = "https://cdn.jsdelivr.net/npm/requirejs@2.3.4/require.js"
-EMBED = "https://cdn.jsdelivr.net/npm/@jupyter-widgets/html-manager@1.0.6/dist/embed-amd.js"
-TEMPLATE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="UTF-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<title>{title}</title>
-<style>
-  html[data-theme=dark] {{ color-scheme: dark; --pst-color-background: #14181e; --pst-color-text-base: #ced6dd; }}
-  body {{ margin: 0; padding: 16px; background: var(--pst-color-background, white); }}
-  main {{ max-width: 720px; margin: auto; }}
-</style>
-<script>
-  if (matchMedia("(prefers-color-scheme: dark)").matches) document.documentElement.dataset.theme = "dark";
-</script>
-</head>
-<body>
-<main><h1 id="section-one">Playground</h1>
-{snippet}
-<p id="after">What follows the figure.</p></main>
-</body>
-</html>
-"""
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 DARK = {"color_scheme": "dark"}
 CALM = {"reduced_motion": "reduce"}
 SENTENCE = re.compile(r"After (\d+) steps? L2RW classifies (\d+)% of the test points correctly, plain SGD (\d+)%; ")
 PIXELS = "canvas => canvas.toDataURL()"
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    """Serves files without a log line for each."""
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -68,24 +30,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "two": [Playground(name="first"), Playground(name="second", noise=0.0, imbalance=1, model="mlp")],
     }.items():
         write_page(folder / f"{document}.html", widgets)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=folder))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def write_page(file: Path, widgets: list[Playground]) -> None:
-    """Write a page with the widgets' state in it, as the book does."""
-    state = dependency_state(widgets, drop_defaults=False)
-    embed_minimal_html(file, views=widgets, title="playground", state=state, template=TEMPLATE, embed_url=EMBED)
-    page = file.read_text()
-    written_by_ipywidgets = re.search(r'<script\s[^>]*src="[^"]*require[^"]*"[^>]*></script>', page)
-    page = page.replace(written_by_ipywidgets[0], f'<script src="{REQUIREJS}"></script>')
-    # Without this the widget manager first looks for anywidget beside the page, and the browser reports a missing file.
-    file.write_text(page.replace(f'src="{EMBED}"', f'src="{EMBED}" data-jupyter-widgets-cdn-only="true"'))
+    write_page(folder / "notebook.html", [Playground()], scripts=())
+    with served(folder) as address:
+        yield address
 
 
 @pytest.fixture
@@ -121,9 +68,9 @@ def button(page: Page, name: str) -> Locator:
 
 
 def address(page: Page) -> str:
-    """The fragment of the address, once the reader's hand has rested."""
+    """The query and the fragment of the address, once the reader's hand has rested."""
     page.wait_for_timeout(600)
-    return page.evaluate("decodeURIComponent(location.hash)")
+    return page.evaluate("location.search + location.hash")
 
 
 def test_unmoved_the_figure_shows_the_point(page: Page) -> None:
@@ -361,7 +308,7 @@ def test_the_address_brings_the_same_picture_back(visit: Visit) -> None:
     button(page, "Step").click()
     expect(sentence(page)).to_contain_text("After 101 steps")
     assert re.fullmatch(
-        r"#playground=noise:0\.45,imbalance:10,clean:10,rate:1,seed:\d+,n:200,steps:101,model:mlp,flip:[ct]\d+",
+        r"\?playground=noise:0\.45,imbalance:10,clean:10,rate:1,seed:\d+,n:200,steps:101,model:mlp,flip:[ct]\d+",
         address(page),
     )
     before, words = pictures(page), sentence(page).inner_text()
@@ -371,22 +318,50 @@ def test_the_address_brings_the_same_picture_back(visit: Visit) -> None:
     assert visit.errors == []
 
 
-def test_a_link_followed_on_the_page_changes_the_playground(page: Page) -> None:
-    page.evaluate("location.hash = '#playground=noise:0,imbalance:1,steps:50,seed:garbage,model:tree'")
+def test_going_back_to_an_address_brings_its_settings_back(page: Page) -> None:
+    page.evaluate("history.replaceState(null, '', '?playground=noise:0,imbalance:1,steps:50,seed:garbage,model:tree')")
+    page.evaluate("history.pushState(null, '', '?playground=noise:0.3')")
+    page.go_back()
     expect(sentence(page)).to_contain_text("After 50 steps")
     expect(sentence(page)).to_contain_text("no label is wrong")
     expect(page.get_by_label("Model")).to_have_value("logistic")
 
 
-def test_an_anchor_in_the_address_stays_until_a_control_moves(visit: Visit) -> None:
+def test_an_anchor_in_the_address_stays(visit: Visit) -> None:
     page = visit.page
-    page.goto(f"{visit.site}/one.html#section-one", wait_until="load")
+    page.goto(f"{visit.site}/one.html?utm=1#section-one", wait_until="load")
     expect(sentence(page)).to_contain_text("After 100 steps", timeout=15_000)
-    assert address(page) == "#section-one"
+    assert address(page) == "?utm=1#section-one"
     scrolled = page.evaluate("scrollY")
     page.get_by_role("slider").first.press("ArrowLeft")
-    assert address(page).startswith("#playground=noise:0.45,")
+    assert re.fullmatch(r"\?utm=1&playground=noise:0\.45,.*#section-one", address(page))
     assert page.evaluate("scrollY") == scrolled
+    assert visit.errors == []
+
+
+def test_a_link_to_the_position_is_copied_by_keyboard(visit: Visit) -> None:
+    visit.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = opened(visit, "one")
+    page.get_by_role("slider").first.press("ArrowLeft")
+    assert "noise:0.45" in address(page)
+    button(page, "Copy link to this position").press("Enter")
+    expect(page.locator(".l2rw-copy [role=status]")).to_have_text("Link copied.")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == page.url
+    words = sentence(page).inner_text()
+    page.goto("about:blank")
+    page.goto(copied)
+    expect(sentence(page)).to_have_text(words, timeout=15_000)
+    assert visit.errors == []
+
+
+def test_without_the_book_s_script_the_address_is_left_alone(visit: Visit) -> None:
+    """As in a notebook, whose address is not ours."""
+    page = opened(visit, "notebook")
+    page.get_by_role("slider").first.press("ArrowLeft")
+    expect(sentence(page)).to_contain_text("After 100 steps")
+    assert address(page) == ""
+    expect(page.locator(".l2rw-copy")).to_have_count(0)
     assert visit.errors == []
 
 
@@ -399,7 +374,7 @@ def test_two_playgrounds_do_not_disturb_each_other(visit: Visit) -> None:
     assert first == before[:3]
     assert second[:2] != before[3:5]
     page.locator(".l2rw-playground").nth(0).get_by_role("slider").first.press("ArrowRight")
-    assert re.fullmatch(r"#second=noise:0\.05,[^&]*&first=noise:0\.55,[^&]*", address(page))
+    assert re.fullmatch(r"\?second=noise:0\.05,[^&]*&first=noise:0\.55,[^&]*", address(page))
     after = pictures(page)
     page.reload()
     expect(page.locator(".sentence").last).not_to_be_empty(timeout=15_000)

@@ -104,6 +104,11 @@ def test_box_carries_the_names_that_pages_style():
     assert len(classed(box, "l2rw-frame")) == 1
 
 
+def test_its_name_in_the_address_is_that_of_its_axes_or_the_one_given():
+    assert "l2rw-at-noise-clean-size" in explore(draw, noise=[1, 2], clean_size=[1, 2])._dom_classes
+    assert "l2rw-at-second" in explore(draw, noise=[1, 2], name="second")._dom_classes
+
+
 def test_first_values_are_shown_first():
     assert str({"a": 3, "b": 1}) in text(explore(draw, a=[3, 2], b=[1, 2]), "l2rw-frame")
 
@@ -210,6 +215,8 @@ def must_not_draw(**_):
         (ValueError, r"start names \['b'\]", {"a": [1, 2], "start": {"b": 1}}),
         (ValueError, r"labels names \['b'\]", {"a": [1, 2], "labels": {"b": "x"}}),
         (ValueError, r"formats names \['b'\]", {"a": [1, 2], "formats": {"b": "x"}}),
+        (ValueError, "name must be letters, digits and hyphens.*got 'a b'", {"a": [1, 2], "name": "a b"}),
+        (ValueError, "name must be letters.*got 'q'", {"q": [1, 2]}),
     ],
 )
 def test_refused_before_drawing(error, message, arguments):
