@@ -2,5 +2,6 @@
 
 from l2rw_core.interactive.explore import MAX_BYTES, MAX_FRAMES, explore
 from l2rw_core.interactive.playground import Playground
+from l2rw_core.interactive.predict import MAX_POINTS, Prediction, predict
 
-__all__ = ["MAX_BYTES", "MAX_FRAMES", "Playground", "explore"]
+__all__ = ["MAX_BYTES", "MAX_FRAMES", "MAX_POINTS", "Playground", "Prediction", "explore", "predict"]
