@@ -89,7 +89,7 @@ def confusions(groups: Mapping[str, Sequence[Record]], caption: str = "") -> Dra
 def weight_histograms(records: Sequence[Record], part: str = "midway", caption: str = "") -> Drawing:
     """Weights of examples with right and with wrong labels, in units of an equal share (Figure 3)."""
     edges = records[0].weight_histograms["edges"]
-    names = ["0", *(f"to {edge:g}" for edge in edges[1:]), f"above {edges[-1]:g}"]
+    names = ["0", *(f"to {edge:g}" for edge in edges[1:]), f"> {edges[-1]:g}"]
     fig, ax = figure(height=3.4)
     zero = {}
     for offset, kind, role in ((-0.2, "right", "clean"), (0.2, "wrong", "noisy")):
