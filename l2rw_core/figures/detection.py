@@ -41,7 +41,7 @@ SCORE_NAMES = {
 _THUMB = 56
 _GALLERY_STYLE = """<style>
 .l2rw-gallery{display:flex;flex-wrap:wrap;gap:.5rem;margin:0;padding:0;list-style:none}
-.l2rw-gallery>li{width:4.75rem;margin:0;padding:.3rem;border:2px solid;border-radius:.25rem;text-align:center;
+.l2rw-gallery>li{width:5.4rem;margin:0;padding:.3rem;border:2px solid;border-radius:.25rem;text-align:center;
 font-size:.8rem;line-height:1.25}
 .l2rw-gallery>li.alarm{border-style:dashed}
 .l2rw-gallery b,.l2rw-gallery small{display:block}
