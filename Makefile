@@ -33,6 +33,10 @@ serve: $(INSTALLED) ## Serve the built book on http://localhost:8000 (PORT=8001 
 archive: book ## Pack the book into one file that opens from a folder, with no network
 	$(BIN)/python tools/make_archive.py
 
+.PHONY: pdf
+pdf: book ## Print the book as one PDF, with Chromium and without TeX
+	$(BIN)/python tools/make_pdf.py
+
 TRIALS ?= 3
 FIGURES := settings_200 table2 table1 fig5 fig4 noise_imbalance clean_batch unclean schedule
 reproduce: $(INSTALLED) ## Run every experiment that a CPU can do (many hours, resumable; TRIALS=5 for more), and the report

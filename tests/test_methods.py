@@ -45,7 +45,7 @@ def batch_of(labels):
     return Minibatch(torch.zeros(len(labels), 1), labels, torch.arange(len(labels)))
 
 
-@pytest.mark.parametrize("name", set(methods.METHODS) - OWN_LOSS - {"clean_only"})
+@pytest.mark.parametrize("name", sorted(set(methods.METHODS) - OWN_LOSS - {"clean_only"}))
 def test_a_step_follows_the_gradient_of_the_weights_it_reports(name):
     case, expected = make_case("mlp"), make_case("mlp")
     method = build_for(name, case)

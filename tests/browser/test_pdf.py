@@ -1,0 +1,68 @@
+"""The whole book as one PDF: every document, its headings as bookmarks, its formulas as text, links inside the file."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import make_pdf
+import pytest
+from make_archive import ArchiveError
+from pypdf import PdfReader
+from test_book import DOCUMENTS
+from visiting import soup, unavailable
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def printed(book: Path, tmp_path_factory: pytest.TempPathFactory) -> PdfReader:
+    """The bound book."""
+    target = tmp_path_factory.mktemp("pdf") / "book.pdf"
+    try:
+        make_pdf.make_pdf(ROOT, book, target)
+    except (ArchiveError, make_pdf.PrintError) as error:
+        unavailable(str(error))
+    return PdfReader(target)
+
+
+def first_pages(printed: PdfReader) -> dict[str, int]:
+    """Bookmark of the first level -> number of its page."""
+    marks = [mark for mark in printed.outline if not isinstance(mark, list)]
+    return {mark.title: printed.get_destination_page_number(mark) for mark in marks}
+
+
+def test_every_document_is_bookmarked_in_the_order_of_the_contents(book: Path, printed: PdfReader) -> None:
+    titles = [soup(book / f"{name}.html").select_one("article h1").find(string=True).strip() for name in DOCUMENTS]
+    assert list(first_pages(printed)) == titles
+    assert list(first_pages(printed).values()) == sorted(first_pages(printed).values())
+
+
+def test_pictures_formulas_and_solutions_are_in_it(printed: PdfReader) -> None:
+    starts = [*first_pages(printed).values(), len(printed.pages)]
+    chapter = "".join(page.extract_text() for page in printed.pages[starts[1] : starts[2]])
+    assert "Solution to" in chapter
+    assert "Show code cell source" not in chapter
+    assert "holds:" in chapter
+    for first, after in itertools.pairwise(starts):
+        assert after - first >= 5
+
+
+def test_links_between_chapters_stay_in_the_file(printed: PdfReader) -> None:
+    inside, to_files = 0, []
+    for page in printed.pages:
+        for annotation in page.get("/Annots", []):
+            link = annotation.get_object()
+            inside += "/Dest" in link
+            address = str(link.get("/A", {}).get("/URI", ""))
+            if address.startswith("file:") and address.split("#")[0].endswith(".html"):
+                to_files.append(address)
+    assert inside > 100
+    assert to_files == []
+
+
+def test_without_a_browser_it_says_what_is_needed(book: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(make_pdf, "BROWSERS", ("no-such-browser",))
+    assert make_pdf.main([str(book), str(tmp_path / "book.pdf")]) == 1
+    assert "install one of no-such-browser" in capsys.readouterr().err
+    assert not (tmp_path / "book.pdf").exists()
