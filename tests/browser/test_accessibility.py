@@ -7,18 +7,11 @@ from typing import Any
 
 import pytest
 from test_book import DOCUMENTS
-from visiting import Visit
+from visiting import UNFOLD, Visit
 
 # Sphinx makes these by itself.
 PAGES = [*DOCUMENTS, "genindex", "prf-prf", "search"]
 SERIOUS = {"serious", "critical"}
-# Solutions, citations, code, and what else a reader has to open first; the theme looks at it within 300 ms.
-UNFOLD = """async () => {
-    for (const details of document.querySelectorAll('details')) details.open = true;
-    for (const title of document.querySelectorAll('.toggle-hidden > .admonition-title')) title.click();
-    if (document.querySelector('.toggle-hidden')) throw new Error('something stayed folded');
-    await new Promise(resolve => setTimeout(resolve, 500));
-}"""
 FINDINGS = """async ({options, serious}) => {
     const {violations} = await axe.run(document, {resultTypes: ['violations'], ...options});
     return violations.filter(found => serious.includes(found.impact)).flatMap(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator
 from sphinx_external_toc.parsing import parse_toc_yaml
-from visiting import Visit
+from visiting import UNFOLD, Visit
 
 TOC = Path(__file__).parents[2] / "_toc.yml"
 DOCUMENTS = [name.removesuffix(".ipynb").removesuffix(".md") for name in parse_toc_yaml(TOC)]
@@ -20,6 +20,14 @@ every_page = pytest.mark.parametrize("document", DOCUMENTS)
 SLIDERS = "[role=slider], input[type=range]"
 # The picture is what the slider is for; the slider's own handle and read-out move in any case.
 PICTURES = ".l2rw-frame, figure, img, canvas"
+
+# Text that is read, in pixels; a figure scales with the width of the page, and formulas follow the text around them.
+SMALL_TEXT = """least => [...document.querySelectorAll('article.bd-article *')]
+    .filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()))
+    .filter(e => !e.closest('svg, sup, sub, mjx-container, .headerlink, script, style, [aria-hidden=true]'))
+    .filter(e => e.checkVisibility({visibilityProperty: true, opacityProperty: true}))
+    .filter(e => parseFloat(getComputedStyle(e).fontSize) < least)
+    .map(e => `${getComputedStyle(e).fontSize} ${e.tagName}.${e.className}: ${e.textContent.trim().slice(0, 60)}`)"""
 
 # Text painted on the page: each visible run of text with its colour and the colour behind it. Highlighted code is left
 # to the theme's own accessible style, and what the theme hides or dims on purpose (prompts, pilcrows) is not text.
@@ -121,9 +129,11 @@ def visible_picture(explore: Locator) -> list[bytes]:
 
 @pytest.mark.parametrize("visit", [PHONE], indirect=True, ids=["390px"])
 @every_page
-def test_page_does_not_scroll_sideways_on_a_phone(visit: Visit, document: str) -> None:
+def test_page_is_legible_on_a_phone_and_does_not_scroll_sideways(visit: Visit, document: str) -> None:
     page = visit.open(document)
+    page.evaluate(UNFOLD)
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 390
+    assert page.evaluate(SMALL_TEXT, 14) == []
     too_wide = page.evaluate(
         """() => [...document.querySelectorAll('article.bd-article > section *')]
             .filter(e => e.getBoundingClientRect().left < 390 && e.getBoundingClientRect().right > 391)
