@@ -9,7 +9,7 @@ weight         mean weight over all visits of an example
 weight_recent  moving average of the weight
 helpful        share of the visits with a positive alignment
 alignment      mean alignment, relative to its batch; see `l2rw_core.audit.WeightLedger`
-suspects       the same beside others of the same given class, which is what `l2rw_core.audit.suspects` ranks by
+suspects       the same beside others of the same given class, as `l2rw_core.audit.suspects` ranks by alignment
 influence      mean alignment as it is
 loss           minus the loss of the given label by the model at the end of training
 loss_mean      minus the mean loss over all visits
@@ -104,7 +104,7 @@ class LabelWatch:
 
     def _of_clean_set(self) -> dict[str, Tensor]:
         found = {name: self.ledger.mean(name) for name in ("weight", "helpful", "alignment", "influence")}
-        beside_class = suspects(self.ledger, self.labels.numpy())["label_score"].sort_index()
+        beside_class = suspects(self.ledger, self.labels.numpy(), by="alignment")["label_score"].sort_index()
         return found | {
             "weight_recent": self.ledger.recent("weight"),
             "suspects": torch.from_numpy(beside_class.to_numpy(copy=True)),
@@ -249,7 +249,7 @@ def detect(
 
 def most_suspect(ledger: WeightLedger, train: Examples, first: int = _SUSPECTS_KEPT) -> list[list[float]]:
     """The first rows of `suspects`: position in the source's training set, given label, true label, score."""
-    table = suspects(ledger, train.y).head(first)
+    table = suspects(ledger, train.y, by="alignment").head(first)
     ids = table.index.to_numpy()
     columns = (train.index[ids].tolist(), train.y[ids].tolist(), train.y_true[ids].tolist())
     return [list(row) for row in zip(*columns, table["label_score"].round(4).tolist(), strict=True)]

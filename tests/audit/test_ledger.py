@@ -174,7 +174,7 @@ def test_impossible_ledgers_are_refused(n, decay):
     [
         ([0], {}, r"labels must have shape \(2,\)"),
         ([0, 1], {"predicted": [1]}, r"predicted must have shape \(2,\)"),
-        ([0, 1], {"by": "charm"}, "unknown signal 'charm'; choose one of alignment"),
+        ([0, 1], {"by": "charm"}, "unknown signal 'charm'; choose one of both, alignment"),
         ([0, 1], {"by": "margin"}, "the ledger holds no margin: record steps first, with logits"),
         ([0, 1], {"reference": 0}, "reference must lie between 0 and 1"),
     ],

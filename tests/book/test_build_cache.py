@@ -22,17 +22,17 @@ class TinyBook:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for name in ("_config.yml", "constraints.txt", "pyproject.toml"):
+        for name in ("_config.yml", "constraints.txt", "pyproject.toml", "references.bib"):
             shutil.copy(ROOT / name, root)
-        (root / "references.bib").touch()
         (root / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters:\n  - file: chapters/01_tiny\n")
         (root / "intro.md").write_text("# Intro\n\nMade with {{ build_versions }}.\n\n```{nb-exec-table}\n```\n")
         (root / "data" / "results").mkdir(parents=True)
         (root / "chapters").mkdir()
         (root / "_static").mkdir()
-        script = Path("l2rw_core", "interactive", "explore.js")
-        (root / script).parent.mkdir(parents=True)
-        shutil.copy(ROOT / script, root / script)
+        scripts = Path("l2rw_core", "interactive")
+        (root / scripts).mkdir(parents=True)
+        for name in ("address.js", "explore.js"):
+            shutil.copy(ROOT / scripts / name, root / scripts / name)
         self.write_package("one")
         self.write_chapter("import l2rw_core", "print('the answer is', l2rw_core.answer())")
 

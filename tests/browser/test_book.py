@@ -46,6 +46,28 @@ CONTRASTS = """() => {
         const own = rgba(getComputedStyle(element).backgroundColor);
         return own[3] === 1 ? own.slice(0, 3) : over(own, behind(element.parentElement));
     };
+    const shapes = new Map();  // of each drawing, in the order in which they are painted
+    const shapesOf = svg => {
+        if (!shapes.has(svg)) {
+            const found = [...svg.querySelectorAll('path, rect')]
+                .filter(s => !s.closest('defs, clipPath, [id^=text_]'))
+                .map(s => ({s, style: getComputedStyle(s)}));
+            shapes.set(svg, found.filter(({style}) => style.fill !== 'none'));
+        }
+        return shapes.get(svg);
+    };
+    const under = text => {  // the page, and over it every filled shape that lies below the middle of the text
+        const box = text.getBoundingClientRect(), svg = text.closest('svg');
+        const middle = new DOMPoint(box.x + box.width / 2, box.y + box.height / 2);
+        let colour = behind(svg);
+        for (const {s, style} of shapesOf(svg)) {
+            if (!(s.compareDocumentPosition(text) & Node.DOCUMENT_POSITION_FOLLOWING)) continue;
+            if (!s.isPointInFill(middle.matrixTransform(s.getScreenCTM().inverse()))) continue;
+            const [r, g, b, a] = rgba(style.fill);
+            colour = over([r, g, b, a * style.fillOpacity * style.opacity], colour);
+        }
+        return colour;
+    };
     const luminance = rgb => {
         const [r, g, b] = rgb.map(c => c / 255).map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
@@ -65,7 +87,7 @@ CONTRASTS = """() => {
         .map(e => {
             const drawn = e.closest('svg') !== null;
             const style = getComputedStyle(e);
-            const background = behind(drawn ? e.closest('svg') : e);
+            const background = drawn ? under(e) : behind(e);
             const colour = over(rgba(drawn ? style.fill : style.color), background);
             return {
                 kind: drawn ? 'figure' : e.closest('.jupyter-widgets') ? 'widget' : 'text',

@@ -21,7 +21,7 @@ from playwright.sync_api import ConsoleMessage, Page, Route
 
 # The widget manager's style sheet, bundled as text, looks for its icon font beside the page instead of beside itself.
 # The theme loads the same icons, so nothing is missing from the page.
-ICON_FONT_OF_WIDGETS = "/@jupyter-widgets/html-manager/dist/"
+ICON_FONT_OF_WIDGETS = "/@jupyter-widgets/"
 # Resolves once formulas are typeset and widgets drawn.
 READY = """async () => {
     await window.MathJax?.startup?.promise;
