@@ -61,9 +61,19 @@
     return controls > 0 && values === controls && handlesOf(explore).length === controls && captionOf(explore) !== null;
   };
 
+  const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+  /** Two frames of the page, in which ipywidgets tells a figure that is drawn how large it is; not for ever. */
+  const shown = () => {
+    const frames = new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    return Promise.race([frames, pause(500)]);
+  };
+
   const drawn = async (explore) => {
-    do await new Promise((done) => setTimeout(done, REDRAW_MS));
+    do await pause(REDRAW_MS);
     while (explore.isConnected && !isDrawn(explore));
+    await shown();
+    await pause(REDRAW_MS);
   };
 
   /** Move the sliders one after the other: a figure that changes while it is being built would end in an error. */
