@@ -1,4 +1,4 @@
-"""What every page of the book has beside its text: downloads, how to cite it, and repairs of what others wrote.
+"""What a page of the book has beside its text: symbols, downloads, how to cite it; and repairs of what others wrote.
 
 A Sphinx extension, which `build_book.py` adds to the book's settings.
 """
@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from citation import Work, page_entry, paper_entry, read_work
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
+from symbols import symbols_box
+
+NOTATION = "notation"
 
 # In the page's HTML, or in the state of its widgets, where the quotation marks are escaped.
 RECORDS_SHOWN = re.compile(r'data-records=\\?"([^"\\]+)\\?"')
@@ -106,6 +110,10 @@ def add_page_end(app: Sphinx, page: str, template: str, context: dict[str, Any],
             f'<a href="{name}.jsonl" download>everything recorded (JSON lines)</a>'
         )
     title = app.env.titles[page].astext()
+    notation = root / f"{NOTATION}.md"
+    if isinstance(doctree, nodes.document) and page != NOTATION and notation.is_file():
+        box = symbols_box(doctree, notation, "../" * page.count("/") + f"{NOTATION}.html")
+        context["body"] = context["body"].replace("</h1>", f"</h1>{box}", 1)
     context["body"] += page_end(page, downloads, read_work(root), title, paper_entry(root))
 
 

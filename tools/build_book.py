@@ -38,8 +38,8 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 TOOLS = Path(__file__).resolve().parent
-# Title, authors and addresses of the entries under "Cite this page".
-CITED_FROM = ("_config.yml", "pyproject.toml", "CITATION.cff", "references.bib")
+# Title, authors and addresses of the entries under "Cite this page", and the symbols that a page explains.
+CITED_FROM = ("_config.yml", "pyproject.toml", "CITATION.cff", "references.bib", "notation.md")
 CELL_TIMEOUT_S = 600
 KEPT_CACHES = 3
 MAX_PASSES = 3

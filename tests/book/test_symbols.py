@@ -1,0 +1,68 @@
+"""The symbols that a page explains are those that its formulas use."""
+
+from pathlib import Path
+
+import pytest
+from docutils import nodes
+from docutils.utils import new_document
+from symbols import Symbol, read_symbols, symbols_box
+
+ROOT = Path(__file__).parents[2]
+NOTATION = ROOT / "notation.md"
+
+
+def page(*formulas: str) -> nodes.document:
+    document = new_document("page")
+    document.extend(nodes.math_block("", formula) for formula in formulas)
+    return document
+
+
+def explained(*formulas: str) -> set[str]:
+    return {symbol.formula for symbol in read_symbols(NOTATION) if symbol.is_in("\n".join(formulas))}
+
+
+@pytest.mark.parametrize(
+    ("formula", "cores"),
+    [
+        (r"f_i(\theta)", ["f"]),
+        (r"x^v_j,\ y^v_j", ["x^v", "y^v"]),
+        (r"\Phi(x, \theta)", [r"\Phi"]),
+        (r"\tilde w_i", [r"\tilde w"]),
+        (r"n,\ m", ["n", "m"]),
+    ],
+)
+def test_a_row_is_found_by_what_its_formulas_have_in_common(formula, cores):
+    assert Symbol(formula, "", "meaning").cores == cores
+
+
+def test_letters_inside_words_and_commands_are_no_symbols():
+    assert Symbol("n", "", "size").is_in(r"\frac{1}{n}")
+    assert not Symbol("n", "", "size").is_in(r"\min \nabla \eta")
+    assert not Symbol(r"\eta", "", "step").is_in(r"\beta \theta")
+
+
+def test_the_step_of_the_method_is_explained():
+    used = explained(r"w_i = \frac{\tilde w_i}{\sum_j \tilde w_j + \delta(\sum_j \tilde w_j)}")
+    assert {r"w_i", r"\tilde w_i", r"\delta(a)"} <= used
+    assert not {r"\alpha", r"\eta", "K"} & used
+
+
+def test_the_box_has_a_row_for_each_symbol_and_leads_to_all():
+    box = symbols_box(page(r"u_i = \langle \nabla f_i(\theta), \nabla G(\theta) \rangle"), NOTATION, "../notation.html")
+    assert box.count("<tr>") == 1 + len(explained(r"u_i f_i(\theta) G(\theta)"))
+    assert '<a href="../notation.html">' in box
+    assert r"\(u_i\)" in box
+    assert "<code" in box
+    assert "$" not in box
+    assert "`" not in box
+
+
+def test_a_page_without_formulas_has_none():
+    assert symbols_box(page(), NOTATION, "notation.html") == ""
+
+
+def test_a_table_that_cannot_be_read_is_refused(tmp_path):
+    broken = tmp_path / "notation.md"
+    broken.write_text("| symbol | name |\n| --- | --- |\n| $x$ | `x` |\n")
+    with pytest.raises(ValueError, match="needs 5 columns"):
+        read_symbols(broken)

@@ -1,0 +1,30 @@
+"""Every page with formulas explains its symbols, and the fold opens by keyboard."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+from test_book import CHAPTERS
+from visiting import Visit
+
+
+@pytest.mark.parametrize("document", ["chapters/02_method", "chapters/05_convergence"])
+def test_symbols_are_explained_below_the_title(visit: Visit, document: str) -> None:
+    page = visit.open(document)
+    fold = page.locator("details.l2rw-symbols")
+    summary = fold.locator("summary")
+    summary.focus()
+    page.keyboard.press("Enter")
+    expect(fold.locator("table")).to_be_visible()
+    rows = fold.locator("tbody tr")
+    assert rows.count() >= 5
+    assert fold.locator("tbody th mjx-container").count() >= rows.count()
+    assert all(cell.inner_text().strip() for cell in fold.locator("tbody td:nth-child(2)").all())
+    assert visit.errors == []
+
+
+def test_every_chapter_with_formulas_has_the_fold(visit: Visit) -> None:
+    for document in CHAPTERS:
+        page = visit.open(document)
+        formulas = page.locator("article mjx-container").count()
+        assert page.locator("details.l2rw-symbols").count() == int(formulas > 0), document
