@@ -363,8 +363,8 @@ def repository_settings(config: dict[str, Any], url: str) -> dict[str, Any]:
 
 
 def page_inputs_hash(root: Path) -> str:
-    """Hash of what `book_pages` writes around the text of a page, which Sphinx does not watch."""
-    files = [*sorted(TOOLS.glob("*.py")), *(root / name for name in CITED_FROM)]
+    """Hash of what `book_pages` writes around the text of a page, and of styles and scripts: Sphinx watches neither."""
+    files = [*sorted(TOOLS.glob("*.py")), *sorted((root / "_static").glob("*")), *(root / name for name in CITED_FROM)]
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files if file.is_file())).hexdigest()[:16]
 
 
