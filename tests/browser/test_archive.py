@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from make_archive import FOLDER, PLACE, ArchiveError, fetch, make_archive, vendored_packages
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
 from test_book import CHAPTERS, DOCUMENTS, SLIDERS, picture_after, visible_picture
 from visiting import ICON_FONT_OF_WIDGETS, READY, unavailable
 
@@ -93,7 +93,7 @@ def test_playground_takes_a_step(offline: Offline) -> None:
     playground = page.locator(".l2rw-playground").first
     before = playground.inner_text()
     playground.get_by_role("button", name="Step").click()
-    assert playground.inner_text() != before
+    expect(playground).not_to_have_text(before, use_inner_text=True)  # it is drawn in the next frame
 
 
 def test_mathematics_has_its_own_letters(offline: Offline) -> None:
