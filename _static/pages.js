@@ -7,3 +7,54 @@
     if (event.target.closest(".toggle > .admonition-title")) lookAgain();
   });
 }
+
+// What the symbols of a formula mean, beside it: rows of the page's box, for a pointer that rests on the formula or a
+// finger that taps it. The keyboard and screen readers have the box itself.
+document.addEventListener("DOMContentLoaded", () => {
+  const box = document.querySelector(".l2rw-symbols");
+  if (!box) return;
+  const hint = document.createElement("div");
+  hint.className = "l2rw-hint";
+  hint.setAttribute("aria-hidden", "true");
+  hint.hidden = true;
+  document.body.append(hint);
+  let timer = 0;
+  let shown = null;
+
+  const explain = formula => {
+    const rows = formula.dataset.symbols.split(" ").map(row => box.querySelector(`[data-symbol="${row}"]`));
+    const table = document.createElement("table");
+    table.append(...rows.filter(Boolean).map(row => row.cloneNode(true)));
+    hint.replaceChildren(table);
+    hint.hidden = false;
+    shown = formula;
+    const place = formula.getBoundingClientRect();
+    const { width, height } = hint.getBoundingClientRect();
+    const below = place.bottom + height + 8 < innerHeight || place.top < height + 8;
+    hint.style.left = `${Math.max(8, Math.min(place.left, innerWidth - width - 8)) + scrollX}px`;
+    hint.style.top = `${(below ? place.bottom + 4 : place.top - height - 4) + scrollY}px`;
+  };
+  const hide = () => {
+    clearTimeout(timer);
+    hint.hidden = true;
+    shown = null;
+  };
+  const formulaAt = event => event.target.closest?.("[data-symbols]");
+
+  // A moment's rest before it opens, and before it closes: enough to move the pointer into it.
+  document.addEventListener("pointerover", event => {
+    if (event.pointerType === "touch") return;
+    const formula = formulaAt(event);
+    clearTimeout(timer);
+    if (formula && formula !== shown) timer = setTimeout(explain, 250, formula);
+    else if (!formula && !hint.contains(event.target)) timer = setTimeout(hide, 250);
+  });
+  document.addEventListener("click", event => {
+    const formula = formulaAt(event);
+    if (formula && !event.target.closest("a, button, summary")) explain(formula);
+    else if (!hint.contains(event.target)) hide();
+  });
+  document.addEventListener("keydown", event => {
+    if (event.key === "Escape") hide();
+  });
+});

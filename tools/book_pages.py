@@ -16,7 +16,7 @@ from citation import Work, page_entry, paper_entry, read_work
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
-from symbols import symbols_box
+from symbols import mark_formulas, symbols_box
 
 NOTATION = "notation"
 
@@ -113,7 +113,7 @@ def add_page_end(app: Sphinx, page: str, template: str, context: dict[str, Any],
     notation = root / f"{NOTATION}.md"
     if isinstance(doctree, nodes.document) and page != NOTATION and notation.is_file():
         box = symbols_box(doctree, notation, "../" * page.count("/") + f"{NOTATION}.html")
-        context["body"] = context["body"].replace("</h1>", f"</h1>{box}", 1)
+        context["body"] = mark_formulas(context["body"], notation).replace("</h1>", f"</h1>{box}", 1)
     context["body"] += page_end(page, downloads, read_work(root), title, paper_entry(root))
 
 
@@ -138,5 +138,4 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # After myst_nb, which adds the state of a page's widgets at the same event.
     app.connect("html-page-context", add_page_end, priority=900)
     app.connect("build-finished", repair_pages)
-    app.add_js_file("pages.js", loading_method="defer")
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,11 @@ COLUMNS = 5
 MATH = re.compile(r"\$([^$]+)\$")
 SEPARATOR = re.compile(r",\\?\s+(?![^(]*\))")
 ARGUMENTS = re.compile(r"\([^()]*\)$")
+FORMULA = re.compile(
+    r'(?P<start><(?:span|div) class="math[^"]*")'
+    r'(?P<rest>[^>]*>\s*(?:<span class="eqno">.*?</span>)?\\[(\[](?P<formula>.*?)\\[)\]])',
+    re.DOTALL,
+)
 INDEX = re.compile(r"_(?:\w|\{[^}]*\})")
 
 
@@ -34,10 +40,18 @@ class Symbol:
         parts = [ARGUMENTS.sub("", part.strip()) for part in SEPARATOR.split(self.formula)]
         return [INDEX.sub("", part).strip() for part in parts]
 
-    def is_in(self, formulas: str) -> bool:
-        """Whether one of the formulas uses it."""
-        plain = INDEX.sub("", formulas)
-        return any(re.search(rf"(?<![\\A-Za-z]){re.escape(core)}(?![A-Za-z])", plain) for core in self.cores if core)
+
+def symbols_in(formulas: str, symbols: Sequence[Symbol]) -> list[int]:
+    r"""Positions of the symbols that formulas use, in ascending order; ``\tilde w`` is one symbol, and no ``w``."""
+    rest = INDEX.sub("", formulas)
+    used = set()
+    by_length = sorted(
+        ((core, at) for at, s in enumerate(symbols) for core in s.cores if core), key=lambda c: -len(c[0])
+    )
+    for core, at in by_length:
+        rest, count = re.subn(rf"(?<![\\A-Za-z]){re.escape(core)}(?![A-Za-z])", " ", rest)
+        used |= {at} if count else set()
+    return sorted(used)
 
 
 @cache
@@ -70,19 +84,31 @@ def symbols_box(document: nodes.document, notation: Path, link: str) -> str:
         notation: file with the table.
         link: address of the notation page, seen from this one.
     """
-    formulas = formulas_of(document)
-    used = [symbol for symbol in read_symbols(notation) if symbol.is_in(formulas)]
+    symbols = read_symbols(notation)
+    used = symbols_in(formulas_of(document), symbols)
     if not used:
         return ""
     rows = "".join(
-        f"<tr><th scope='row'>{_math(s.formula)}</th><td>{_words(s.meaning)}</td><td>{_words(s.name)}</td></tr>"
-        for s in used
+        f"<tr data-symbol='{at}'><th scope='row'>{_math(symbols[at].formula)}</th>"
+        f"<td>{_words(symbols[at].meaning)}</td><td>{_words(symbols[at].name)}</td></tr>"
+        for at in used
     )
     return (
         '<details class="l2rw-symbols"><summary>Symbols on this page</summary><table class="table">'
         "<thead><tr><th scope='col'>symbol</th><th scope='col'>what it is</th><th scope='col'>in code</th></tr></thead>"
         f'<tbody>{rows}</tbody></table><p>All of them: <a href="{html.escape(link)}">Notation</a>.</p></details>'
     )
+
+
+def mark_formulas(body: str, notation: Path) -> str:
+    """The HTML of a page with `data-symbols` on each formula: which rows of the page's box explain it."""
+    symbols = read_symbols(notation)
+
+    def marked(found: re.Match[str]) -> str:
+        used = " ".join(map(str, symbols_in(html.unescape(found["formula"]), symbols)))
+        return f'{found["start"]} data-symbols="{used}"{found["rest"]}' if used else found[0]
+
+    return FORMULA.sub(marked, body)
 
 
 def _math(formula: str) -> str:

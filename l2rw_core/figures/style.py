@@ -12,22 +12,20 @@ Text, axes and grid take the colour of the surrounding text, so a page can switc
 from __future__ import annotations
 
 import functools
-import hashlib
 import html
 import io
-import itertools
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
-from xml.etree import ElementTree
 
 import matplotlib as mpl
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+
+from l2rw_core.figures.svg import for_page
 
 INK = "#010203"
 """Colour that becomes the page's text colour (`currentColor`). Black does too."""
@@ -114,8 +112,6 @@ _RC: dict[str, Any] = {
     "ytick.labelsize": _FONT - 1,
 }
 
-_PIXELS_PER_POINT = 1.15
-_SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 _PAGE_BACKGROUND = "var(--pst-color-background, var(--jp-layout-color0, Canvas))"
 _THEME_COLOURS = {
     INK: "currentColor",
@@ -127,7 +123,6 @@ _THEME_COLOURS = {
 }
 # A caption carries numbers: themes that set captions thin and centred make it hard to read.
 _CAPTION_STYLE = "font-weight:400;line-height:1.4;text-align:left"
-_LENGTHS = ("x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height")
 
 
 def house() -> AbstractContextManager[None]:
@@ -202,15 +197,7 @@ def to_svg(fig: Figure, alt: str) -> str:
     """
     if not alt.strip():
         raise ValueError("a figure needs alt text: one sentence that says what is to be seen in it")
-    root = ElementTree.fromstring(_rendered(fig))
-    _drop_leaking_parts(root)
-    for element in root.iter():
-        _tidy(element)
-    _set_root(root, alt)
-    _rename_ids(root)
-    _flatten(root)
-    _share_style(root)
-    return ElementTree.tostring(root, encoding="unicode")
+    return for_page(_rendered(fig), alt, _THEME_COLOURS)
 
 
 @dataclass(frozen=True)
@@ -260,162 +247,3 @@ def _rendered(fig: Figure) -> bytes:
     with house():
         fig.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return buffer.getvalue()
-
-
-def _local(name: str) -> str:
-    return name.rpartition("}")[2]
-
-
-def _drop_leaking_parts(root: ElementTree.Element) -> None:
-    """Remove metadata, and the style sheet: inside a page its `*` rule would apply to the whole page."""
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if _local(child.tag) in ("metadata", "style"):
-                parent.remove(child)
-
-
-def _tidy(element: ElementTree.Element) -> None:
-    """Shorten one element in place and give it the page's colours."""
-    element.tag = _local(element.tag)
-    element.tail = None
-    if not (element.text or "").strip() and element.tag != "tspan":
-        element.text = None
-    attributes = {_local(name): _short(_local(name), value) for name, value in element.attrib.items()}
-    element.attrib.clear()
-    element.attrib.update({name: value for name, value in attributes.items() if value})
-
-
-def _short(name: str, value: str) -> str:
-    if name == "d":
-        return re.sub(r"\s*([A-Za-z])\s*", r"\1", _rounded(value)).strip()
-    if name == "style":
-        return _page_style(value)
-    if name in ("fill", "stroke"):
-        return _THEME_COLOURS.get(value, value)
-    if name == "href":
-        return re.sub(r"\s+", "", value)
-    if name == "transform":
-        return _short_transform(value)
-    return _rounded(value) if name in _LENGTHS else value
-
-
-def _short_transform(value: str) -> str:
-    """Round lengths and angles; scales keep their decimals, and a turn by nothing goes."""
-    value = re.sub(r"(?:translate|rotate)\([^)]*\)", lambda part: _rounded(part[0]), value)
-    return re.sub(r"\s*rotate\(-?0(?: [^)]*)?\)", "", value).strip()
-
-
-def _rounded(numbers: str) -> str:
-    """Round every number to 2 decimals: a hundredth of a point is below what a screen shows."""
-    return re.sub(r"-?\d+\.\d+(?:e-?\d+)?", lambda number: _two_decimals(float(number[0])), numbers)
-
-
-def _two_decimals(value: float) -> str:
-    text = f"{value:.2f}".rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text
-
-
-def _page_style(style: str) -> str:
-    """Return inline style without font families, which the page gives, and in the page's colours."""
-    style = re.sub(r"\bfont:\s*((?:\w+ )*)([\d.]+px)[^;]*", r"font-size: \2", style)
-    pairs = (part.partition(":")[::2] for part in style.split(";") if part.strip())
-    kept = {name.strip(): value.strip() for name, value in pairs if name.strip() != "font-family"}
-    themed = {name: _THEME_COLOURS.get(value, value) for name, value in kept.items()}
-    return ";".join(f"{name}:{value}" for name, value in themed.items() if (name, value) != ("fill", "currentColor"))
-
-
-def _set_root(root: ElementTree.Element, alt: str) -> None:
-    _, _, width, height = root.attrib["viewBox"].split()
-    root.attrib.clear()
-    root.attrib.update(
-        {
-            "xmlns": _SVG_NAMESPACE,
-            "role": "img",
-            "aria-label": alt.strip(),
-            "viewBox": f"0 0 {width} {height}",
-            "width": "100%",
-            "style": f"max-width:{float(width) * _PIXELS_PER_POINT:.0f}px;height:auto",
-            "font-family": "system-ui, sans-serif",
-            "fill": "currentColor",
-            "stroke-linejoin": "round",
-        }
-    )
-
-
-def _rename_ids(root: ElementTree.Element) -> None:
-    """Keep only the ids that something refers to, under names derived from the whole picture and its alt text."""
-    content = ElementTree.tostring(root, encoding="unicode")
-    used = dict.fromkeys(re.findall(r'(?:url\(#|href="#)([^)"]+)', content))
-    prefix = "f" + hashlib.sha256(content.encode()).hexdigest()[:8]
-    names = {old: f"{prefix}-{number}" for number, old in enumerate(used)}
-    for element in root.iter():
-        element.attrib.update({name: _renamed(value, names) for name, value in element.attrib.items() if "#" in value})
-        identity = names.get(element.attrib.pop("id", ""))
-        if identity:
-            element.set("id", identity)
-
-
-def _renamed(value: str, names: dict[str, str]) -> str:
-    return re.sub(r"(^|url\()#([\w.-]+)", lambda found: f"{found[1]}#{names.get(found[2], found[2])}", value)
-
-
-def _flatten(parent: ElementTree.Element) -> None:
-    """Dissolve groups that carry no attribute, and drop what draws nothing."""
-    children: list[ElementTree.Element] = []
-    for child in parent:
-        _flatten(child)
-        if child.tag == "g" and not child.attrib:
-            children.extend(child)
-        elif not _draws_nothing(child):
-            children.append(child)
-    parent[:] = children
-
-
-def _draws_nothing(element: ElementTree.Element) -> bool:
-    unpainted = element.tag == "path" and element.get("style") == "fill:none" and "id" not in element.attrib
-    return unpainted or (element.tag in ("defs", "g") and not len(element))
-
-
-def _share_style(parent: ElementTree.Element) -> None:
-    """Write a clip path or a style once for a run of neighbours that all repeat it."""
-    parent[:] = _joined(parent, key=_clip_path)
-    for child in parent:
-        _share_style(child)
-    parent[:] = _joined(parent, key=_style)
-
-
-def _joined(
-    elements: Iterable[ElementTree.Element], key: Callable[[ElementTree.Element], str | None]
-) -> list[ElementTree.Element]:
-    result: list[ElementTree.Element] = []
-    for shared, group in itertools.groupby(elements, key):
-        run = list(group)
-        result.extend([_join(run)] if shared and len(run) > 1 else run)
-    return result
-
-
-def _join(run: list[ElementTree.Element]) -> ElementTree.Element:
-    """Return one group: of what the groups of a run hold, or of the run's elements without their common style."""
-    group = ElementTree.Element("g")
-    if run[0].tag == "g":
-        group.attrib.update(run[0].attrib)
-        group.extend(child for element in run for child in element)
-    else:
-        group.set("style", run[0].attrib["style"])
-        group.extend(run)
-        for element in run:
-            del element.attrib["style"]
-    return group
-
-
-def _clip_path(element: ElementTree.Element) -> str | None:
-    """The clip path of a group that does nothing else."""
-    only_clips = element.tag == "g" and set(element.attrib) == {"clip-path"}
-    return element.attrib["clip-path"] if only_clips else None
-
-
-def _style(element: ElementTree.Element) -> str | None:
-    """The style of a shape that its neighbours may inherit; opacity of a group is not that of its parts."""
-    style = element.get("style", "")
-    inherits = element.tag in ("path", "use", "text") and not re.search(r"(?:^|;)opacity:", style)
-    return element.tag + style if inherits and style else None

@@ -1,11 +1,12 @@
 """The symbols that a page explains are those that its formulas use."""
 
+import re
 from pathlib import Path
 
 import pytest
 from docutils import nodes
 from docutils.utils import new_document
-from symbols import Symbol, read_symbols, symbols_box
+from symbols import Symbol, mark_formulas, read_symbols, symbols_box, symbols_in
 
 ROOT = Path(__file__).parents[2]
 NOTATION = ROOT / "notation.md"
@@ -18,7 +19,8 @@ def page(*formulas: str) -> nodes.document:
 
 
 def explained(*formulas: str) -> set[str]:
-    return {symbol.formula for symbol in read_symbols(NOTATION) if symbol.is_in("\n".join(formulas))}
+    symbols = read_symbols(NOTATION)
+    return {symbols[at].formula for at in symbols_in("\n".join(formulas), symbols)}
 
 
 @pytest.mark.parametrize(
@@ -36,9 +38,28 @@ def test_a_row_is_found_by_what_its_formulas_have_in_common(formula, cores):
 
 
 def test_letters_inside_words_and_commands_are_no_symbols():
-    assert Symbol("n", "", "size").is_in(r"\frac{1}{n}")
-    assert not Symbol("n", "", "size").is_in(r"\min \nabla \eta")
-    assert not Symbol(r"\eta", "", "step").is_in(r"\beta \theta")
+    assert symbols_in(r"\frac{1}{n}", [Symbol("n", "", "size")]) == [0]
+    assert symbols_in(r"\min \nabla \eta", [Symbol("n", "", "size")]) == []
+    assert symbols_in(r"\beta \theta", [Symbol(r"\eta", "", "step")]) == []
+
+
+def test_a_letter_with_an_accent_is_a_symbol_of_its_own():
+    assert explained(r"\tilde w_i = \max(u_i, 0)") == {r"\tilde w_i", "u_i"}
+    assert explained(r"w_i \propto \tilde w_i") == {r"\tilde w_i", "w_i"}
+
+
+def test_each_formula_knows_the_rows_that_explain_it():
+    symbols = read_symbols(NOTATION)
+    row = {symbol.formula: str(at) for at, symbol in enumerate(symbols)}
+    inline, block, nothing = (
+        r'<span class="math notranslate nohighlight">\(w_i &gt; 0\)</span>',
+        '<div class="math notranslate nohighlight" id="equation-one">\n'
+        r'<span class="eqno">(1)<a class="headerlink" href="#w">#</a></span>\[u_i = 1\]</div>',
+        r'<span class="math notranslate nohighlight">\(3 &lt; 4\)</span>',
+    )
+    marked = mark_formulas(f"<p>w {inline} {block} {nothing}</p>", NOTATION)
+    assert re.findall('data-symbols="(.*?)"', marked) == [row["w_i"], row["u_i"]]
+    assert re.sub(' data-symbols=".*?"', "", marked) == f"<p>w {inline} {block} {nothing}</p>"
 
 
 def test_the_step_of_the_method_is_explained():
@@ -49,7 +70,7 @@ def test_the_step_of_the_method_is_explained():
 
 def test_the_box_has_a_row_for_each_symbol_and_leads_to_all():
     box = symbols_box(page(r"u_i = \langle \nabla f_i(\theta), \nabla G(\theta) \rangle"), NOTATION, "../notation.html")
-    assert box.count("<tr>") == 1 + len(explained(r"u_i f_i(\theta) G(\theta)"))
+    assert box.count("<tr") == 1 + len(explained(r"u_i f_i(\theta) G(\theta)"))
     assert '<a href="../notation.html">' in box
     assert r"\(u_i\)" in box
     assert "<code" in box

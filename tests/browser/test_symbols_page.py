@@ -1,11 +1,11 @@
-"""Every page with formulas explains its symbols, and the fold opens by keyboard."""
+"""Every page with formulas explains its symbols: in a fold below the title, and beside each formula."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, Page, expect
 from test_book import CHAPTERS
 from visiting import Visit, soup
 
@@ -30,3 +30,43 @@ def test_every_chapter_with_more_than_a_formula_or_two_has_the_fold(book: Path) 
         page = soup(book / f"{document}.html")
         formulas = [f for f in page.select("article .math") if not f.find_parent(class_="l2rw-symbols")]
         assert len(page.select("details.l2rw-symbols")) == int(len(formulas) > 2), document
+
+
+def shown_hint(page: Page) -> Locator:
+    hint = page.locator(".l2rw-hint")
+    expect(hint).to_be_visible()
+    return hint
+
+
+def a_formula(page: Page) -> Locator:
+    return page.locator("article p .math[data-symbols]:visible").first
+
+
+def test_a_pointer_on_a_formula_is_told_its_symbols(visit: Visit) -> None:
+    page = visit.open("chapters/05_convergence")
+    formula = a_formula(page)
+    formula.hover()
+    hint = shown_hint(page)
+    assert hint.locator("tr").count() == len((formula.get_attribute("data-symbols") or "").split())
+    assert hint.locator("mjx-container").count() > 0
+    formula_box, hint_box = formula.bounding_box(), hint.bounding_box()
+    assert formula_box is not None
+    assert hint_box is not None
+    assert hint_box["y"] >= formula_box["y"] + formula_box["height"]
+    hint.hover()  # it stays while the pointer is in it
+    page.wait_for_timeout(400)
+    expect(hint).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(hint).to_be_hidden()
+    assert visit.errors == []
+
+
+@pytest.mark.parametrize("visit", [{"viewport": {"width": 390, "height": 800}, "has_touch": True}], indirect=True)
+def test_a_tap_on_a_formula_is_told_its_symbols(visit: Visit) -> None:
+    page = visit.open("chapters/05_convergence")
+    a_formula(page).tap()
+    box = shown_hint(page).bounding_box()
+    assert box is not None
+    assert 0 <= box["x"] <= box["x"] + box["width"] <= 390
+    page.locator("h1").tap()
+    expect(page.locator(".l2rw-hint")).to_be_hidden()

@@ -7,9 +7,11 @@ import time
 from pathlib import Path
 
 from playwright.sync_api import Browser, Route
-from visiting import READY, packaged_file
+from test_book import CHAPTERS
+from visiting import READY, packaged_file, soup
 
 HEAVIEST = 3_000_000
+HEAVIEST_FRAME = 20_000
 SOON_S = 2.0
 VISITS = 5
 
@@ -21,6 +23,20 @@ def test_no_page_weighs_more_than_three_megabytes(book: Path) -> None:
     assert {name: (book / f"{name}.html").stat().st_size for name in weights} == {
         name: weight["bytes"] for name, weight in weights.items()
     }
+
+
+def frames(file: Path) -> list[int]:
+    """Bytes of every position of the page's sliders."""
+    states = soup(file).select('script[type="application/vnd.jupyter.widget-state+json"]')
+    models = [model for state in states for model in json.loads(state.text)["state"].values()]
+    values = [model["state"].get("value", "") for model in models if model["model_name"] == "HTMLModel"]
+    return [len(value.encode()) for value in values if "<svg" in value]
+
+
+def test_no_frame_of_a_slider_weighs_more_than_twenty_kilobytes(book: Path) -> None:
+    weights = {document: frames(book / f"{document}.html") for document in CHAPTERS}
+    assert sum(map(len, weights.values())) > 100
+    assert {name: max(found) for name, found in weights.items() if max(found, default=0) >= HEAVIEST_FRAME} == {}
 
 
 def test_landing_page_is_usable_within_two_seconds(browser: Browser, site: str, packages: Path) -> None:

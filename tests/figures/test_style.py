@@ -150,9 +150,22 @@ def test_rounding_moves_nothing_visibly():
     ax.plot(np.linspace(0, 1, 50), np.random.default_rng(0).random(50))
     places = [path.get("d") for path in parsed(to_svg(fig, ALT)).iter() if path.tag.endswith("path")]
     line = max((place for place in places if place), key=len)
-    drawn = np.array(re.findall(r"-?\d+(?:\.\d+)?", line), dtype=float).reshape(-1, 2)
+    assert re.fullmatch(r"M[-\d. ]+l[-\d. ]+", line)
+    drawn = np.cumsum(np.array(re.findall(r"-?(?:\d+\.?\d*|\.\d+)", line), dtype=float).reshape(-1, 2), axis=0)
     expected = ax.transData.transform(ax.lines[0].get_xydata())
-    np.testing.assert_allclose(drawn, np.column_stack([expected[:, 0], 259.2 - expected[:, 1]]), atol=0.0051)
+    np.testing.assert_allclose(drawn, np.column_stack([expected[:, 0], 259.2 - expected[:, 1]]), atol=0.0501)
+
+
+def test_points_of_many_sizes_are_circles_where_they_were_drawn():
+    fig, ax = figure()
+    sizes = np.array([4.0, 25.0, 100.0])
+    dots = ax.scatter([0, 0.5, 1], [0, 1, 0.3], s=sizes)
+    ax.scatter([0.2], [0.2], marker="s")
+    circles = [e for e in parsed(to_svg(fig, ALT)).iter() if e.tag.endswith("circle")]
+    expected = ax.transData.transform(dots.get_offsets())
+    found = np.array([[float(c.get(name)) for name in ("cx", "cy", "r")] for c in circles])
+    wanted = np.column_stack([expected[:, 0], 259.2 - expected[:, 1], np.sqrt(sizes) / 2])
+    np.testing.assert_allclose(found, wanted, atol=0.0501)
 
 
 def test_image_is_embedded_with_sharp_pixels_and_no_grid():
@@ -178,8 +191,8 @@ def test_typical_figure_is_small():
 
 def test_scatter_of_hundreds_stays_small():
     fig, ax = figure()
-    ax.scatter(*np.random.default_rng(0).random((2, 300)))
-    assert len(to_svg(fig, ALT).encode()) < 25_000
+    ax.scatter(*np.random.default_rng(0).random((2, 300)), s=np.linspace(10, 100, 300))
+    assert len(to_svg(fig, ALT).encode()) < 16_000
 
 
 def test_style_holds_after_figure_returns_and_leaves_global_state_alone():
