@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,8 @@ class Step:
     """(n,) training losses f_i before the update."""
     clean_loss: Tensor
     """() mean loss of the clean batch before the update."""
+    ids: Tensor | None = None
+    """(n,) ids of the examples, as they were given; None if none were."""
 
     @property
     def effective_examples(self) -> float:
@@ -67,6 +70,12 @@ class Reweighter:
         loss_fn: ``loss_fn(outputs, targets)`` of shape (n,).
         engine: see `l2rw_core.alignment`. If an operator has no forward-mode rule, ``"forward"`` becomes ``"reverse"``
             once, with a warning that names the operator.
+        warmup: calls of `step` or `loss` at the beginning in which every example has the weight 1/n: plain training.
+            The alignments are computed all the same, so that a `Step` holds what it always holds and a ledger misses
+            nothing; such a call therefore costs as much as any other.
+
+    Raises:
+        ValueError: if the optimizer holds none of the model's trainable parameters, or `warmup` is negative.
 
     Example::
 
@@ -76,26 +85,40 @@ class Reweighter:
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer | None, loss_fn: LossFn, engine: str = "forward"
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer | None,
+        loss_fn: LossFn,
+        engine: str = "forward",
+        warmup: int = 0,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.loss_fn = loss_fn
         self.engine = engine
+        self.warmup = warmup
+        self.steps = 0
+        """Calls of `step` and `loss` so far, failed ones not counted. Put it back when training is resumed: the warm-up
+        goes by it."""
         self.last: Step | None = None
         """The most recent step, also after `loss`."""
+        if warmup < 0:
+            raise ValueError(f"warmup must be a number of steps, at least 0, got {warmup}")
         if optimizer is not None:
             _check_optimizer(model, optimizer)
 
-    def step(self, batch: Batch, clean_batch: Batch) -> Step:
+    def step(self, batch: Batch, clean_batch: Batch, ids: Any = None) -> Step:
         """Weigh the n training examples of `batch` by the m of `clean_batch`, and update the model once.
+
+        `ids`, if given, are (n,) numbers that say which examples these are: they are handed on in the `Step`, for
+        example to an `l2rw_core.audit.WeightLedger`, and have no part in training.
 
         An all-zero batch (no example agrees with the clean gradient) changes nothing at all: no momentum, no decay,
         no running statistics. Errors are raised before the model is changed; see `l2rw_core.alignment.alignment`.
         """
         if self.optimizer is None:
             raise ValueError("step() needs an optimizer: give one to Reweighter, or use loss() in your own loop")
-        loss, scores, step = self._weigh(batch, clean_batch)
+        loss, scores, step = self._weigh(batch, clean_batch, ids)
         self.optimizer.zero_grad(set_to_none=True)
         if step.weights.any():
             with torch.autocast(loss.device.type, enabled=False):
@@ -104,25 +127,29 @@ class Reweighter:
             self._write_buffers(scores)
         return step
 
-    def loss(self, batch: Batch, clean_batch: Batch) -> Tensor:
+    def loss(self, batch: Batch, clean_batch: Batch, ids: Any = None) -> Tensor:
         """The weighted loss of `batch`, a scalar to call ``backward()`` on, for trainers that own backward and step.
 
         Followed by ``backward()`` and the optimizer's ``step()`` it gives the same parameters as `step`. For an
         all-zero batch the scalar reaches no parameter: with ``zero_grad(set_to_none=True)``, the default, gradients
         stay ``None`` and the optimizer leaves the model alone, momentum and decay included.
         """
-        loss, scores, step = self._weigh(batch, clean_batch)
+        loss, scores, step = self._weigh(batch, clean_batch, ids)
         if not step.weights.any():
             return torch.zeros_like(loss, requires_grad=True)
         self._write_buffers(scores)
         return loss
 
-    def _weigh(self, batch: Batch, clean_batch: Batch) -> tuple[Tensor, Scores, Step]:
+    def _weigh(self, batch: Batch, clean_batch: Batch, ids: Any) -> tuple[Tensor, Scores, Step]:
         scores = score(self.model, self.loss_fn, batch, clean_batch, self.engine)
-        self.engine = scores.engine
         weights = to_weights(scores.alignment)
+        if self.steps < self.warmup:
+            weights = torch.full_like(weights, 1 / len(weights))
+        ids = None if ids is None else _as_ids(ids, len(weights))
         loss = (weights * scores.losses).sum()
-        step = Step(loss.detach(), weights, scores.alignment, scores.losses.detach(), scores.clean_loss)
+        step = Step(loss.detach(), weights, scores.alignment, scores.losses.detach(), scores.clean_loss, ids)
+        self.engine = scores.engine
+        self.steps += 1
         self.last = step
         return loss, scores, step
 
@@ -131,6 +158,13 @@ class Reweighter:
         """The training pass that was scored is the one that is learned from: its running statistics count, once."""
         for name, buffer in self.model.named_buffers():
             buffer.copy_(scores.buffers[name])
+
+
+def _as_ids(ids: Any, n: int) -> Tensor:
+    ids = torch.as_tensor(ids).detach()
+    if ids.shape != (n,):
+        raise ValueError(f"ids must have shape ({n},), one for each example of the batch, got {tuple(ids.shape)}")
+    return ids
 
 
 def _check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:

@@ -111,13 +111,16 @@ def test_a_clean_batch_equal_to_the_training_batch_never_gives_all_zero_weights(
 def test_loss_in_ones_own_loop_gives_the_parameters_of_step(name, engine):
     case, other = make_case(name), make_case(name)
     first, second = sgd(case.model), sgd(other.model)
-    stepper, trainer = (Reweighter(c.model, o, c.loss_fn, engine) for c, o in ((case, first), (other, second)))
+    stepper, trainer = (
+        Reweighter(c.model, o, c.loss_fn, engine, warmup=1) for c, o in ((case, first), (other, second))
+    )
+    ids = range(7)
     for k in range(3):
         torch.manual_seed(k)
-        stepper.step(case.batch, case.clean)
+        stepper.step(case.batch, case.clean, ids)
         torch.manual_seed(k)
         second.zero_grad()
-        trainer.loss(other.batch, other.clean).backward()
+        trainer.loss(other.batch, other.clean, ids).backward()
         second.step()
     for key, value in case.model.state_dict().items():
         assert torch.equal(value, other.model.state_dict()[key]), key
@@ -214,6 +217,76 @@ def test_the_engine_changes_once_where_it_must():
     assert reweighter.engine == "reverse"
     reweighter.step(case.batch, case.clean)  # warnings are errors in these tests: a second one would fail
     assert len(x) == len(y)
+
+
+def test_warm_up_steps_are_plain_training_and_then_the_weights_come():
+    case, plain = make_case("resnet32"), make_case("resnet32")
+    optimizer = sgd(plain.model)
+    reweighter = Reweighter(case.model, sgd(case.model), case.loss_fn, warmup=3)
+    for _ in range(3):
+        step = reweighter.step(case.batch, case.clean)
+        assert step.weights.tolist() == [1 / 7] * 7
+        assert step.effective_examples == pytest.approx(7)
+        optimizer.zero_grad()
+        plain.loss_fn(plain.model(plain.batch[0]), plain.batch[1]).mean().backward()
+        optimizer.step()
+    for key, value in plain.model.state_dict().items():
+        torch.testing.assert_close(case.model.state_dict()[key], value, rtol=1e-9, atol=1e-12)
+    expected = alignment(case.model, case.loss_fn, case.batch, case.clean)[1]
+    step = reweighter.step(case.batch, case.clean)
+    torch.testing.assert_close(step.alignment, expected)
+    assert torch.equal(step.weights, to_weights(step.alignment))
+
+
+def test_alignments_are_known_during_the_warm_up():
+    case = make_case("mlp")
+    expected = alignment(case.model, case.loss_fn, case.batch, case.clean)[1]
+    step = Reweighter(case.model, sgd(case.model), case.loss_fn, warmup=1).step(case.batch, case.clean)
+    torch.testing.assert_close(step.alignment, expected)
+
+
+def test_a_resumed_warm_up_ends_where_it_would_have():
+    whole, cut = make_case("mlp"), make_case("mlp")
+    through = Reweighter(whole.model, sgd(whole.model), whole.loss_fn, warmup=2)
+    for _ in range(4):
+        through.step(whole.batch, whole.clean)
+    optimizer = sgd(cut.model)
+    first = Reweighter(cut.model, optimizer, cut.loss_fn, warmup=2)
+    first.step(cut.batch, cut.clean)
+    second = Reweighter(cut.model, optimizer, cut.loss_fn, warmup=2)
+    second.steps = first.steps
+    for _ in range(3):
+        second.step(cut.batch, cut.clean)
+    assert second.steps == through.steps == 4
+    assert all(torch.equal(p, q) for p, q in zip(whole.model.parameters(), cut.model.parameters(), strict=True))
+
+
+def test_a_negative_warm_up_is_refused():
+    case = make_case("mlp")
+    with pytest.raises(ValueError, match="warmup must be a number of steps"):
+        Reweighter(case.model, None, case.loss_fn, warmup=-1)
+
+
+@pytest.mark.parametrize("ids", [range(100, 107), torch.arange(7), [3, 3, 3, 1, 1, 1, 0]])
+def test_ids_are_handed_on_by_step_and_loss(ids):
+    case = make_case("mlp")
+    reweighter = Reweighter(case.model, sgd(case.model), case.loss_fn)
+    assert reweighter.step(case.batch, case.clean).ids is None
+    assert reweighter.step(case.batch, case.clean, ids).ids.tolist() == list(ids)
+    reweighter.loss(case.batch, case.clean, ids)
+    assert reweighter.last.ids.tolist() == list(ids)
+
+
+@pytest.mark.parametrize("ids", [range(6), 3, [[1] * 7]])
+def test_a_wrong_number_of_ids_is_refused_before_anything_changes(ids):
+    case = make_case("resnet32")
+    reweighter = Reweighter(case.model, sgd(case.model), case.loss_fn)
+    before = copy.deepcopy(case.model.state_dict())
+    with pytest.raises(ValueError, match="one for each example of the batch"):
+        reweighter.step(case.batch, case.clean, ids)
+    assert all(torch.equal(before[k], v) for k, v in case.model.state_dict().items())
+    assert reweighter.steps == 0
+    assert reweighter.last is None
 
 
 def test_autocast_steps_train():

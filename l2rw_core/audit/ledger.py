@@ -61,8 +61,8 @@ class WeightLedger:
 
         ledger = WeightLedger(len(data))
         for ids, inputs, labels in loader:
-            step = reweighter.step((inputs, labels), clean_batch)
-            ledger.record(ids, step)
+            step = reweighter.step((inputs, labels), clean_batch, ids)
+            ledger.record(step)
         suspects(ledger, data.labels)
     """
 
@@ -81,20 +81,22 @@ class WeightLedger:
     def __len__(self) -> int:
         return self.n
 
-    def record(self, ids: Any, step: StepLike, logits: Tensor | None = None, targets: Any = None) -> None:
+    def record(self, step: StepLike, ids: Any = None, logits: Tensor | None = None, targets: Any = None) -> None:
         """Take in one step; nothing is changed if anything is wrong with it.
 
         Args:
-            ids: (b,) integers, the examples of the batch, in its order. An example may come twice.
             step: an `l2rw_core.Step`, or anything with `weights`, `alignment` and `losses` of shape (b,).
+            ids: (b,) integers, the examples of the batch, in its order. An example may come twice. Not needed if the
+                step was told: ``reweighter.step(batch, clean_batch, ids)``.
             logits: (b, K) outputs before the update, or (b,) of a binary classifier, for margins.
             targets: (b,) given labels, 0 to K - 1; needed with `logits` only.
 
         Raises:
             TypeError: if ids are not integers.
-            ValueError: if shapes differ, an id or a target is out of range, or a value is NaN or infinite.
+            ValueError: if neither the step nor `ids` says which examples these are, shapes differ, an id or a target is
+                out of range, or a value is NaN or infinite.
         """
-        ids = _as_ids(ids, self.n)
+        ids = _as_ids(_ids_of(step) if ids is None else ids, self.n)
         w, u, f = (_vector(step, name, len(ids)) for name in ("weights", "alignment", "losses"))
         rows = [len(ids) * w, _relative(u), (u > 0).double(), u, f]
         if logits is not None:
@@ -167,6 +169,13 @@ def _row(quantity: str) -> int:
     if quantity not in QUANTITIES:
         raise ValueError(f"unknown quantity {quantity!r}; choose one of {', '.join(QUANTITIES)}")
     return QUANTITIES.index(quantity)
+
+
+def _ids_of(step: Any) -> Any:
+    ids = getattr(step, "ids", None)
+    if ids is None:
+        raise ValueError("the step has no ids: give them to Reweighter.step, or to this ledger beside the step")
+    return ids
 
 
 def _as_ids(ids: Any, n: int) -> Tensor:

@@ -270,8 +270,8 @@ class _Run:
 
     def _step(self, number: int) -> None:
         p, ids, clean = self.problem, self.batches.indices(number), self.clean_batches.indices(number)
-        step = self.reweighter.step((p.x[ids], p.y[ids]), (p.clean_x[clean], p.clean_y[clean]))
-        self.ledger.record(ids, step)
+        step = self.reweighter.step((p.x[ids], p.y[ids]), (p.clean_x[clean], p.clean_y[clean]), ids)
+        self.ledger.record(step)
 
     @torch.no_grad()
     def _predict(self) -> Tensor:

@@ -77,7 +77,7 @@ class LabelWatch:
         """Put a step into the ledger; without alignments they count as 0, and their scores are left out."""
         self.aligned |= update.alignment is not None
         missing = torch.zeros_like(update.losses)
-        self.ledger.record(positions, update if self.aligned else update._replace(alignment=missing))
+        self.ledger.record(update if self.aligned else update._replace(alignment=missing), positions)
 
     def look(self, log_p: Tensor) -> None:
         """Add the margins of all training examples: those of log-probabilities are those of the logits."""

@@ -118,7 +118,7 @@ def test_accumulated_alignments_are_what_tracin_computes(tmp_path):
     for number in range(8):
         kept.append(str(tmp_path / f"{number}.pt"))
         torch.save(model.state_dict(), kept[-1])
-        ledger.record(range(12), reweighter.step((x, y), clean))
+        ledger.record(reweighter.step((x, y), clean), range(12))
 
     def load(net, path):
         net.load_state_dict(torch.load(path, weights_only=True))

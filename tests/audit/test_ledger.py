@@ -40,7 +40,7 @@ def test_totals_and_means_are_those_of_a_plain_list(batches):
     for batch in batches:
         ids, u, f = (list(column) for column in zip(*batch, strict=True))
         step = step_of([float(v) for v in u], [float(v) for v in f])
-        ledger.record(torch.tensor(ids), step)
+        ledger.record(step, torch.tensor(ids))
         for i, w, a, loss in zip(ids, step.weights.tolist(), u, f, strict=True):
             kept[i].append((len(ids) * w, a > 0, a, loss))
     assert ledger.seen.tolist() == [len(kept[i]) for i in range(5)]
@@ -55,7 +55,7 @@ def test_totals_and_means_are_those_of_a_plain_list(batches):
 def test_the_moving_average_forgets():
     ledger = WeightLedger(2, decay=0.5)
     for loss in (8.0, 4.0, 2.0):
-        ledger.record([1], step_of([1.0], [loss]))
+        ledger.record(step_of([1.0], [loss]), [1])
     assert float(ledger.recent("loss")[1]) == pytest.approx(0.5 * (0.5 * 8 + 0.5 * 4) + 0.5 * 2)
     assert ledger.recent("loss")[0].isnan()
 
@@ -64,8 +64,8 @@ def test_the_moving_average_forgets():
 def test_alignment_is_a_signed_share_that_does_not_know_the_scale(u, factor):
     first, second = WeightLedger(len(u)), WeightLedger(len(u))
     u = torch.tensor(u, dtype=torch.float64)
-    first.record(range(len(u)), step_of(u))
-    second.record(range(len(u)), step_of(factor * u))
+    first.record(step_of(u), range(len(u)))
+    second.record(step_of(factor * u), range(len(u)))
     values = first.mean("alignment")
     torch.testing.assert_close(values, second.mean("alignment"))
     assert (values.abs() <= 1).all()
@@ -74,16 +74,16 @@ def test_alignment_is_a_signed_share_that_does_not_know_the_scale(u, factor):
 
 def test_an_all_zero_batch_counts_as_a_visit_without_weight():
     ledger = WeightLedger(3)
-    ledger.record([0, 2], step_of([-1.0, -2.0]))
+    ledger.record(step_of([-1.0, -2.0]), [0, 2])
     assert ledger.mean("weight")[[0, 2]].tolist() == [0, 0]
     assert ledger.seen.tolist() == [1, 0, 1]
 
 
 def test_margins_count_only_where_logits_were_given():
     ledger = WeightLedger(3)
-    ledger.record([0, 1], step_of([1.0, 1.0]))
+    ledger.record(step_of([1.0, 1.0]), [0, 1])
     logits = torch.tensor([[2.0, 5.0, 1.0], [4.0, 0.0, 3.0]])
-    ledger.record([1, 2], step_of([1.0, 1.0]), logits, torch.tensor([1, 2]))
+    ledger.record(step_of([1.0, 1.0]), [1, 2], logits, torch.tensor([1, 2]))
     assert ledger.mean("margin")[1:].tolist() == [3.0, -1.0]
     assert ledger.mean("margin")[0].isnan()
     assert ledger.seen.tolist() == [1, 2, 1]
@@ -91,7 +91,7 @@ def test_margins_count_only_where_logits_were_given():
 
 def test_a_single_logit_gives_a_signed_margin():
     ledger = WeightLedger(2)
-    ledger.record([0, 1], step_of([1.0, 1.0]), torch.tensor([3.0, 3.0]), torch.tensor([1.0, 0.0]))
+    ledger.record(step_of([1.0, 1.0]), [0, 1], torch.tensor([3.0, 3.0]), torch.tensor([1.0, 0.0]))
     assert ledger.mean("margin").tolist() == [3.0, -3.0]
 
 
@@ -100,15 +100,15 @@ def test_saved_and_loaded_it_goes_on_as_if_never_stopped():
     batches = [(rng.permutation(6)[:4], rng.normal(size=4)) for _ in range(8)]
     whole, first, second = WeightLedger(6), WeightLedger(6), WeightLedger(6, decay=0.1)
     for ids, u in batches:
-        whole.record(ids, step_of(u))
+        whole.record(step_of(u), ids)
     for ids, u in batches[:3]:
-        first.record(ids, step_of(u))
+        first.record(step_of(u), ids)
     file = io.BytesIO()
     torch.save(first.state_dict(), file)
     file.seek(0)
     second.load_state_dict(torch.load(file, weights_only=True))
     for ids, u in batches[3:]:
-        second.record(ids, step_of(u))
+        second.record(step_of(u), ids)
     assert second.decay == whole.decay
     for name in QUANTITIES:
         torch.testing.assert_close(whole.recent(name), second.recent(name), rtol=0, atol=0, equal_nan=True)
@@ -123,6 +123,7 @@ GOOD = step_of([1.0, -1.0])
     [
         ([0, 5], GOOD, {}, "id 5 is out of range: this ledger has 5 examples, ids go from 0 to 4"),
         ([0, -1], GOOD, {}, "id -1 is out of range"),
+        (None, GOOD, {}, "the step has no ids"),
         ([0], GOOD, {}, r"1 ids need weights of shape \(1,\), got \(2,\)"),
         ([[0, 1]], GOOD, {}, r"ids must have shape \(b,\)"),
         ([], GOOD, {}, r"ids must have shape \(b,\)"),
@@ -135,10 +136,10 @@ GOOD = step_of([1.0, -1.0])
 )
 def test_a_wrong_step_is_refused_and_leaves_the_ledger_alone(ids, step, more, message):
     ledger = WeightLedger(5)
-    ledger.record([3, 4], GOOD)
+    ledger.record(GOOD, [3, 4])
     before = ledger.state_dict()
     with pytest.raises(ValueError, match=message):
-        ledger.record(ids, step, **more)
+        ledger.record(step, ids, **more)
     for name, value in ledger.state_dict().items():
         assert torch.equal(torch.as_tensor(value), torch.as_tensor(before[name])), name
 
@@ -146,12 +147,12 @@ def test_a_wrong_step_is_refused_and_leaves_the_ledger_alone(ids, step, more, me
 @pytest.mark.parametrize("ids", [[0.0, 1.0], [True, False]])
 def test_ids_are_integers(ids):
     with pytest.raises(TypeError, match="ids must be integers"):
-        WeightLedger(5).record(ids, GOOD)
+        WeightLedger(5).record(GOOD, ids)
 
 
 def test_a_foreign_state_is_refused():
     ledger = WeightLedger(5)
-    ledger.record([3, 4], GOOD)
+    ledger.record(GOOD, [3, 4])
     before = ledger.total("loss")
     for state, message in (
         ({}, "lacks n"),
@@ -181,7 +182,7 @@ def test_impossible_ledgers_are_refused(n, decay):
 )
 def test_suspects_refuses_what_it_cannot_use(labels, options, message):
     ledger = WeightLedger(2)
-    ledger.record([0, 1], GOOD)
+    ledger.record(GOOD, [0, 1])
     with pytest.raises(ValueError, match=message):
         suspects(ledger, labels, **options)
     with pytest.raises(ValueError, match="holds no alignment: record steps first"):
@@ -190,7 +191,7 @@ def test_suspects_refuses_what_it_cannot_use(labels, options, message):
 
 def test_the_table_has_cleanlabs_columns_and_its_ids():
     ledger = WeightLedger(4)
-    ledger.record([0, 1, 2], step_of([1.0, -1.0, -2.0]))
+    ledger.record(step_of([1.0, -1.0, -2.0]), [0, 1, 2])
     table = suspects(ledger, list("abaa"), predicted=list("abba"))
     assert list(table.columns[:4]) == ["given_label", "predicted_label", "label_score", "is_label_issue"]
     assert table.index.name == "id"
@@ -214,10 +215,10 @@ def trained(biases, seed=0, steps=400):
     stream, ledger = BatchStream(len(y), 100, seed), WeightLedger(len(y))
     for number in range(steps):
         ids = stream.indices(number)
-        step = reweighter.step((x[ids], y[ids]), (cx, cy))
+        step = reweighter.step((x[ids], y[ids]), (cx, cy), ids)
         with torch.no_grad():
             logits = model(x[ids])
-        ledger.record(ids, step, logits, y[ids])
+        ledger.record(step, logits=logits, targets=y[ids])
     return ledger, split
 
 
@@ -252,7 +253,7 @@ def shifted_classes(share_wrong):
     ledger = WeightLedger(330)
     for _ in range(40):
         helps = rng.random(330) < np.where(labels, 0.9, 0.5) - 0.4 * wrong
-        ledger.record(range(330), step_of(np.where(helps, 1.0, -1.0)))
+        ledger.record(step_of(np.where(helps, 1.0, -1.0)), range(330))
     return ledger, labels, wrong
 
 
