@@ -60,6 +60,17 @@ class Scores(NamedTuple):
     """The engine that was used."""
 
 
+class CleanGradient(NamedTuple):
+    """Gradient of the mean loss of a clean batch: all that a score needs to know of it."""
+
+    loss: Tensor
+    """() mean loss of the clean batch, detached."""
+    gradient: Tensors
+    """For each trainable parameter's name a tensor of its shape."""
+    examples: int
+    """m, the size of the clean batch."""
+
+
 def alignment(
     model: nn.Module,
     loss_fn: LossFn,
@@ -99,13 +110,18 @@ def score(
     model: nn.Module,
     loss_fn: LossFn,
     batch: Batch,
-    clean_batch: Batch,
+    clean_batch: Batch | CleanGradient,
     engine: str = "forward",
     step_size: float = 1.0,
 ) -> Scores:
-    """As `alignment`, with everything else that a training step needs: see `Scores`."""
+    """As `alignment`, with everything else that a training step needs: see `Scores`.
+
+    Where the clean gradient is known, it can be given in place of the clean batch, but not to ``"lookahead"``.
+    """
     if engine not in ENGINES:
         raise ValueError(f"unknown engine {engine!r}; choose one of {', '.join(map(repr, ENGINES))}")
+    if engine == "lookahead" and isinstance(clean_batch, CleanGradient):
+        raise ValueError('engine "lookahead" differentiates the clean loss itself: give it the clean batch')
     passes = _Passes(model, loss_fn, int(torch.randint(2**62, ())))
     with torch.enable_grad():
         try:
@@ -115,6 +131,14 @@ def score(
                 raise
             warnings.warn(_fallback_message(error), RuntimeWarning, stacklevel=3)
         return _reverse(passes, batch, clean_batch, step_size)
+
+
+def clean_gradient(model: nn.Module, loss_fn: LossFn, clean_batch: Batch) -> CleanGradient:
+    """Gradient of the mean clean loss; arguments and errors as in `alignment`, and nothing of the model changes."""
+    passes = _Passes(model, loss_fn, int(torch.randint(2**62, ())))
+    with torch.enable_grad():
+        loss, gradient = passes.clean_gradient(clean_batch)
+    return CleanGradient(loss, gradient, _check_batch(clean_batch, "clean")[2])
 
 
 def directional_derivative(
@@ -241,7 +265,9 @@ class _Passes:
             losses, _ = self._losses(parameters, clean_batch, "clean")
         return losses.mean()
 
-    def clean_gradient(self, clean_batch: Batch) -> tuple[Tensor, Tensors]:
+    def clean_gradient(self, clean_batch: Batch | CleanGradient) -> tuple[Tensor, Tensors]:
+        if isinstance(clean_batch, CleanGradient):
+            return clean_batch.loss, clean_batch.gradient
         loss = self.clean_loss(self.parameters, clean_batch)
         reached = self.gradient(loss)
         return loss.detach(), {name: reached.get(name, torch.zeros_like(p)) for name, p in self.parameters.items()}

@@ -25,15 +25,21 @@ def to_weights(u: Tensor) -> Tensor:
 
     Source: equations (8) and (9).
     """
+    w = positive_part(u)  # (8)
+    total = w.sum()
+    return w / (total + (total == 0))  # (9)
+
+
+def positive_part(u: Tensor) -> Tensor:
+    """``max(u, 0)``, detached: the weights before they are scaled, equation (8). Errors as in `to_weights`."""
     if u.ndim != 1 or len(u) == 0:
         raise ValueError(f"alignments must have shape (n,) with n > 0, got {tuple(u.shape)}")
-    w = u.detach().clamp(min=0)  # (8)
-    total = w.sum()
-    if not (total.isfinite() and u.isfinite().all()):
+    w = u.detach().clamp(min=0)
+    if not (w.sum().isfinite() and u.isfinite().all()):
         raise ValueError(
             "the alignments are NaN or infinite: a gradient overflowed, or has no finite value at this point"
         )
-    return w / (total + (total == 0))  # (9)
+    return w
 
 
 @dataclass(frozen=True)
@@ -120,9 +126,8 @@ class Reweighter:
             raise ValueError("step() needs an optimizer: give one to Reweighter, or use loss() in your own loop")
         loss, scores, step = self._weigh(batch, clean_batch, ids)
         self.optimizer.zero_grad(set_to_none=True)
-        if step.weights.any():
-            with torch.autocast(loss.device.type, enabled=False):
-                loss.backward()
+        if step.effective_examples:
+            self._backward(loss)
             self.optimizer.step()
             self._write_buffers(scores)
         return step
@@ -135,7 +140,7 @@ class Reweighter:
         stay ``None`` and the optimizer leaves the model alone, momentum and decay included.
         """
         loss, scores, step = self._weigh(batch, clean_batch, ids)
-        if not step.weights.any():
+        if not step.effective_examples:
             return torch.zeros_like(loss, requires_grad=True)
         self._write_buffers(scores)
         return loss
@@ -152,6 +157,10 @@ class Reweighter:
         self.steps += 1
         self.last = step
         return loss, scores, step
+
+    def _backward(self, loss: Tensor) -> None:
+        with torch.autocast(loss.device.type, enabled=False):
+            loss.backward()
 
     @torch.no_grad()
     def _write_buffers(self, scores: Scores) -> None:

@@ -1,0 +1,110 @@
+"""k processes with shares of a batch make the update of one process with the whole of it."""
+
+from functools import lru_cache
+
+import pytest
+import torch
+import torch.multiprocessing
+from processes import STEPS, M, N, Signed, case_of, sgd, work
+from torch import nn
+
+from l2rw_core.distributed import DistributedReweighter
+from l2rw_core.reweight import Reweighter
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("processes")
+    torch.multiprocessing.spawn(work, (folder,), nprocs=4)
+    return folder
+
+
+@pytest.fixture(params=[2, 4])
+def results(request, folder):
+    """What each of 2, and of 4, processes on this machine came to."""
+    return [torch.load(folder / f"{request.param}-{rank}.pt", weights_only=True) for rank in range(request.param)]
+
+
+@lru_cache
+def alone(name, engine="forward", steps=5):
+    model = case_of(name).model
+    reweighter = Reweighter(model, sgd(model), case_of(name).loss_fn, engine)
+    effective = []
+    for k in range(steps):
+        case = case_of(name, k)
+        effective.append(reweighter.step(case.batch, case.clean).effective_examples)
+    return model.state_dict(), reweighter.last, effective
+
+
+def assert_same_state(state, expected):
+    for name, value in expected.items():
+        torch.testing.assert_close(state[name], value, rtol=0, atol=1e-10, msg=name)
+
+
+@pytest.mark.parametrize("name", ["mlp", "lenet", "group_norm", "tied", "branching"])
+def test_unequal_shares_give_the_parameters_of_one_process(name, results):
+    state, last, effective = alone(name, steps=STEPS[name])
+    for result in results:
+        assert_same_state(result[name]["state"], state)
+        assert result[name]["effective"] == pytest.approx(effective, abs=1e-8)
+        for whole in ("loss", "clean_loss"):
+            torch.testing.assert_close(result[name]["step"][whole], getattr(last, whole), rtol=0, atol=1e-9)
+    for shared in ("weights", "alignment", "losses"):
+        joined = torch.cat([result[name]["step"][shared] for result in results])
+        torch.testing.assert_close(joined, getattr(last, shared), rtol=0, atol=1e-9)
+    sizes = N[len(results)]
+    assert tuple(len(result[name]["step"]["weights"]) for result in results) == sizes
+    assert len(set(sizes)) > 1
+    assert len(set(M[len(results)])) > 1
+
+
+@pytest.mark.parametrize("engine", ["dual", "reverse"])
+def test_other_engines_give_it_too(engine, results):
+    state, _, _ = alone("mlp", engine)
+    for result in results:
+        assert_same_state(result[f"mlp {engine}"]["state"], state)
+        assert result[f"mlp {engine}"]["engine"] == engine
+
+
+def test_a_loop_of_ones_own_reduces_the_gradients(results):
+    state, _, _ = alone("branching", steps=3)
+    for result in results:
+        assert_same_state(result["own loop"]["state"], state)
+
+
+def test_all_skip_a_batch_in_which_nothing_agrees(results):
+    for result in results:
+        outcome = result["all opposed"]
+        assert not outcome["moved"]
+        assert outcome["weights"].tolist() == [0, 0]
+        assert outcome["effective"] == 0
+
+
+def test_a_process_whose_examples_all_oppose_still_takes_the_step(results):
+    for rank, result in enumerate(results):
+        outcome = result["one agrees"]
+        assert outcome["moved"]
+        assert float(outcome["weights"].sum()) == pytest.approx(1 if rank == 0 else 0)
+        assert torch.equal(outcome["weight"], results[0]["one agrees"]["weight"])
+
+
+def test_an_error_in_one_process_is_an_error_in_all_and_changes_nothing(results):
+    *others, last = [result["failure"] for result in results]
+    assert [("training loss is NaN" in e, "clean loss is NaN" in e) for e in last["errors"]] == [(1, 0), (0, 1)]
+    for outcome in others:
+        assert len(outcome["errors"]) == 2
+        assert all(e.startswith("RuntimeError: 1 other process") for e in outcome["errors"])
+    assert all(result["failure"]["unchanged"] for result in results)
+    assert sum(result["failure"]["after"] for result in results) == pytest.approx(1)
+
+
+def test_different_networks_are_refused_in_every_process(results):
+    assert all("different networks" in result["different networks"]["error"] for result in results)
+
+
+def test_what_cannot_run_is_refused_at_once():
+    model = nn.Linear(3, 1)
+    with pytest.raises(RuntimeError, match="init_process_group"):
+        DistributedReweighter(model, sgd(model), Signed())
+    with pytest.raises(ValueError, match="lookahead"):
+        DistributedReweighter(model, sgd(model), Signed(), engine="lookahead")
