@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from l2rw_core.alignment import Batch, LossFn, Scores, score
+from l2rw_core.alignment import ENGINES, Batch, LossFn, Scores, score
 
 
 def to_weights(u: Tensor) -> Tensor:
@@ -30,7 +31,8 @@ def to_weights(u: Tensor) -> Tensor:
     total = w.sum()
     if not (total.isfinite() and u.isfinite().all()):
         raise ValueError(
-            "the alignments are NaN or infinite: a gradient overflowed, or has no finite value at this point"
+            "the alignments are NaN or infinite: a gradient overflowed, or has no finite value at this point; "
+            "lower the learning rate, or keep away from where the loss has no slope, such as the root of 0"
         )
     return w / (total + (total == 0))  # (9)
 
@@ -61,12 +63,17 @@ class Reweighter:
     """Trains a model on weighted batches: each step weighs its examples anew by the clean batch (Algorithm 1).
 
     Args:
-        model: any module, trained in place.
+        model: any module, trained in place, in the mode that it is in: in eval mode normalisation goes by its running
+            statistics, which stay as they are, and dropout is off.
         optimizer: any optimizer over the model's parameters; momentum, decay and schedules live here and have no part
             in the weights. ``None`` if only `loss` is used.
         loss_fn: ``loss_fn(outputs, targets)`` of shape (n,).
         engine: see `l2rw_core.alignment`. If an operator has no forward-mode rule, ``"forward"`` becomes ``"reverse"``
             once, with a warning that names the operator.
+
+    Raises:
+        TypeError, ValueError: if one of these is of another kind, the engine is unknown, or the optimizer holds none of
+            the model's trainable parameters.
 
     Example::
 
@@ -84,6 +91,7 @@ class Reweighter:
         self.engine = engine
         self.last: Step | None = None
         """The most recent step, also after `loss`."""
+        _check_kinds(model, optimizer, loss_fn, engine)
         if optimizer is not None:
             _check_optimizer(model, optimizer)
 
@@ -131,6 +139,17 @@ class Reweighter:
         """The training pass that was scored is the one that is learned from: its running statistics count, once."""
         for name, buffer in self.model.named_buffers():
             buffer.copy_(scores.buffers[name])
+
+
+def _check_kinds(model: Any, optimizer: Any, loss_fn: Any, engine: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}: wrap what it does in one")
+    if optimizer is not None and not hasattr(optimizer, "param_groups"):
+        raise TypeError(f"optimizer must be a torch.optim.Optimizer or None, got {type(optimizer).__name__}")
+    if not callable(loss_fn):
+        raise TypeError(f"loss_fn must be a function of (outputs, targets), got {type(loss_fn).__name__}")
+    if engine not in ENGINES:
+        raise ValueError(f"unknown engine {engine!r}; choose one of {', '.join(map(repr, ENGINES))}")
 
 
 def _check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
