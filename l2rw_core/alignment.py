@@ -97,8 +97,9 @@ def alignment(
         differentiated without another forward pass. ``u`` is detached, in units of squared loss per squared parameter.
 
     Raises:
-        TypeError, ValueError: for an unknown engine, an empty batch, a label out of range, or a loss that is not a
-            finite vector of shape (n,) that depends on the parameters.
+        TypeError, ValueError: for an unknown engine, an empty batch, a label out of range, a loss that is not a finite
+            vector of shape (n,) that depends on the parameters, or a batch that the model or the loss cannot take; what
+            they raised themselves is the cause of the error.
 
     Source: equations (5) to (7) and (12); Algorithm 1, lines 4 to 10.
     """
@@ -252,6 +253,8 @@ class _Passes:
         self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         if not self.parameters:
             raise ValueError("the model has no trainable parameter: set requires_grad on those that training may move")
+        if self.device.type == "meta":
+            raise ValueError("the model's parameters hold no values: give them some with to_empty() and load_state_dict()")
 
     @property
     def device(self) -> torch.device:
@@ -281,11 +284,28 @@ class _Passes:
         inputs, targets, n = _check_batch(batch, role)
         args, kwargs = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
         buffers = {name: b.clone() for name, b in self.model.named_buffers()}
-        outputs = functional_call(self.model, {**parameters, **buffers}, args, kwargs)
+        with self._explaining(inputs, targets, role):
+            outputs = functional_call(self.model, {**parameters, **buffers}, args, kwargs)
         _check_labels(self.loss_fn, outputs, targets, role)
-        losses = self.loss_fn(outputs, targets)
+        with self._explaining(inputs, targets, role):
+            losses = self.loss_fn(outputs, targets)
         _check_losses(losses, n, role)
         return losses, buffers
+
+    @contextmanager
+    def _explaining(self, inputs: Any, targets: Any, role: str) -> Iterator[None]:
+        """Say what the model was given where it fails; lack of memory or of a derivative speaks for itself."""
+        try:
+            yield
+        except (NotImplementedError, torch.OutOfMemoryError):
+            raise
+        except (RuntimeError, TypeError, ValueError, AttributeError, LookupError) as error:
+            p = next(iter(self.parameters.values()))
+            raise ValueError(
+                f"the model or its loss cannot take the {role} batch, inputs {_described(inputs)} and targets "
+                f"{_described(targets)} with parameters of {p.dtype} on {p.device}: {error}; shapes, dtypes and devices "
+                "have to fit, as in loss_fn(model(inputs), targets)"
+            ) from error
 
 
 @contextmanager
@@ -316,9 +336,19 @@ def _check_batch(batch: Batch, role: str) -> tuple[Any, Any, int]:
     return inputs, targets, len(first)
 
 
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {value.dtype} on {value.device}"
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else ()
+    return ", ".join(map(_described, parts)) or type(value).__name__
+
+
 def _check_labels(loss_fn: LossFn, outputs: Any, targets: Any, role: str) -> None:
     """Catch a label out of range before the loss does: on a GPU that would end the process's use of the device."""
-    if not isinstance(loss_fn, nn.CrossEntropyLoss | nn.NLLLoss) or outputs.ndim < 2 or targets.is_floating_point():
+    tensors = isinstance(outputs, Tensor) and isinstance(targets, Tensor) and outputs.device == targets.device
+    if not isinstance(loss_fn, nn.CrossEntropyLoss | nn.NLLLoss) or not tensors:
+        return  # what does not fit together, the loss will refuse
+    if outputs.ndim < 2 or targets.is_floating_point():
         return
     classes = outputs.shape[1]
     wrong = (targets != loss_fn.ignore_index) & ((targets < 0) | (targets >= classes))
@@ -337,6 +367,8 @@ def _check_losses(losses: Tensor, n: int, role: str) -> None:
             f"loss_fn must return one loss per example, shape ({n},) for this {role} batch, got {tuple(losses.shape)}; "
             'use reduction="none", and average over any further dimension yourself'
         )
+    if losses.is_complex():
+        raise TypeError(f"loss_fn must return real numbers, got {losses.dtype}: take the absolute value or the real part")
     if not losses.requires_grad:
         raise ValueError(f"the {role} loss does not depend on any trainable parameter, so it cannot be differentiated")
     finite = losses.isfinite()

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from l2rw_core.alignment import Batch, LossFn, Scores, score
+from l2rw_core.alignment import ENGINES, Batch, LossFn, Scores, score
 
 
 def to_weights(u: Tensor) -> Tensor:
@@ -37,7 +37,8 @@ def positive_part(u: Tensor) -> Tensor:
     w = u.detach().clamp(min=0)
     if not (w.sum().isfinite() and u.isfinite().all()):
         raise ValueError(
-            "the alignments are NaN or infinite: a gradient overflowed, or has no finite value at this point"
+            "the alignments are NaN or infinite: a gradient overflowed, or has no finite value at this point; "
+            "lower the learning rate, or keep away from where the loss has no slope, such as the root of 0"
         )
     return w
 
@@ -70,7 +71,8 @@ class Reweighter:
     """Trains a model on weighted batches: each step weighs its examples anew by the clean batch (Algorithm 1).
 
     Args:
-        model: any module, trained in place.
+        model: any module, trained in place, in the mode that it is in: in eval mode normalisation goes by its running
+            statistics, which stay as they are, and dropout is off.
         optimizer: any optimizer over the model's parameters; momentum, decay and schedules live here and have no part
             in the weights. ``None`` if only `loss` is used.
         loss_fn: ``loss_fn(outputs, targets)`` of shape (n,).
@@ -81,7 +83,8 @@ class Reweighter:
             nothing; such a call therefore costs as much as any other.
 
     Raises:
-        ValueError: if the optimizer holds none of the model's trainable parameters, or `warmup` is negative.
+        TypeError, ValueError: if one of these is of another kind, the engine is unknown, `warmup` is negative, or the
+            optimizer holds none of the model's trainable parameters.
 
     Example::
 
@@ -108,6 +111,7 @@ class Reweighter:
         goes by it."""
         self.last: Step | None = None
         """The most recent step, also after `loss`."""
+        _check_kinds(model, optimizer, loss_fn, engine)
         if warmup < 0:
             raise ValueError(f"warmup must be a number of steps, at least 0, got {warmup}")
         if optimizer is not None:
@@ -174,6 +178,17 @@ def _as_ids(ids: Any, n: int) -> Tensor:
     if ids.shape != (n,):
         raise ValueError(f"ids must have shape ({n},), one for each example of the batch, got {tuple(ids.shape)}")
     return ids
+
+
+def _check_kinds(model: Any, optimizer: Any, loss_fn: Any, engine: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}: wrap what it does in one")
+    if optimizer is not None and not hasattr(optimizer, "param_groups"):
+        raise TypeError(f"optimizer must be a torch.optim.Optimizer or None, got {type(optimizer).__name__}")
+    if not callable(loss_fn):
+        raise TypeError(f"loss_fn must be a function of (outputs, targets), got {type(loss_fn).__name__}")
+    if engine not in ENGINES:
+        raise ValueError(f"unknown engine {engine!r}; choose one of {', '.join(map(repr, ENGINES))}")
 
 
 def _check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
