@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv book serve reproduce test colab-check repository lint clean
+.PHONY: help venv book serve reproduce bench test colab-check repository lint clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -44,6 +44,18 @@ reproduce: $(INSTALLED) ## Run every experiment that a CPU can do (many hours, r
 	set -e; for name in $(FIGURES); do $(BIN)/l2rw reproduce $$name --scale reduced --trials $(TRIALS); done
 	$(BIN)/l2rw reproduce cifar_small --scale reduced
 	$(BIN)/l2rw report
+
+BENCHED := .venv-bench/.installed
+ROUNDS ?= 7
+DEVICE ?= cpu
+bench: $(BENCHED) ## Compare what a step costs with other software, and record it (ROUNDS=15 for more, DEVICE=cuda)
+	OMP_NUM_THREADS=1 KINETO_LOG_LEVEL=9 .venv-bench/bin/python -W ignore -m benchmarks.step_cost --rounds $(ROUNDS) --device $(DEVICE)
+
+# uv, unlike pip, installs the newest betty-ml, which says that it needs an older Python and does not.
+$(BENCHED): $(INSTALLED)
+	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	$(BIN)/uv pip install --python .venv-bench/bin/python -c constraints.txt -e ".[bench]"
+	@touch $@
 
 CORES ?= logical
 test: lint ## Check style, then run every test: package, chapters, and the built book in Chromium (CORES=1 for fewer)
