@@ -13,6 +13,8 @@ forward    one pass on dual numbers: all u_i are a single directional    the def
 dual       the same by PyTorch's own dual tensors, which record a        functions that hide their work from
            graph for the slopes: three times the memory and more         `forward`: it is taken by itself then
 reverse    differentiates a backward pass once more                      operators without a forward-mode rule
+ghost      a single backward pass gives alignments and the weighted       examples that do not interact: less time,
+           gradient, from what enters each layer and what comes back      twice the memory
 lookahead  Algorithm 1 line by line, virtual step and all                the reference in tests and in teaching
 ========== ============================================================ ==========================================
 """
@@ -24,6 +26,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +35,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from l2rw_core.dual import Dual, random_state, restore, unpack
+from l2rw_core.ghost import Tape, Unsuited
 
 with warnings.catch_warnings():
     # The first dual number makes PyTorch load rules that it compiles with its own deprecated torch.jit.script.
@@ -89,7 +93,8 @@ def alignment(
         batch: ``(inputs, targets)`` of n training examples. Inputs are a tensor, or a tuple or a dict of tensors
             that is passed on as the model's positional or keyword arguments; the first dimension counts examples.
         clean_batch: the same for m clean examples.
-        engine: ``"forward"``, ``"dual"``, ``"reverse"`` or ``"lookahead"``.
+        engine: ``"forward"``, ``"dual"``, ``"ghost"``, ``"reverse"`` or ``"lookahead"``. Where ``"ghost"`` does not
+            suit the model, ``"forward"`` is used.
         step_size: alpha of the virtual step; only ``"lookahead"`` uses it, and the result does not depend on it.
 
     Returns:
@@ -203,6 +208,48 @@ def _dual(passes: _Passes, batch: Batch, clean_batch: Batch, _: float) -> Scores
     return Scores(losses, u, clean_loss, buffers, "dual")
 
 
+def _ghost(passes: _Passes, batch: Batch, clean_batch: Batch, _: float) -> Scores:
+    clean_loss, v = passes.clean_gradient(clean_batch)
+    state = random_state(passes.device)
+    try:
+        _check_independent(passes, batch, v)
+        losses, u, buffers = _ghost_pass(passes, batch, v)
+    except Unsuited:
+        restore(state)
+        losses, u, buffers, engine = _derivative(passes, batch, v)
+        return Scores(losses, u, clean_loss, buffers, engine)
+    return Scores(losses, u, clean_loss, buffers, "ghost")
+
+
+def _ghost_pass(passes: _Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
+    tape = Tape(_check_batch(batch, "training")[2], passes.device)
+    losses, buffers = passes.training(tape.parameters(passes.parameters), batch)
+    tape.propagate(losses)
+    with torch.no_grad():
+        u = tape.alignment(v)
+    return tape.attached(losses, passes.parameters), u, buffers
+
+
+_INDEPENDENT: WeakKeyDictionary[nn.Module, dict[bool, bool]] = WeakKeyDictionary()
+"""Model -> whether its examples do not interact, while training and in eval mode, as far as that was tried."""
+
+
+def _check_independent(passes: _Passes, batch: Batch, v: Tensors) -> None:
+    """Try it on the first batch that a model scores, in full precision: with examples that interact, engines differ."""
+    known = _INDEPENDENT.setdefault(passes.model, {})
+    if passes.model.training not in known:
+        state = random_state(passes.device)
+        with torch.autocast(passes.device.type, enabled=False):
+            _, ghost, _ = _ghost_pass(passes, batch, v)
+            restore(state)
+            _, exact, *_ = _derivative(passes, batch, v)
+        restore(state)
+        tolerance = torch.finfo(exact.dtype).eps ** 0.5 * exact.abs().max()
+        known[passes.model.training] = bool((ghost - exact).abs().max() <= tolerance)
+    if not known[passes.model.training]:
+        raise Unsuited("the examples of a batch interact")
+
+
 def _reverse(passes: _Passes, batch: Batch, clean_batch: Batch, _: float) -> Scores:
     clean_loss, v = passes.clean_gradient(clean_batch)
     with sdpa_kernel(SDPBackend.MATH):
@@ -232,6 +279,7 @@ def _lookahead(passes: _Passes, batch: Batch, clean_batch: Batch, step_size: flo
 ENGINES: dict[str, Callable[[_Passes, Batch, Batch, float], Scores]] = {
     "forward": _forward,
     "dual": _dual,
+    "ghost": _ghost,
     "reverse": _reverse,
     "lookahead": _lookahead,
 }
@@ -254,7 +302,9 @@ class _Passes:
         if not self.parameters:
             raise ValueError("the model has no trainable parameter: set requires_grad on those that training may move")
         if self.device.type == "meta":
-            raise ValueError("the model's parameters hold no values: give them some with to_empty() and load_state_dict()")
+            raise ValueError(
+                "the model's parameters hold no values: give them some with to_empty() and load_state_dict()"
+            )
 
     @property
     def device(self) -> torch.device:
@@ -273,7 +323,8 @@ class _Passes:
             return clean_batch.loss, clean_batch.gradient
         loss = self.clean_loss(self.parameters, clean_batch)
         reached = self.gradient(loss)
-        return loss.detach(), {name: reached.get(name, torch.zeros_like(p)) for name, p in self.parameters.items()}
+        dense = {name: g.to_dense() if g.is_sparse else g for name, g in reached.items()}
+        return loss.detach(), {name: dense.get(name, torch.zeros_like(p)) for name, p in self.parameters.items()}
 
     def gradient(self, outputs: Tensor, **options: Any) -> Tensors:
         """Gradient with respect to the parameters that `outputs` reaches, by name."""
@@ -303,8 +354,8 @@ class _Passes:
             p = next(iter(self.parameters.values()))
             raise ValueError(
                 f"the model or its loss cannot take the {role} batch, inputs {_described(inputs)} and targets "
-                f"{_described(targets)} with parameters of {p.dtype} on {p.device}: {error}; shapes, dtypes and devices "
-                "have to fit, as in loss_fn(model(inputs), targets)"
+                f"{_described(targets)} with parameters of {p.dtype} on {p.device}: {error}; shapes, dtypes and "
+                "devices have to fit, as in loss_fn(model(inputs), targets)"
             ) from error
 
 
@@ -368,7 +419,9 @@ def _check_losses(losses: Tensor, n: int, role: str) -> None:
             'use reduction="none", and average over any further dimension yourself'
         )
     if losses.is_complex():
-        raise TypeError(f"loss_fn must return real numbers, got {losses.dtype}: take the absolute value or the real part")
+        raise TypeError(
+            f"loss_fn must return real numbers, got {losses.dtype}: take the absolute value or the real part"
+        )
     if not losses.requires_grad:
         raise ValueError(f"the {role} loss does not depend on any trainable parameter, so it cannot be differentiated")
     finite = losses.isfinite()

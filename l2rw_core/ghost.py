@@ -1,0 +1,295 @@
+"""Alignments and the weighted gradient from one backward pass, for models whose examples do not interact.
+
+The gradient of a loss by the weight of a layer is made of two things: what entered the layer, and the signal that is
+propagated back to its output (Appendix A). Both serve twice. With the clean gradient in place of the layer's weight
+they give the alignments; with each example's signal scaled by its weight they give the gradient of the weighted loss.
+A plain step makes the same products, so beside it only those with the clean gradient are new.
+
+It works for layers that are linear in their parameters: fully connected layers, convolutions, embeddings, and the scale
+and shift of a normalisation. A model that uses a parameter in another way is `Unsuited`. Where examples interact, as in
+batch normalisation while training, a signal belongs to more than one example, and the result is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+_without_parameters = torch._C.DisableTorchFunctionSubclass
+
+
+class Unsuited(Exception):
+    """The model uses a parameter, or the memory of what enters a layer, in a way that has no rule here."""
+
+
+@dataclass
+class Tape:
+    """The uses of parameters in one forward pass over n examples."""
+
+    n: int
+    device: torch.device
+    uses: list[Use] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.anchor = torch.zeros((), device=self.device, requires_grad=True)
+        """Makes every layer's output part of the graph, although no parameter is."""
+
+    def parameters(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Stand-ins for a model's parameters, whose uses are recorded."""
+        return {name: Parameter(value, name, self) for name, value in values.items()}
+
+    def propagate(self, losses: Tensor) -> None:
+        """Collect the signals: gradients of each example's loss by the output of each layer."""
+        torch.autograd.grad(losses.sum(), self.anchor, allow_unused=True)
+        self.uses = [use for use in self.uses if use.signal is not None]
+        if any(use.x._version != use.version for use in self.uses):
+            raise Unsuited("what entered a layer was changed in place afterwards")
+
+    def alignment(self, direction: dict[str, Tensor]) -> Tensor:
+        """(n,) inner products of each example's gradient with `direction`, which has a tensor for each parameter."""
+        return torch.stack([use.alignment(direction) for use in self.uses]).sum(0)
+
+    def attached(self, losses: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+        """The losses as a function of the parameters, so that a weighted sum of them can be differentiated, once."""
+        return _Losses.apply(losses.detach(), self, tuple(parameters), *parameters.values())
+
+    def gradient(self, weights: Tensor) -> dict[str, Tensor]:
+        """Gradient of ``sum_i weights_i * loss_i`` by each parameter that the losses reach, by name."""
+        if not self.uses:
+            raise RuntimeError('engine "ghost" differentiates its losses once: score the batch again')
+        total: dict[str, Tensor] = {}
+        while self.uses:  # a signal is as large as its layer's output: let go of each as soon as it has served
+            for parameter, gradient in self.uses.pop().gradients(weights):
+                gradient = gradient.to(parameter.value.dtype)
+                total[parameter.key] = total[parameter.key] + gradient if parameter.key in total else gradient
+        return total
+
+
+class Parameter(Tensor):
+    """Stands for a parameter in a forward pass, and records where it is used."""
+
+    value: Tensor
+    key: str
+    """Its name in the model."""
+    tape: Tape
+
+    @staticmethod
+    def __new__(cls: type[Parameter], value: Tensor, key: str, tape: Tape) -> Parameter:
+        parameter = value.detach().as_subclass(cls)
+        parameter.value, parameter.key, parameter.tape = value.detach(), key, tape
+        return parameter
+
+    @classmethod
+    def __torch_function__(cls, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        with _without_parameters():
+            if func in _RULES:
+                return _RULES[func](*args, **kwargs)
+            out = func(*_values(args), **_values(kwargs))
+            if any(isinstance(leaf, Tensor) for leaf in tree_leaves(out)):
+                raise Unsuited(f"a parameter is used in {getattr(func, '__name__', func)}")
+            return out  # a shape, a type, a device
+
+
+def _values(tree: Any) -> Any:
+    return tree_map_only(Parameter, lambda parameter: parameter.value, tree)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer that is linear in its weight and its bias together."""
+
+    apply: Callable[..., Tensor]
+    """Output for (x, weight, bias, *rest)."""
+    weight_gradient: Callable[..., Tensor]
+    """For (signal, x, shape of the weight, *rest)."""
+    bias_gradient: Callable[..., Tensor]
+    """For (signal, shape of the bias, *rest)."""
+
+
+@dataclass(eq=False)
+class Use:
+    """One use of a layer; weight and bias are `Parameter` where they are trained."""
+
+    layer: Layer
+    x: Tensor
+    weight: Tensor
+    bias: Tensor | None
+    rest: tuple
+    version: int
+    signal: Tensor | None = None
+
+    def alignment(self, direction: dict[str, Tensor]) -> Tensor:
+        def along(p: Tensor | None) -> Tensor | None:
+            return direction[p.key] if isinstance(p, Parameter) else None if p is None else torch.zeros_like(p)
+
+        change = self.layer.apply(self.x, along(self.weight), along(self.bias), *self.rest)
+        single = torch.promote_types(self.signal.dtype, torch.float32)
+        return (self.signal * change).sum(tuple(range(1, change.ndim)), dtype=single)
+
+    def gradients(self, weights: Tensor) -> list[tuple[Parameter, Tensor]]:
+        scaled = self.signal * weights.to(self.signal.dtype).view(-1, *(1,) * (self.signal.ndim - 1))
+        found = []
+        if isinstance(self.weight, Parameter):
+            x = self.x.to(scaled.dtype) if self.x.is_floating_point() else self.x
+            found.append((self.weight, self.layer.weight_gradient(scaled, x, self.weight.value.shape, *self.rest)))
+        if isinstance(self.bias, Parameter):
+            found.append((self.bias, self.layer.bias_gradient(scaled, self.bias.value.shape, *self.rest)))
+        return found
+
+
+class _Tap(torch.autograd.Function):
+    """Lets a layer's output pass, and keeps what comes back to it."""
+
+    @staticmethod
+    def forward(ctx: Any, out: Tensor, anchor: Tensor, use: Use) -> Tensor:
+        ctx.use = use
+        ctx.mark_dirty(out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, None, None]:
+        ctx.use.signal = signal
+        return signal, None, None
+
+
+class _Losses(torch.autograd.Function):
+    """The losses, whose gradient is made of what the tape holds."""
+
+    @staticmethod
+    def forward(ctx: Any, losses: Tensor, tape: Tape, names: tuple[str, ...], *parameters: Tensor) -> Tensor:
+        ctx.tape, ctx.names = tape, names
+        return losses.clone()
+
+    @staticmethod
+    def backward(ctx: Any, weights: Tensor) -> tuple[Tensor | None, ...]:
+        with torch.autocast(weights.device.type, enabled=False):
+            gradient = ctx.tape.gradient(weights)
+        return None, None, None, *(gradient.get(name) for name in ctx.names)
+
+
+def _use(layer: Layer, x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: Any) -> Tensor:
+    parameter = next((p for p in (weight, bias) if isinstance(p, Parameter)), None)
+    if parameter is None or weight is None or isinstance(x, Parameter):
+        raise Unsuited("a parameter enters a layer as its input, or a bias comes without a weight")
+    if x.shape[0] == 1 < parameter.tape.n:  # the same for all examples, positions for instance
+        x = x.expand(parameter.tape.n, *x.shape[1:])
+    out = layer.apply(x, *_values((weight, bias)), *rest)
+    if out.shape[0] != parameter.tape.n:
+        raise Unsuited("the first dimension of a layer's output does not count examples")
+    use = Use(layer, x.detach(), weight, bias, rest, x._version)
+    parameter.tape.uses.append(use)
+    return _Tap.apply(out, parameter.tape.anchor, use)
+
+
+# Layers ----------------------------------------------------------------------------------------------------------
+
+
+def _summed(signal: Tensor, of: torch.Size) -> Tensor:
+    return signal.sum_to_size(of)
+
+
+def _linear_weight(signal: Tensor, x: Tensor, of: torch.Size) -> Tensor:
+    return signal.flatten(0, -2).T @ x.flatten(0, -2)
+
+
+_LINEAR = Layer(F.linear, _linear_weight, _summed)
+
+
+def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return _use(_LINEAR, input, weight, bias)
+
+
+def _convolution(function: Callable, gradient: Callable, dimensions: int) -> Callable:
+    def weight_gradient(signal: Tensor, x: Tensor, of: torch.Size, *rest: Any) -> Tensor:
+        return gradient(x, of, signal, *rest)
+
+    def bias_gradient(signal: Tensor, of: torch.Size, *rest: Any) -> Tensor:
+        return signal.sum((0, *range(2, signal.ndim)))
+
+    layer = Layer(function, weight_gradient, bias_gradient)
+
+    def rule(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Tensor:
+        if isinstance(padding, str) or input.ndim != dimensions + 2:
+            raise Unsuited("a convolution with padding by name, or without a dimension of examples")
+        return _use(layer, input, weight, bias, stride, padding, dilation, groups)
+
+    return rule
+
+
+def _embedding_weight(signal: Tensor, x: Tensor, of: torch.Size) -> Tensor:
+    return torch.ops.aten.embedding_dense_backward(signal, x, of[0], -1, False)
+
+
+_EMBEDDING = Layer(lambda x, weight, _: F.embedding(x, weight), _embedding_weight, _summed)
+
+
+def _embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    if max_norm is not None or scale_grad_by_freq or sparse:
+        raise Unsuited("an embedding with a bound on its norm, scaled by frequency, or sparse")
+    out = _use(_EMBEDDING, input, weight, None)
+    if padding_idx is not None:
+        padding = (input == padding_idx % len(weight.value)).unsqueeze(-1)
+        out.register_hook(lambda signal: signal.masked_fill(padding, 0))
+    return out
+
+
+def _scaled(x: Tensor, weight: Tensor, bias: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+    scaled = x * weight.view(shape)
+    return scaled if bias is None else scaled + bias.view(shape)
+
+
+def _scale_gradient(signal: Tensor, x: Tensor, of: torch.Size, shape: tuple[int, ...]) -> Tensor:
+    return (signal * x).sum_to_size(shape).view(of)
+
+
+def _shift_gradient(signal: Tensor, of: torch.Size, shape: tuple[int, ...]) -> Tensor:
+    return signal.sum_to_size(shape).view(of)
+
+
+_SCALE = Layer(_scaled, _scale_gradient, _shift_gradient)
+
+
+def _layer_norm(
+    input: Tensor, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Tensor:
+    normal = F.layer_norm(input, normalized_shape, None, None, eps)
+    return _use(_SCALE, normal, weight, bias, tuple(normalized_shape))
+
+
+def _group_norm(input: Tensor, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
+    normal = F.group_norm(input, num_groups, None, None, eps)
+    return _use(_SCALE, normal, weight, bias, (input.shape[1], *(1,) * (input.ndim - 2)))
+
+
+_RULES: dict[Callable, Callable] = {
+    F.linear: _linear,
+    torch.conv1d: _convolution(torch.conv1d, torch.nn.grad.conv1d_weight, 1),
+    torch.conv2d: _convolution(torch.conv2d, torch.nn.grad.conv2d_weight, 2),
+    torch.conv3d: _convolution(torch.conv3d, torch.nn.grad.conv3d_weight, 3),
+    F.embedding: _embedding,
+    F.layer_norm: _layer_norm,
+    F.group_norm: _group_norm,
+}
