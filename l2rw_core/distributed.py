@@ -27,7 +27,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from l2rw_core.alignment import Batch, CleanGradient, LossFn, Scores, Tensors, clean_gradient, score
-from l2rw_core.reweight import Reweighter, Step, positive_part
+from l2rw_core.reweight import Reweighter, Step, as_ids
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class DistributedReweighter(Reweighter):
     """A `Reweighter` on each of k processes that makes the update of a single one with all their examples.
 
     Parameters and buffers are copied from the group's first process when this is built. ``step(batch, clean_batch)``
-    takes this process's share of both batches, at least one example of each; all processes have to call it equally
-    often. If no example of the whole batch has a positive alignment, no process changes anything. If one process raises
-    an error about its share, all of them do, and no model has changed.
+    takes this process's share of both batches, at least one example of each, and of the ids, if there are any; all
+    processes have to call it equally often. If no example of the whole batch has a positive alignment, no process
+    changes anything. If one process raises an error about its share, all of them do, and no model has changed.
 
     In a loop of one's own, `reduce_gradients` goes between ``backward()`` and the optimizer's ``step()``.
 
@@ -60,6 +60,7 @@ class DistributedReweighter(Reweighter):
         model, optimizer, loss_fn: as for `Reweighter`. The model is the bare module, not wrapped for data parallelism.
         engine: ``"forward"``, ``"dual"`` or ``"reverse"``; see `l2rw_core.alignment`.
         process_group: of `torch.distributed`; by default all processes.
+        warmup: as for `Reweighter`: steps in which all examples of all processes have the same weight.
 
     Raises:
         RuntimeError: if `torch.distributed` was not initialised.
@@ -80,12 +81,13 @@ class DistributedReweighter(Reweighter):
         loss_fn: LossFn,
         engine: str = "forward",
         process_group: dist.ProcessGroup | None = None,
+        warmup: int = 0,
     ) -> None:
         if engine == "lookahead":
             raise ValueError('engine "lookahead" needs the whole clean batch in one process; choose "forward"')
         if not (dist.is_available() and dist.is_initialized()):
             raise RuntimeError("start with torchrun, and call torch.distributed.init_process_group first")
-        super().__init__(model, optimizer, loss_fn, engine)
+        super().__init__(model, optimizer, loss_fn, engine, warmup)
         self.process_group = process_group
         _copy_from_first(model, process_group)
 
@@ -102,10 +104,12 @@ class DistributedReweighter(Reweighter):
         ):
             p.grad = gradient if is_reached else None
 
-    def _weigh(self, batch: Batch, clean_batch: Batch) -> tuple[Tensor, Scores, Step]:
+    def _weigh(self, batch: Batch, clean_batch: Batch, ids: Any) -> tuple[Tensor, Scores, Step]:
         clean = self._whole_clean_gradient(clean_batch)
         scores, failure = _attempt(score, self.model, self.loss_fn, batch, clean, self.engine)
-        positive, failure = (None, failure) if failure else _attempt(positive_part, scores.alignment)
+        positive, failure = (None, failure) if failure else _attempt(self._unscaled, scores.alignment)
+        if ids is not None and not failure:
+            ids, failure = _attempt(as_ids, ids, len(positive))
         mine = torch.zeros(3, dtype=torch.float64, device=clean.loss.device)
         if not failure:
             p = positive.double()
@@ -114,16 +118,17 @@ class DistributedReweighter(Reweighter):
         whole = total + (total == 0)
         weights = (positive / whole).to(positive.dtype)
         effective = float(total**2 / squares) if squares > 0 else 0.0
-        self.engine = scores.engine
-        self.last = SharedStep(
+        step = SharedStep(
             loss=(weighted_losses / whole).to(scores.losses.dtype),
             weights=weights,
             alignment=scores.alignment,
             losses=scores.losses.detach(),
             clean_loss=clean.loss,
+            ids=ids,
             effective_of_all=effective,
         )
-        return (weights * scores.losses).sum(), scores, self.last
+        self._done(step, scores)
+        return (weights * scores.losses).sum(), scores, step
 
     def _backward(self, loss: Tensor) -> None:
         super()._backward(loss)

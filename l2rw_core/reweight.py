@@ -25,9 +25,7 @@ def to_weights(u: Tensor) -> Tensor:
 
     Source: equations (8) and (9).
     """
-    w = positive_part(u)  # (8)
-    total = w.sum()
-    return w / (total + (total == 0))  # (9)
+    return _scaled(positive_part(u))
 
 
 def positive_part(u: Tensor) -> Tensor:
@@ -41,6 +39,11 @@ def positive_part(u: Tensor) -> Tensor:
             "lower the learning rate, or keep away from where the loss has no slope, such as the root of 0"
         )
     return w
+
+
+def _scaled(w: Tensor) -> Tensor:
+    total = w.sum()
+    return w / (total + (total == 0))  # (9)
 
 
 @dataclass(frozen=True)
@@ -151,16 +154,22 @@ class Reweighter:
 
     def _weigh(self, batch: Batch, clean_batch: Batch, ids: Any) -> tuple[Tensor, Scores, Step]:
         scores = score(self.model, self.loss_fn, batch, clean_batch, self.engine)
-        weights = to_weights(scores.alignment)
-        if self.steps < self.warmup:
-            weights = torch.full_like(weights, 1 / len(weights))
-        ids = None if ids is None else _as_ids(ids, len(weights))
+        weights = _scaled(self._unscaled(scores.alignment))
+        ids = None if ids is None else as_ids(ids, len(weights))
         loss = (weights * scores.losses).sum()
         step = Step(loss.detach(), weights, scores.alignment, scores.losses.detach(), scores.clean_loss, ids)
+        self._done(step, scores)
+        return loss, scores, step
+
+    def _unscaled(self, u: Tensor) -> Tensor:
+        """(n,) weights before they are scaled to sum to 1: equal ones during the warm-up."""
+        positive = positive_part(u)
+        return torch.ones_like(positive) if self.steps < self.warmup else positive
+
+    def _done(self, step: Step, scores: Scores) -> None:
         self.engine = scores.engine
         self.steps += 1
         self.last = step
-        return loss, scores, step
 
     def _backward(self, loss: Tensor) -> None:
         with torch.autocast(loss.device.type, enabled=False):
@@ -173,7 +182,8 @@ class Reweighter:
             buffer.copy_(scores.buffers[name])
 
 
-def _as_ids(ids: Any, n: int) -> Tensor:
+def as_ids(ids: Any, n: int) -> Tensor:
+    """Ids of a batch of n as a tensor; ValueError if they are not n."""
     ids = torch.as_tensor(ids).detach()
     if ids.shape != (n,):
         raise ValueError(f"ids must have shape ({n},), one for each example of the batch, got {tuple(ids.shape)}")

@@ -30,15 +30,16 @@ def case_of(name: str, step: int = 0):
     return make_case(name, step, n=12, m=8)
 
 
-def train(name: str, group: dist.ProcessGroup, engine: str = "forward", steps: int = 5) -> dict:
+def train(name: str, group: dist.ProcessGroup, engine: str = "forward", steps: int = 5, warmup: int = 0) -> dict:
     """Each step has another batch. Processes start from parameters of their own, and take over those of the first."""
     rank, world = dist.get_rank(group), dist.get_world_size(group)
     case = make_case(name, seed=rank)
-    reweighter = DistributedReweighter(case.model, sgd(case.model), case.loss_fn, engine, group)
+    reweighter = DistributedReweighter(case.model, sgd(case.model), case.loss_fn, engine, group, warmup)
     effective = []
     for k in range(steps):
         whole = case_of(name, k)
-        step = reweighter.step(share(whole.batch, N[world], rank), share(whole.clean, M[world], rank))
+        (ids,) = share((torch.arange(12),), N[world], rank)
+        step = reweighter.step(share(whole.batch, N[world], rank), share(whole.clean, M[world], rank), ids)
         effective.append(step.effective_examples)
     return {"state": case.model.state_dict(), "step": vars(step), "effective": effective, "engine": reweighter.engine}
 
@@ -114,6 +115,7 @@ def everything(group: dist.ProcessGroup) -> dict[str, dict]:
     return {
         **{name: train(name, group, steps=steps) for name, steps in STEPS.items()},
         **{f"mlp {engine}": train("mlp", group, engine) for engine in ("dual", "reverse")},
+        "mlp warm-up": train("mlp", group, warmup=3),
         "own loop": own_loop(group),
         "all opposed": signed(group, [-1.0] * world),
         "one agrees": signed(group, [1.0] + [-1.0] * (world - 1)),

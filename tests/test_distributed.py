@@ -26,9 +26,9 @@ def results(request, folder):
 
 
 @lru_cache
-def alone(name, engine="forward", steps=5):
+def alone(name, engine="forward", steps=5, warmup=0):
     model = case_of(name).model
-    reweighter = Reweighter(model, sgd(model), case_of(name).loss_fn, engine)
+    reweighter = Reweighter(model, sgd(model), case_of(name).loss_fn, engine, warmup)
     effective = []
     for k in range(steps):
         case = case_of(name, k)
@@ -64,6 +64,18 @@ def test_other_engines_give_it_too(engine, results):
     for result in results:
         assert_same_state(result[f"mlp {engine}"]["state"], state)
         assert result[f"mlp {engine}"]["engine"] == engine
+
+
+def test_a_warm_up_weighs_the_whole_batch_alike(results):
+    state, _, effective = alone("mlp", warmup=3)
+    assert effective[:3] == pytest.approx([12, 12, 12])
+    for result in results:
+        assert_same_state(result["mlp warm-up"]["state"], state)
+        assert result["mlp warm-up"]["effective"] == pytest.approx(effective, abs=1e-8)
+
+
+def test_ids_are_those_of_the_own_share(results):
+    assert torch.cat([result["mlp"]["step"]["ids"] for result in results]).tolist() == list(range(12))
 
 
 def test_a_loop_of_ones_own_reduces_the_gradients(results):

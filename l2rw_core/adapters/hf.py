@@ -1,0 +1,185 @@
+"""A Trainer of Hugging Face whose every training step weighs the batch by a clean one."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import Trainer, TrainerCallback
+
+from l2rw_core.alignment import LossFn
+from l2rw_core.datasets import BatchStream
+from l2rw_core.reweight import Reweighter
+
+IGNORED = -100
+"""The label that transformers does not count."""
+
+
+def label_losses(outputs: Any, labels: Tensor) -> Tensor:
+    """Cross-entropy of each example; of a sequence, its mean over the tokens whose label is not -100.
+
+    Args:
+        outputs: with `logits` of shape (n, K) or (n, length, K).
+        labels: (n,) or (n, length) integers. An example without any counted token has loss 0.
+
+    Returns:
+        (n,) losses.
+
+    Raises:
+        ValueError: if a label is out of range.
+    """
+    return _cross_entropy(outputs.logits, labels)
+
+
+def next_token_losses(outputs: Any, labels: Tensor) -> Tensor:
+    """As `label_losses`, for models that predict the next token: the logits of a place belong to the label after it."""
+    return _cross_entropy(outputs.logits[:, :-1], labels[:, 1:])
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    classes, counted = logits.shape[-1], labels != IGNORED
+    if ((labels[counted] < 0) | (labels[counted] >= classes)).any():
+        raise ValueError(
+            f"a label is out of range: the model has {classes} outputs, so labels go from 0 to {classes - 1}"
+        )
+    each = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="none", ignore_index=IGNORED)
+    each, counted = each.view(len(labels), -1), counted.view(len(labels), -1)
+    return each.sum(1) / counted.sum(1).clamp(min=1)
+
+
+_LOSSES: dict[str, LossFn] = {
+    "ForAudioClassification": label_losses,
+    "ForCausalLM": next_token_losses,
+    "ForImageClassification": label_losses,
+    "ForMaskedLM": label_losses,
+    "ForSequenceClassification": label_losses,
+    "ForTokenClassification": label_losses,
+    "ForVideoClassification": label_losses,
+}
+
+
+class ReweightedTrainer(Trainer):
+    """Trains with `Reweighter`; evaluation, logging, checkpoints and everything else are those of `Trainer`.
+
+    ============ ======================================================================================================
+    accumulation ``gradient_accumulation_steps`` batches an update. Each batch shares out its own weight of 1, and the
+                 sum is divided by their number
+    clipping     ``max_grad_norm``, as ever
+    schedules    as ever; an update without any weight counts
+    precision    ``bf16``, or none. ``fp16`` is refused: its gradient scaler stops at an update without any weight
+    devices      one; several are refused, since weights would be shared out on each of them apart
+    checkpoints  ``resume_from_checkpoint`` ends with the parameters of a run that was never interrupted, the clean
+                 batches included
+    ============ ======================================================================================================
+
+    Args:
+        *args, **kwargs: as for `transformers.Trainer`.
+        clean_dataset: examples with labels to trust, in the form of the training set, collated as these are.
+        clean_batch_size: clean examples a step, all of them if there are fewer; by default the batch size of training.
+            They are drawn anew each step, by the seed of the arguments and the number of the step.
+        loss_fn: ``loss_fn(outputs, labels)`` of shape (n,), where outputs is what the model returns. By default what
+            belongs to the model: `label_losses` or `next_token_losses`.
+        id_column: a column of integers that says which examples a batch has: they come back in
+            ``trainer.reweighter.last.ids``. Needs ``remove_unused_columns=False``, or else the column would be gone.
+        engine, warmup: as for `l2rw_core.Reweighter`; `warmup` counts batches.
+
+    Raises:
+        ValueError: for an empty clean set, a model whose loss is not known, or arguments that it cannot obey.
+
+    Example::
+
+        trainer = ReweightedTrainer(model, arguments, train_dataset=train, clean_dataset=clean)
+        trainer.train()
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        clean_dataset: Sized,
+        clean_batch_size: int | None = None,
+        loss_fn: LossFn | None = None,
+        id_column: str | None = None,
+        engine: str = "forward",
+        warmup: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._check_arguments(id_column)
+        if len(clean_dataset) == 0:
+            raise ValueError("the clean dataset is empty: give it at least one example")
+        self.clean_dataset = clean_dataset
+        self.id_column = id_column
+        self.reweighter = Reweighter(self.model, None, loss_fn or _loss_of(self.model), engine, warmup)
+        """Made anew when training begins; ``reweighter.last`` is what the most recent step saw."""
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        size = self.args.per_device_train_batch_size if clean_batch_size is None else clean_batch_size
+        self._clean_stream = BatchStream(len(clean_dataset), size, seed)
+        self._clean_collator = self._get_collator_with_removed_columns(self.data_collator, "clean")
+        self.add_callback(_Beginning(self))
+
+    def _check_arguments(self, id_column: str | None) -> None:
+        args = self.args
+        if args.world_size > 1 or args.n_gpu > 1 or self.is_deepspeed_enabled or self.is_fsdp_enabled:
+            raise ValueError("several devices would share out weights apart: start one process, with one GPU visible")
+        if args.fp16:
+            raise ValueError("fp16 needs a gradient scaler, which stops at an update without any weight: use bf16=True")
+        if args.label_smoothing_factor:
+            raise ValueError(
+                "label_smoothing_factor gives one loss a batch: give loss_fn=, one loss per example, instead"
+            )
+        if self.compute_loss_func is not None:
+            raise ValueError("compute_loss_func gives one loss a batch: give loss_fn=, one loss per example, instead")
+        if id_column is not None and args.remove_unused_columns:
+            raise ValueError("the ids would be removed before they are seen: set remove_unused_columns=False")
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """The weighted loss of one batch, and its gradient."""
+        model.train()
+        inputs, labels, ids = self._parts(inputs)
+        clean, clean_labels, _ = self._parts(self._clean_batch())
+        with self.compute_loss_context_manager():
+            loss = self.reweighter.loss((inputs, labels), (clean, clean_labels), ids)
+        loss = loss / self.current_gradient_accumulation_steps
+        self.accelerator.backward(loss)
+        return loss.detach()
+
+    def _clean_batch(self) -> dict[str, Any]:
+        chosen = self._clean_stream.indices(self.reweighter.steps).tolist()
+        return self._clean_collator([self.clean_dataset[i] for i in chosen])
+
+    def _parts(self, batch: dict[str, Any]) -> tuple[dict[str, Any], Tensor, Tensor | None]:
+        inputs = dict(self._prepare_inputs(batch))
+        missing = [name for name in ("labels", self.id_column) if name is not None and name not in inputs]
+        if missing:
+            raise ValueError(f"a batch has no {missing[0]}: it has {', '.join(inputs)}")
+        labels = inputs.pop("labels")
+        return inputs, labels, None if self.id_column is None else inputs.pop(self.id_column)
+
+
+class _Beginning(TrainerCallback):
+    """When training begins it is known which model is trained, perhaps one of `model_init`, and from which step."""
+
+    def __init__(self, trainer: ReweightedTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any, **_: Any) -> None:
+        old = self.trainer.reweighter
+        new = Reweighter(self.trainer.model, None, old.loss_fn, old.engine, old.warmup)
+        if state.global_step:
+            new.steps = round(state.epoch * len(train_dataloader))
+        self.trainer.reweighter = new
+
+
+def _loss_of(model: nn.Module) -> LossFn:
+    kind, config = getattr(model, "loss_type", None), getattr(model, "config", None)
+    problem = getattr(config, "problem_type", None)
+    if kind not in _LOSSES or problem in ("regression", "multi_label_classification"):
+        raise ValueError(
+            f"the loss of one example is not known for {type(model).__name__}: give loss_fn(outputs, labels), "
+            "of shape (n,), such as label_losses or next_token_losses of this module"
+        )
+    return _LOSSES[kind]

@@ -1,0 +1,131 @@
+"""The estimator is one of scikit-learn's, and trains what the loop written by hand trains."""
+
+import numpy as np
+import pytest
+import sklearn
+import torch
+from problems import background_flips, by_hand, largest_difference
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from l2rw_core.adapters.sklearn import ReweightedClassifier
+from l2rw_core.audit import suspects
+from l2rw_core.datasets import BatchStream
+from l2rw_core.models import Mlp
+
+
+@parametrize_with_checks([ReweightedClassifier(lr=1e-2, epochs=20, random_state=0)])
+def test_it_is_an_estimator(estimator, check):
+    """Every check that scikit-learn has for a classifier; no failure is expected."""
+    check(estimator)
+
+
+def arrays():
+    """X, y, the clean pair by name, and the truth."""
+    (x, y), (cx, cy), truth = background_flips()
+    names = np.array(["left", "right"])
+    return x.numpy(), names[y], {"X_clean": cx.numpy(), "y_clean": names[cy]}, names[truth]
+
+
+def classifier(**options):
+    return ReweightedClassifier(**{"lr": 1e-2, "epochs": 10, "clean_batch_size": 8, "random_state": 0} | options)
+
+
+@pytest.mark.parametrize("warmup", [0, 7])
+def test_parameters_are_those_of_the_loop_by_hand(warmup):
+    X, y, clean, _ = arrays()
+    found = classifier(batch_size=64, epochs=3, warmup=warmup).fit(X, y, **clean)
+    seed = int(np.random.RandomState(0).randint(2**31 - 1))
+    torch.manual_seed(seed)
+    expected = Mlp([2, 64, 64, 2]).double()
+    (x, y), (cx, cy), _ = background_flips()
+    draws = [(BatchStream(400, 64, seed).indices(k), BatchStream(20, 8, seed + 1).indices(k)) for k in range(21)]
+    batches, clean_batches = [(x[i], y[i]) for i, _ in draws], [(cx[j], cy[j]) for _, j in draws]
+    by_hand(expected, torch.optim.Adam(expected.parameters(), 1e-2), batches, clean_batches, warmup=warmup)
+    assert largest_difference(found.model_, expected) < 1e-10
+
+
+def test_it_beats_plain_training_where_the_clean_set_helps():
+    X, y, clean, truth = arrays()
+    plain = classifier(epochs=20).fit(X, y).score(X, truth)
+    assert classifier(epochs=20).fit(X, y, **clean).score(X, truth) > plain + 0.2
+
+
+def test_the_ledger_ranks_the_labels():
+    X, y, clean, truth = arrays()
+    ledger = classifier().fit(X, y, **clean).ledger_
+    score = suspects(ledger, y).sort_index()["label_score"]
+    assert roc_auc_score(y == truth, score) > 0.9
+    assert classifier().fit(X, y).ledger_ is None
+
+
+def test_any_module_and_optimizer_will_do():
+    class Line(torch.nn.Linear):
+        pass
+
+    X, y, clean, truth = arrays()
+    made = classifier(build_model=Line, optimizer=torch.optim.SGD, lr=0.1).fit(X.astype(np.float32), y, **clean)
+    assert isinstance(made.model_, Line)
+    assert made.predict_proba(X).dtype == np.float32
+    assert made.score(X, truth) > 0.9
+
+
+def test_the_random_state_of_torch_is_left_alone():
+    X, y, clean, _ = arrays()
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = classifier(epochs=1).fit(X, y, **clean).predict_proba(X)
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(6)
+    assert np.array_equal(first, classifier(epochs=1).fit(X, y, **clean).predict_proba(X))
+
+
+def test_in_a_pipeline_the_clean_set_is_transformed_like_the_training_set():
+    X, y, clean, _ = arrays()
+    shifted = clean | {"X_clean": 100 * clean["X_clean"] + 7}
+    scaler = StandardScaler().fit(100 * X + 7)
+    expected = classifier(epochs=2).fit(
+        scaler.transform(100 * X + 7), y, X_clean=scaler.transform(shifted["X_clean"]), y_clean=clean["y_clean"]
+    )
+    with sklearn.config_context(enable_metadata_routing=True):
+        last = classifier(epochs=2).set_fit_request(X_clean=True, y_clean=True)
+        pipeline = make_pipeline(StandardScaler(), last, transform_input=["X_clean"])
+        pipeline.fit(100 * X + 7, y, **shifted)
+    assert np.array_equal(pipeline.predict_proba(100 * X + 7), expected.predict_proba(scaler.transform(100 * X + 7)))
+
+
+def test_a_search_hands_the_clean_set_on():
+    X, y, clean, truth = arrays()
+    search = GridSearchCV(classifier(), {"lr": [1e-6, 1e-2]}, cv=2, scoring=lambda e, X_, y_: e.score(X, truth))
+    assert search.fit(X, y, **clean).best_params_ == {"lr": 1e-2}
+    assert search.best_estimator_.ledger_.seen.min() > 0
+
+
+def without(names):
+    return {key: value for key, value in arrays()[2].items() if key not in names}
+
+
+@pytest.mark.parametrize(
+    ("clean", "message"),
+    [
+        (without(["y_clean"]), "give both X_clean and y_clean"),
+        (without(["X_clean"]), "give both X_clean and y_clean"),
+        (arrays()[2] | {"y_clean": np.array(["up"] * 20)}, "the clean label up is not among the labels of y"),
+        (arrays()[2] | {"X_clean": np.ones((20, 3))}, "X has 3 features, but ReweightedClassifier is expecting 2"),
+        ({"X_clean": np.ones((0, 2)), "y_clean": []}, "Found array with 0 sample"),
+        (arrays()[2] | {"X_clean": np.full((20, 2), np.nan)}, "contains NaN"),
+    ],
+)
+def test_a_wrong_clean_set_is_refused(clean, message):
+    X, y, *_ = arrays()
+    with pytest.raises(ValueError, match=message):
+        classifier().fit(X, y, **clean)
+
+
+def test_training_for_no_epoch_is_refused():
+    X, y, clean, _ = arrays()
+    with pytest.raises(ValueError, match="epochs must be at least 1"):
+        classifier(epochs=0).fit(X, y, **clean)
