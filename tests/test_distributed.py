@@ -15,7 +15,9 @@ from l2rw_core.reweight import Reweighter
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
-    torch.multiprocessing.spawn(work, (folder,), nprocs=4)
+    # One fresh process imports what all four need, and what the first optimizer imports: most of a minute together.
+    torch.multiprocessing.get_context("forkserver").set_forkserver_preload(["processes", "torch._dynamo"])
+    torch.multiprocessing.start_processes(work, (folder,), nprocs=4, start_method="forkserver")
     return folder
 
 
