@@ -149,12 +149,12 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     """Run the study."""
     torch.set_num_threads(1)
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    about = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine("cpu")}
     study = Study(arguments.data, arguments.seed)
     errors = study.errors(arguments.steps, arguments.every)
     costs = study.costs(arguments.rounds)
-    about = {"started": started, "machine": machine("cpu"), "data": arguments.data, "seed": arguments.seed}
-    about |= {"n": len(study.task.batch[1]), "m": len(study.task.clean[1]), "steps": arguments.steps}
+    about |= {"data": arguments.data, "seed": arguments.seed, "steps": arguments.steps}
+    about |= {"n": len(study.task.batch[1]), "m": len(study.task.clean[1])}
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     with arguments.results.open("a") as file:
         for name, cost in costs.items():

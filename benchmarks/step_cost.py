@@ -56,13 +56,12 @@ class Arguments:
 def main(arguments: Arguments) -> int:
     """Run the comparison; 1 if a system disagreed with Algorithm 1, else 0."""
     torch.set_num_threads(1)
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    made = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine(arguments.device)}
     systems = {name: SYSTEMS[name] for name in dict.fromkeys(["plain", *arguments.systems])}
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     refused = False
     for name in arguments.cases:
         lines = compare(CASES[name], systems, arguments.rounds, arguments.device)
-        made = {"started": started, "machine": machine(arguments.device)}
         with arguments.results.open("a") as file:
             file.writelines(json.dumps(made | line, separators=(",", ":")) + "\n" for line in lines)
         print(_report(CASES[name], lines), flush=True)
