@@ -133,7 +133,7 @@ def _measure(case: Case, systems: Sequence[System], rounds: int, device: str) ->
     seconds = interleaved(steps, rounds, case.repeats, device)
     plain = np.array(seconds["plain"])
     memory = {name: peak_bytes(step, tasks[name].model, device) for name, step in steps.items()}
-    operators = _operators(steps, float(np.median(plain))) if device == "cpu" else {}
+    operators = _operators(steps, float(np.median(plain)), case.repeats) if device == "cpu" else {}
     gc.collect()
     return {
         name: {
@@ -150,7 +150,7 @@ def _measure(case: Case, systems: Sequence[System], rounds: int, device: str) ->
     }
 
 
-def _operators(steps: Mapping[str, Step], plain: float, repeats: int = 3) -> dict[str, dict[str, float]]:
+def _operators(steps: Mapping[str, Step], plain: float, repeats: int) -> dict[str, dict[str, float]]:
     """Time inside each group of operators, in plain steps; the median of some steps."""
     samples = {name: [operator_seconds(step) for _ in range(repeats)] for name, step in steps.items()}
     return {
