@@ -10,7 +10,7 @@ Its cost is measured as in `benchmarks.step_cost`, in turns with plain steps.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -149,12 +149,12 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     """Run the study."""
     torch.set_num_threads(1)
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    about = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine("cpu")}
     study = Study(arguments.data, arguments.seed)
     errors = study.errors(arguments.steps, arguments.every)
     costs = study.costs(arguments.rounds)
-    about = {"started": started, "machine": machine("cpu"), "data": arguments.data, "seed": arguments.seed}
-    about |= {"n": len(study.task.batch[1]), "m": len(study.task.clean[1]), "steps": arguments.steps}
+    about |= {"data": arguments.data, "seed": arguments.seed, "steps": arguments.steps}
+    about |= {"n": len(study.task.batch[1]), "m": len(study.task.clean[1])}
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     with arguments.results.open("a") as file:
         for name, cost in costs.items():
@@ -214,8 +214,7 @@ class Study:
         for step in steps.values():
             step()
         seconds = interleaved(steps, rounds, WINDOW, "cpu")
-        # The first step has a clean gradient of its own whatever the knob, so the memory is that of the dearest step.
-        memory = {name: max(_peaks(step, tasks[name])) for name, step in steps.items()}
+        memory = {name: peak_bytes(step, tasks[name].model, "cpu", WINDOW) for name, step in steps.items()}
         return {
             name: {
                 "ratios": [round(ratio, 4) for ratio in (np.array(taken) / np.array(seconds["plain"])).tolist()],
@@ -238,10 +237,6 @@ def _stepper(task: Task, knob: Knob) -> Step:
         return weights
 
     return step
-
-
-def _peaks(step: Step, task: Task) -> Iterator[int]:
-    return (peak_bytes(step, task.model, "cpu") for _ in range(WINDOW))
 
 
 def _report(line: Mapping[str, Any]) -> str:

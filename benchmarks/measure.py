@@ -44,37 +44,42 @@ def _seconds(step: Step, repeats: int, device: str) -> float:
         clock = time.perf_counter
         torch.cuda.synchronize()
     start = clock()
-    for _ in range(repeats):
-        step()
+    _repeat(step, repeats)
     if device != "cpu":
         torch.cuda.synchronize()
     return (clock() - start) / repeats
 
 
-def peak_bytes(step: Step, model: nn.Module, device: str) -> int:
-    """Most bytes alive at once during a step: parameters and buffers, and all that the step allocates.
+def peak_bytes(step: Step, model: nn.Module, device: str, steps: int = 2) -> int:
+    """Most bytes alive at once during some steps in a row: parameters and buffers, and all that the steps allocate.
 
-    On a CPU they are summed from PyTorch's own record of each allocation and release. Unlike the process's resident
-    set, that record is the same in every run, and does not depend on what the allocator kept from earlier steps. What
-    libraries below PyTorch allocate for themselves, such as oneDNN's scratch space, is not in it.
+    The gradients that one step leaves are there in the next one, as in training. On a CPU the bytes are summed from
+    PyTorch's own record of each allocation and release. Unlike the process's resident set, that record is the same in
+    every run, and does not depend on what the allocator kept from earlier steps. What libraries below PyTorch allocate
+    for themselves, such as oneDNN's scratch space, is not in it.
     """
     model.zero_grad(set_to_none=True)
     gc.collect()
+    storages = (t.untyped_storage() for t in [*model.parameters(), *model.buffers()])
+    held = sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
     if device != "cpu":
+        before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
-        step()
-        return torch.cuda.max_memory_allocated()
+        _repeat(step, steps)
+        return held + torch.cuda.max_memory_allocated() - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
-        step()
+        _repeat(step, steps)
     events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
     alive = peak = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
         alive += event.nbytes()
         peak = max(peak, alive)
-    held = {
-        t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in [*model.parameters(), *model.buffers()]
-    }
-    return sum(held.values()) + peak
+    return held + peak
+
+
+def _repeat(step: Step, times: int) -> None:
+    for _ in range(times):
+        step()
 
 
 def operator_seconds(step: Step) -> dict[str, float]:

@@ -56,13 +56,12 @@ class Arguments:
 def main(arguments: Arguments) -> int:
     """Run the comparison; 1 if a system disagreed with Algorithm 1, else 0."""
     torch.set_num_threads(1)
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    made = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine(arguments.device)}
     systems = {name: SYSTEMS[name] for name in dict.fromkeys(["plain", *arguments.systems])}
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     refused = False
     for name in arguments.cases:
         lines = compare(CASES[name], systems, arguments.rounds, arguments.device)
-        made = {"started": started, "machine": machine(arguments.device)}
         with arguments.results.open("a") as file:
             file.writelines(json.dumps(made | line, separators=(",", ":")) + "\n" for line in lines)
         print(_report(CASES[name], lines), flush=True)
@@ -134,7 +133,7 @@ def _measure(case: Case, systems: Sequence[System], rounds: int, device: str) ->
     seconds = interleaved(steps, rounds, case.repeats, device)
     plain = np.array(seconds["plain"])
     memory = {name: peak_bytes(step, tasks[name].model, device) for name, step in steps.items()}
-    operators = _operators(steps, float(np.median(plain))) if device == "cpu" else {}
+    operators = _operators(steps, float(np.median(plain)), case.repeats) if device == "cpu" else {}
     gc.collect()
     return {
         name: {
@@ -151,7 +150,7 @@ def _measure(case: Case, systems: Sequence[System], rounds: int, device: str) ->
     }
 
 
-def _operators(steps: Mapping[str, Step], plain: float, repeats: int = 3) -> dict[str, dict[str, float]]:
+def _operators(steps: Mapping[str, Step], plain: float, repeats: int) -> dict[str, dict[str, float]]:
     """Time inside each group of operators, in plain steps; the median of some steps."""
     samples = {name: [operator_seconds(step) for _ in range(repeats)] for name, step in steps.items()}
     return {

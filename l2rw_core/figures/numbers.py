@@ -9,6 +9,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from l2rw_core.experiments import CellResult, Experiment, Interval, interval
 
@@ -19,6 +20,18 @@ WHAT = {
 }
 _USUAL = {"clean_noise": 0.0, "clean_imbalance": 1.0, "clean_origin": "clean", "label_scores": ""}
 _serial = itertools.count()
+
+
+class Opening(Protocol):
+    """A value that opens a note on where it comes from."""
+
+    @property
+    def value(self) -> Interval:
+        """What a column of these is sorted by."""
+
+    @property
+    def html(self) -> str:
+        """The value as a button, and its note."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +67,8 @@ class Number:
     @property
     def html(self) -> str:
         """A button with the number, and the note that it opens; no script is needed."""
-        name = self.identity or f"{_short_hash(self._ids + self.what)}-{next(_serial)}"
-        return _opener(name, str(self), self._ids, self._note())
+        name = self.identity or fresh_name(self._ids + self.what)
+        return opener(name, str(self), self._ids, self._note())
 
     @property
     def _ids(self) -> str:
@@ -70,7 +83,7 @@ class Number:
         """The value of each trial."""
         return [f"{100 - a if self.what == 'error' else a:.2f}" for a in self.result.accuracies]
 
-    def _note(self) -> str:
+    def _note(self) -> dict[str, str]:
         first, cell = self.result.records[0], self.result.cell
         trials = ", ".join(
             f"seed {r.experiment.seed}: {value} ({r.id})"
@@ -79,7 +92,7 @@ class Number:
         commits = sorted({r.environment.get("commit", "")[:9] for r in self.result.records})
         devices = sorted({r.environment.get("device", "") for r in self.result.records})
         seconds = sum(r.duration for r in self.result.records) / len(self.result.records)
-        lines = {
+        return {
             self._meaning: f"{self}, {_counted(self.value.trials)}",
             "Trials": trials,
             "Wrong labels": f"{self.result.realised_noise:.1%} of the training set",
@@ -88,7 +101,6 @@ class Number:
             "File": f"data/results/{first.experiment.name}.jsonl",
             "Again": command(self.result),
         }
-        return _lines(lines)
 
     def _repr_html_(self) -> str:
         return self.html
@@ -134,17 +146,16 @@ class Difference:
     def html(self) -> str:
         """A button with the difference, and the note that it opens."""
         ids = " ".join(record.id for result in (self.result, self.other) for record in result.records)
-        return _opener(f"{_short_hash(ids + self.what)}-{next(_serial)}", str(self), ids, self._note())
+        return opener(fresh_name(ids + self.what), str(self), ids, self._note())
 
-    def _note(self) -> str:
+    def _note(self) -> dict[str, str]:
         trials = (f"seed {seed}: {a:.2f} - {b:.2f}" for seed, (a, b) in self._pairs.items())
-        lines = {
+        return {
             f"{WHAT[self.what]}: a difference in points": f"{self}, {_counted(self.value.trials)}",
             "First": f"{self.result.cell.label}; {command(self.result)}",
             "Second": f"{self.other.cell.label}; {command(self.other)}",
             "Trials": ", ".join(trials),
         }
-        return _lines(lines)
 
     def _repr_html_(self) -> str:
         return self.html
@@ -156,16 +167,29 @@ def _by_seed(result: CellResult, what: str) -> dict[int, float]:
     return {seed: getattr(one, what).mean for seed, one in single}
 
 
-def _opener(name: str, text: str, ids: str, note: str) -> str:
-    return (
-        f'<span class="l2rw-number" data-records="{ids}">'
-        f'<button type="button" popovertarget="number-{name}">{text}</button>'
-        f'<span popover id="number-{name}" class="l2rw-record">{note}</span></span>'
+def fresh_name(content: str) -> str:
+    """A name for a note of this content that no other note of this process has."""
+    return f"{hashlib.sha256(content.encode()).hexdigest()[:8]}-{next(_serial)}"
+
+
+def opener(name: str, text: str, ids: str, note: Mapping[str, str]) -> str:
+    """A button with `text` that opens a note of named lines; no script is needed.
+
+    Args:
+        name: of the note, one that no other note of the page has.
+        text: what the button shows.
+        ids: ids of the `Record`s behind it, separated by spaces; "" if it rests on something else.
+        note: heading -> text.
+    """
+    records = f' data-records="{ids}"' if ids else ""
+    lines = "".join(
+        f"<b>{html.escape(heading)}</b> <span>{html.escape(words)}</span>" for heading, words in note.items()
     )
-
-
-def _lines(lines: Mapping[str, str]) -> str:
-    return "".join(f"<b>{html.escape(name)}</b> <span>{html.escape(text)}</span>" for name, text in lines.items())
+    return (
+        f'<span class="l2rw-number"{records}>'
+        f'<button type="button" popovertarget="number-{name}">{text}</button>'
+        f'<span popover id="number-{name}" class="l2rw-record">{lines}</span></span>'
+    )
 
 
 def command(result: CellResult) -> str:
@@ -203,12 +227,12 @@ class NumberTable:
 
     Args:
         columns: headings.
-        rows: one sequence a row, of `Number`, `Difference`, `Interval` (a reported value), or text.
+        rows: one sequence a row, of what opens a note (`Number`, `Difference`), `Interval` (a reported value), or text.
         caption: what the table shows.
     """
 
     columns: Sequence[str]
-    rows: Sequence[Sequence[Number | Difference | Interval | str]]
+    rows: Sequence[Sequence[Opening | Interval | str]]
     caption: str
 
     @property
@@ -228,8 +252,8 @@ class NumberTable:
         return f"[Table: {self.caption}]"
 
 
-def _td(entry: Number | Difference | Interval | str, first: bool) -> str:
-    if isinstance(entry, Number | Difference):
+def _td(entry: Opening | Interval | str, first: bool) -> str:
+    if not isinstance(entry, Interval | str):
         return f'<td data-value="{entry.value.mean:.4f}">{entry.html}</td>'
     if isinstance(entry, Interval):
         half = "" if math.isnan(entry.half_width) else f" ± {entry.half_width:.1f}"
@@ -244,7 +268,3 @@ def row_values(rows: Mapping[str, CellResult | None], what: str = "last") -> dic
 
 def _counted(trials: int) -> str:
     return "a single trial" if trials == 1 else f"mean and 95% interval of {trials} trials"
-
-
-def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
