@@ -192,6 +192,35 @@ def _product(function: Callable) -> Callable:
     return rule
 
 
+def _bilinear(func: Callable) -> Callable:
+    """Products of two values: the product rule."""
+
+    def rule(left: Any, right: Any, **options: Any) -> Tensor:
+        (a, da), (b, db) = _parts(left), _parts(right)
+        out = func(a, b, **options)
+        with torch.no_grad():
+            tangents = ([] if da is None else [func(da, b, **options)]) + (
+                [] if db is None else [func(a, db, **options)]
+            )
+            return _pair(out, sum(tangents[1:], tangents[0]))
+
+    return rule
+
+
+def _symmetric(func: Callable, backward: Callable) -> Callable:
+    """Functions whose Jacobian is symmetric, elementwise ones among them: the tangent is their own backward pass.
+
+    `backward` takes the tangent, the input, the output, and what else the function was called with.
+    """
+
+    def rule(input: Dual, *rest: Any, **options: Any) -> Tensor:
+        out = func(input.primal, *rest, **options)
+        with torch.no_grad():
+            return _pair(out, backward(input.tangent, input.primal, out.detach(), *rest, **options))
+
+    return rule
+
+
 def _linear_in_one(func: Callable) -> Callable:
     """Functions that are linear in their first argument and take no other dual one: reshapes, sums, averages."""
     general = _by_forward_mode(func)
@@ -266,37 +295,104 @@ def _batch_norm(
     return _pair(out, tangent)
 
 
-_RULES: dict[Callable, Callable] = {
-    F.linear: _product(F.linear),
-    torch.conv1d: _product(torch.conv1d),
-    torch.conv2d: _product(torch.conv2d),
-    torch.conv3d: _product(torch.conv3d),
-    F.relu: _relu,
-    torch.relu: _relu,
-    Tensor.relu: _relu,
-    F.max_pool2d: _max_pool2d,
-    F.batch_norm: _batch_norm,
-    torch.add: _add,
-    Tensor.add: _add,
-    Tensor.__add__: _add,
-} | {
-    func: _linear_in_one(func)
-    for func in (
-        Tensor.flatten,
-        torch.flatten,
-        Tensor.view,
-        Tensor.reshape,
-        Tensor.permute,
-        Tensor.transpose,
-        Tensor.squeeze,
-        torch.squeeze,
-        Tensor.unsqueeze,
-        Tensor.contiguous,
-        Tensor.__getitem__,
-        Tensor.mean,
-        Tensor.sum,
-        F.pad,
-        F.avg_pool2d,
-        F.adaptive_avg_pool2d,
-    )
-}
+def _layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """As for batch normalisation: without scale and shift, the Jacobian is symmetric."""
+    (x, dx), (w, dw), (b, db) = _parts(input), _parts(weight), _parts(bias)
+    out = F.layer_norm(x, normalized_shape, w, b, eps)
+    if dx is None or not hasattr(out.grad_fn, "_saved_result2"):
+        return _by_forward_mode(F.layer_norm)(input, normalized_shape, weight, bias, eps)
+    mean, inverse = out.grad_fn._saved_result1, out.grad_fn._saved_result2
+    with torch.no_grad():
+        x, dx = x.to(out.dtype), dx.to(out.dtype)  # autocast normalises in single precision
+        tangent = torch.ops.aten.native_layer_norm_backward(
+            dx, x, normalized_shape, mean, inverse, None, None, [True, False, False]
+        )[0]
+        if w is not None:
+            tangent *= w
+        if dw is not None:
+            tangent += (x - mean) * inverse * dw
+        if db is not None:
+            tangent += db
+    return _pair(out, tangent)
+
+
+def _embedding(input: Tensor, weight: Dual, padding_idx: int | None = None, *rest: Any, **options: Any) -> Tensor:
+    """The row of the padding is not trained: its slope is zero."""
+    out = F.embedding(input, weight.primal, padding_idx, *rest, **options)
+    with torch.no_grad():
+        tangent = F.embedding(input, weight.tangent)
+        if padding_idx is not None:
+            tangent.masked_fill_((input == padding_idx % len(weight.primal)).unsqueeze(-1), 0)
+    return _pair(out, tangent)
+
+
+def _softmax_slope(
+    dx: Tensor, x: Tensor, y: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
+) -> Tensor:
+    return torch.ops.aten._softmax_backward_data(dx.to(y.dtype), y, dim, y.dtype)
+
+
+def _gelu_slope(dx: Tensor, x: Tensor, y: Tensor, approximate: str = "none") -> Tensor:
+    return torch.ops.aten.gelu_backward(dx, x, approximate=approximate)
+
+
+def _silu_slope(dx: Tensor, x: Tensor, y: Tensor, inplace: bool = False) -> Tensor:
+    return torch.ops.aten.silu_backward(dx, x)
+
+
+def _tanh_slope(dx: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    return torch.ops.aten.tanh_backward(dx, y)
+
+
+def _sigmoid_slope(dx: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    return torch.ops.aten.sigmoid_backward(dx, y)
+
+
+_RULES: dict[Callable, Callable] = (
+    {
+        F.linear: _product(F.linear),
+        torch.conv1d: _product(torch.conv1d),
+        torch.conv2d: _product(torch.conv2d),
+        torch.conv3d: _product(torch.conv3d),
+        F.relu: _relu,
+        torch.relu: _relu,
+        Tensor.relu: _relu,
+        F.max_pool2d: _max_pool2d,
+        F.batch_norm: _batch_norm,
+        F.layer_norm: _layer_norm,
+        F.embedding: _embedding,
+        F.softmax: _symmetric(F.softmax, _softmax_slope),
+        F.gelu: _symmetric(F.gelu, _gelu_slope),
+        F.silu: _symmetric(F.silu, _silu_slope),
+        torch.tanh: _symmetric(torch.tanh, _tanh_slope),
+        Tensor.tanh: _symmetric(torch.tanh, _tanh_slope),
+        torch.sigmoid: _symmetric(torch.sigmoid, _sigmoid_slope),
+        Tensor.sigmoid: _symmetric(torch.sigmoid, _sigmoid_slope),
+        torch.add: _add,
+        Tensor.add: _add,
+        Tensor.__add__: _add,
+    }
+    | {func: _bilinear(func) for func in (torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm)}
+    | {
+        func: _linear_in_one(func)
+        for func in (
+            Tensor.flatten,
+            torch.flatten,
+            Tensor.view,
+            Tensor.reshape,
+            Tensor.permute,
+            Tensor.transpose,
+            Tensor.squeeze,
+            torch.squeeze,
+            Tensor.unsqueeze,
+            Tensor.contiguous,
+            Tensor.__truediv__,
+            Tensor.__getitem__,
+            Tensor.mean,
+            Tensor.sum,
+            F.pad,
+            F.avg_pool2d,
+            F.adaptive_avg_pool2d,
+        )
+    }
+)

@@ -21,6 +21,7 @@ class Function(nn.Module):
         super().__init__()
         self.function = function
         self.conv, self.norm = nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(channels)
+        self.scale = nn.Parameter(torch.linspace(0.5, 2, 6))
         self.output = nn.LazyLinear(4)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,6 +82,14 @@ FOLLOWED = {
     "a maximum with its place": lambda _, x: x.max(1).values,
     "indexing": lambda _, x: x[:, [0, 2, 2], 1:],
     "checkpointing": lambda _, x: checkpoint(lambda y: y.tanh() * y, x, use_reentrant=False),
+    "layer norm": lambda self, x: F.layer_norm(x, (6,), self.scale, self.scale),
+    "layer norm without a scale": lambda _, x: F.layer_norm(x, (6,)),
+    "layer norm with a fixed scale": lambda self, x: F.layer_norm(x, (6,), self.scale.detach(), None),
+    "softmax": lambda _, x: F.softmax(x, 1) + x.softmax(-1) + F.softmax(x, dim=2, dtype=torch.float64),
+    "elementwise": lambda _, x: F.gelu(x) + F.gelu(x, approximate="tanh") + F.silu(x) + x.tanh() * torch.sigmoid(x) / 3,
+    "products": lambda self, x: torch.matmul(x, x.transpose(2, 3)) @ x + x.matmul(self.scale.diag()) @ torch.ones(6, 6).double(),
+    "products of three dimensions": lambda _, x: torch.bmm(x[:, 0], x[:, 1]).unsqueeze(1) + x,
+    "embedding": lambda self, x: x + F.embedding(torch.tensor([0, 5, 2, 2, 1, 0]), self.scale.diag(), padding_idx=2),
     "no gradient inside": lambda _, x: x / (1e-3 + torch.no_grad()(torch.Tensor.norm)(x)),
 }
 HIDDEN = {"a function of its own": lambda _, x: Cube.apply(x), "changed through a view": changed_through_a_view}
@@ -89,10 +98,10 @@ HIDDEN = {"a function of its own": lambda _, x: Cube.apply(x), "changed through 
 def scores_of(function, engine):
     torch.manual_seed(0)
     model = Function(function).double()
-    batch = torch.randn(5, 3, 8, 8).double(), torch.randint(4, (5,))
+    batch = torch.randn(5, 3, 6, 6).double(), torch.randint(4, (5,))
     model(batch[0])
     model.zero_grad()
-    clean = torch.randn(4, 3, 8, 8).double(), torch.randint(4, (4,))
+    clean = torch.randn(4, 3, 6, 6).double(), torch.randint(4, (4,))
     torch.manual_seed(1)
     return score(model, nn.CrossEntropyLoss(reduction="none"), batch, clean, engine)
 
