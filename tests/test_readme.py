@@ -3,29 +3,34 @@
 import re
 from pathlib import Path
 
+import pytest
 import torch
 
 from l2rw_core import cli, experiments
-from l2rw_core.models import LeNet
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_python_example_trains():
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+@pytest.fixture
+def lines():
+    (diff,) = re.findall(r"```diff\n(.*?)```", README, flags=re.DOTALL)
+    return diff.splitlines()
+
+
+def test_three_lines_are_new(lines):
+    assert sum(line.startswith("+") for line in lines) == 3
+
+
+@pytest.mark.parametrize("sign", ["-", "+"])
+def test_the_loop_trains_before_and_after_the_change(lines, sign):
+    code = "\n".join(line[1:] for line in lines if line[:1] in (" ", sign, ""))
     torch.manual_seed(0)
-    model = LeNet(3)
-    before = [p.clone() for p in model.parameters()]
-    names = {
-        "model": model,
-        "optimizer": torch.optim.AdamW(model.parameters()),
-        "loader": [(torch.rand(8, 1, 28, 28), torch.randint(3, (8,))) for _ in range(2)],
-        "clean_batch": (torch.rand(6, 1, 28, 28), torch.arange(6) % 3),
-    }
+    batches = [(torch.rand(4, 3, 32, 32), torch.randint(10, (4,))) for _ in range(2)]
+    names = {"loader": batches, "clean_batch": batches[0]}
     exec(compile(code, "README.md", "exec"), names)
-    assert names["step"].weights.shape == (8,)
-    assert any(not torch.equal(p, q) for p, q in zip(before, model.parameters(), strict=True))
+    assert all(p.grad.any() for p in names["model"].parameters())
+    assert sign == "-" or names["step"].weights.shape == (4,)
 
 
 def test_the_shell_commands_are_understood(monkeypatch):
