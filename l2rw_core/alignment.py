@@ -302,9 +302,7 @@ class _Passes:
         if not self.parameters:
             raise ValueError("the model has no trainable parameter: set requires_grad on those that training may move")
         if self.device.type == "meta":
-            raise ValueError(
-                "the model's parameters hold no values: give them some with to_empty() and load_state_dict()"
-            )
+            raise ValueError("the model's parameters hold no values: give it some by to_empty() and load_state_dict()")
 
     @property
     def device(self) -> torch.device:
@@ -354,8 +352,8 @@ class _Passes:
             p = next(iter(self.parameters.values()))
             raise ValueError(
                 f"the model or its loss cannot take the {role} batch, inputs {_described(inputs)} and targets "
-                f"{_described(targets)} with parameters of {p.dtype} on {p.device}: {error}; shapes, dtypes and "
-                "devices have to fit, as in loss_fn(model(inputs), targets)"
+                f"{_described(targets)} with parameters of {p.dtype} on {p.device}: {error}; shapes, types and devices "
+                "have to fit, as in loss_fn(model(inputs), targets)"
             ) from error
 
 
@@ -419,9 +417,7 @@ def _check_losses(losses: Tensor, n: int, role: str) -> None:
             'use reduction="none", and average over any further dimension yourself'
         )
     if losses.is_complex():
-        raise TypeError(
-            f"loss_fn must return real numbers, got {losses.dtype}: take the absolute value or the real part"
-        )
+        raise TypeError(f"loss_fn must return real numbers, got {losses.dtype}: take the real part")
     if not losses.requires_grad:
         raise ValueError(f"the {role} loss does not depend on any trainable parameter, so it cannot be differentiated")
     finite = losses.isfinite()

@@ -6,17 +6,19 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import torch
 import tyro
 
 from l2rw_core import datasets, experiments, methods
+from l2rw_core.experiments.checkpoints import check_writable
 from l2rw_core.figures.page import write_report
 
 MethodName = Literal[tuple(methods.METHODS)]  # type: ignore[valid-type]
 DataName = Literal[datasets.names()]  # type: ignore[valid-type]
 GridName = Literal[experiments.grid_names()]  # type: ignore[valid-type]
+OTHER_RECORDS = "name another folder with --records"
 Ratio = Literal[tuple(experiments.MAJORITY_SHARES)]  # type: ignore[valid-type]
 
 
@@ -50,19 +52,21 @@ class Run:
     """CPU threads; by default what PyTorch chooses."""
 
     def __call__(self) -> None:
-        if self.trials < 1:
-            raise ValueError(f"trials must be at least 1, got {self.trials}")
+        _check_positive("trials", self.trials)
         _check_device(self.device)
-        if self.threads:
+        if self.threads is not None:
+            _check_positive("threads", self.threads)
             torch.set_num_threads(self.threads)
         wanted = [self._experiment(seed) for seed in range(self.seed, self.seed + self.trials)]
         done = {} if self.again else {r.experiment: r for r in experiments.load_records("fig2", self.records)}
-        source = None if all(e in done for e in wanted) else datasets.load(self.data)
+        source = None
+        if not all(e in done for e in wanted):
+            check_writable(self.records, OTHER_RECORDS)
+            source = datasets.load(self.data)
         for experiment in wanted:
             record = done.get(experiment)
             if record is None:
-                record = experiments.fit(experiment, source, self.device)
-                experiments.append(record, self.records)
+                record = experiments.run_and_append(experiment, self.records, self.device, source)
             print(
                 f"{experiment.data} {self.pair[0]} against {self.pair[1]}, {self.ratio}:1, {self.method}, "
                 f"seed {experiment.seed}: test error {1 - record.last:.2%} after the last step, "
@@ -76,9 +80,14 @@ class Run:
         return experiment.with_(steps=self.steps, scale="quick" if self.scale == "quick" else "reduced")
 
 
+def _check_positive(name: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+
+
 def _check_device(device: str) -> None:
     try:
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
 
@@ -110,8 +119,9 @@ class Reproduce:
     """Only say what would be run."""
 
     def __call__(self) -> None:
-        if self.trials < 1:
-            raise ValueError(f"trials must be at least 1, got {self.trials}")
+        _check_positive("trials", self.trials)
+        if self.jobs == 0:
+            raise ValueError("jobs must be a number of processes, or -1 for one a core, got 0")
         _check_device(self.device)
         cells = self._cells()
         wanted = [cell.trial(seed) for seed in range(self.trials) for cell in cells]
@@ -119,6 +129,7 @@ class Reproduce:
         print(f"{self.name} at the scale {self.scale}: {len(wanted)} trials, {len(todo)} to run")
         if self.dry_run:
             return
+        check_writable(self.records, OTHER_RECORDS)
         failed = experiments.run_all(todo, self.records, self.jobs, self.device, experiments.progress_wanted())
         print(experiments.grid_table(cells, experiments.load_records(folder=self.records)).to_string(index=False))
         for experiment, error in failed:
@@ -216,17 +227,19 @@ class Audit:
         from l2rw_core import audit
 
         options = audit.Options(epochs=self.epochs, by=self.by, seed=self.seed)
-        if self.shown < 1:
-            raise ValueError(f"shown must be at least 1, got {self.shown}")
+        _check_positive("shown", self.shown)
         _check_out(self.out, (audit.REPORT, audit.TABLE))
         train, clean = audit.read_pair(self.data, self.clean, self.label_column, self.ignore)
-        result = audit.audit(train, clean, options, checkpoint=self.out / audit.CHECKPOINT)
+        check_writable(self.out, "name another folder with --out")
+        checkpoint = self.out / audit.CHECKPOINT
+        result = audit.audit(train, clean, options, checkpoint=checkpoint)
         for finding in result.check.findings:
             print(f"note: {finding}")
         issues = int(result.suspects["is_label_issue"].sum())
         print(f"{issues} of {len(train)} labels look wrong")
         for path in audit.write_report(result, self.out, self.data.resolve().name, self.shown):
             print(f"wrote {path}")
+        checkpoint.unlink(missing_ok=True)
 
 
 def _check_out(folder: Path, names: Sequence[str]) -> None:
@@ -247,11 +260,19 @@ Command = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of the `l2rw` command; errors of the user's making are one line, not a traceback."""
+    """Entry point of the `l2rw` command.
+
+    Errors of the user's making are one line and the exit code 2, not a traceback; the exit code of Ctrl-C is 130.
+    """
     command = tyro.cli(Command, prog="l2rw", description=__doc__, args=arguments)
     try:
         command()
-    except (ValueError, OSError, datasets.DataUnavailable) as error:
-        raise SystemExit(f"l2rw: {error}") from error
+    except (ValueError, OSError, FloatingPointError, datasets.DataUnavailable) as error:
+        _leave(" ".join(str(error).split()), 2)
     except KeyboardInterrupt:
-        raise SystemExit("l2rw: interrupted; what is finished is on record, the rest goes on when run again") from None
+        _leave("interrupted; what is finished is kept, and the same command goes on from there", 130)
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    print(f"l2rw: {message}", file=sys.stderr)
+    raise SystemExit(code) from None

@@ -47,26 +47,6 @@ def test_explains_itself(arguments, capsys):
     assert "record" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["run", "--data", "digits", "--ratio", "200"], "clean set wants 5 images of class 0"),
-        (["run", "--data", "digits", "--pair", "4", "4"], "two different classes"),
-        (["run", "--data", "digits", "--pair", "4", "11", "--ratio", "10"], "no class 11"),
-        (["run", "--data", "digits", "--trials", "0"], "trials must be at least 1"),
-        (["run", "--data", "digits", "--steps", "0"], "steps must be at least 1"),
-        (["run", "--device", "warp", "--data", "digits", "--ratio", "10"], "device 'warp' cannot be used"),
-        (["run", "--method", "l2rv"], "l2rv"),
-    ],
-)
-def test_mistakes_are_reported_in_a_line_and_leave_no_file(arguments, message, tmp_path, capsys):
-    with pytest.raises(SystemExit) as stop:
-        cli.main([*arguments, "--records", str(tmp_path)])
-    told = str(stop.value) + " ".join(capsys.readouterr().err.split())
-    assert message in told
-    assert not list(tmp_path.iterdir())
-
-
 def test_showing_an_empty_folder_says_so(tmp_path, capsys):
     cli.main(["show", "--records", str(tmp_path)])
     assert "nothing on record" in capsys.readouterr().out

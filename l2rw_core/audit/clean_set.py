@@ -76,8 +76,10 @@ def check_clean_set(
 
 
 def _as_arrays(pair: Any, role: str) -> tuple[np.ndarray, np.ndarray]:
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise ValueError(f"the {role} set must be a pair (inputs, labels), got {type(pair).__name__}")
     x, y = (np.asarray(part) for part in pair)
-    if len(x) == 0 or y.ndim != 1 or len(x) != len(y):
+    if x.ndim == 0 or len(x) == 0 or y.ndim != 1 or len(x) != len(y):
         raise ValueError(f"the {role} set needs inputs and one label for each, got {x.shape} and {y.shape}")
     if x.dtype.kind not in "biuf" or not np.isfinite(x).all():
         raise ValueError(f"the {role} inputs must be finite numbers: encode categories and fill what is missing")

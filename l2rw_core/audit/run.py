@@ -27,7 +27,8 @@ from l2rw_core.audit.data import Data, Images, is_number
 from l2rw_core.audit.explain import Explanation, explain
 from l2rw_core.audit.ledger import SIGNALS, WeightLedger, suspects
 from l2rw_core.datasets import BatchStream
-from l2rw_core.experiments.checkpoints import read_checkpoint, write_checkpoint
+from l2rw_core.experiments.checkpoints import read_checkpoint, restoring, write_checkpoint
+from l2rw_core.experiments.config import LARGEST_SEED
 from l2rw_core.experiments.train import progress_wanted
 from l2rw_core.models import Mlp
 from l2rw_core.reweight import Reweighter
@@ -64,6 +65,8 @@ class Options:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 < self.lr < float("inf"):
             raise ValueError(f"lr must be positive, got {self.lr}")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise ValueError(f"seed must lie between 0 and {LARGEST_SEED}, got {self.seed}")
         if self.by not in SIGNALS:
             raise ValueError(f"unknown signal {self.by!r}; choose one of {', '.join(SIGNALS)}")
 
@@ -207,7 +210,7 @@ def audit(
         options: how to train.
         progress: show a bar; by default unless the environment variable ``L2RW_PROGRESS`` is 0.
         checkpoint: a file that is rewritten after an epoch, every few seconds. If it is there, training goes on from
-            it, and ends with the numbers of a run that was never interrupted; it is deleted at the end.
+            it, and ends with the numbers of a run that was never interrupted. Delete it once the results are kept.
 
     Raises:
         ValueError: if the checkpoint is damaged or belongs to other data or options, or training diverges.
@@ -224,8 +227,6 @@ def audit(
             if checkpoint is not None and time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                 run.save(checkpoint)
                 saved = time.monotonic()
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
     probabilities = (run.probabilities / run.counted).numpy()
     steps = run.total * run.steps_an_epoch
     return Audit(train, clean, problem, options, check, run.model.eval(), run.ledger, probabilities, steps)
@@ -303,6 +304,10 @@ class _Run:
             return
         if any(state.get(name) != value for name, value in self._identity().items()):
             raise ValueError(f"{path} belongs to an audit of other data or with other options: delete it to start anew")
+        with restoring(path):
+            self._restore(state)
+
+    def _restore(self, state: dict[str, Any]) -> None:
         self.done, self.counted, self.probabilities = state["done"], state["counted"], state["probabilities"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

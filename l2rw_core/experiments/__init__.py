@@ -26,7 +26,7 @@ from l2rw_core.experiments.records import (
     table,
 )
 from l2rw_core.experiments.report import CellResult, cell_result, grid_table, reported_numbers, reproduction
-from l2rw_core.experiments.sweep import Recorded, missing, run_all
+from l2rw_core.experiments.sweep import Recorded, missing, run_all, run_and_append
 from l2rw_core.experiments.train import build_model, fit, loss_for, prepare, progress_wanted
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "reproduction",
     "results_root",
     "run_all",
+    "run_and_append",
     "sees_clean",
     "summary",
     "table",

@@ -5,12 +5,25 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 _MAGIC = b"l2rw checkpoint 1\n"
+
+
+def check_writable(folder: Path, remedy: str) -> None:
+    """Make `folder` if need be and see that it can be written to, before work that it is to hold; ValueError if not."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be written to ({error.strerror}): {remedy}") from error
 
 
 def write_checkpoint(state: dict[str, Any], path: Path) -> None:
@@ -39,4 +52,22 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
     start = len(_MAGIC) + 32
     if not content.startswith(_MAGIC) or hashlib.sha256(content[start:]).digest() != content[len(_MAGIC) : start]:
         raise ValueError(f"{path} is damaged or is not a checkpoint: delete it to start this run again")
-    return torch.load(io.BytesIO(content[start:]), map_location=device, weights_only=True)
+    try:
+        state = torch.load(io.BytesIO(content[start:]), map_location=device, weights_only=True)
+    except Exception as error:  # pickle, zipfile and torch each fail in their own way
+        raise ValueError(f"{path} holds no state of a run: delete it to start this run again") from error
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} holds no state of a run: delete it to start this run again")
+    return state
+
+
+@contextmanager
+def restoring(path: Path) -> Iterator[None]:
+    """Name the file where its state does not fit the run, which another version of the package may have written."""
+    try:
+        yield
+    except (LookupError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"the state in {path} does not fit this run ({type(error).__name__}: {error}), perhaps because another "
+            "version wrote it: delete it to start the run again"
+        ) from error

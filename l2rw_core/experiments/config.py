@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, fields, replace
+from math import inf
 from typing import Any
 
 from l2rw_core import methods
@@ -18,6 +20,7 @@ MODELS = ("lenet", "mlp", "resnet14", "resnet32", "wrn28_10")
 SCALES = ("paper", "reduced", "quick")
 
 
+LARGEST_SEED = 2**32 - 1
 LABEL_SCORES = ("", "training", "held_out")
 
 _LATER = ("fine_tune_steps", "clean_imbalance", "clean_noise", "clean_origin", "augment", "label_scores")
@@ -69,6 +72,10 @@ class Experiment:
     ``training`` itself says, or by probabilities from models that did not train on it, ``held_out``."""
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_kind(field.name, getattr(self, field.name), field.default)
+        if not re.fullmatch(r"[\w-]+", self.name):
+            raise ValueError(f"name must be letters, digits, _ or -, since it names a file, got {self.name!r}")
         methods.get(self.method)
         _one_of("data set", self.data, names())
         _one_of("model", self.model, MODELS)
@@ -78,11 +85,13 @@ class Experiment:
         for name in ("steps", "batch_size", "clean_batch_size", "evaluate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.lr > 0:
-            raise ValueError(f"lr must be positive, got {self.lr}")
+        if not 0 < self.lr < inf:
+            raise ValueError(f"lr must be positive and finite, got {self.lr}")
         for name in ("momentum", "weight_decay", "seed", "fine_tune_steps"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < inf:
+                raise ValueError(f"{name} must be finite and must not be negative, got {getattr(self, name)}")
+        if self.seed > LARGEST_SEED:
+            raise ValueError(f"seed must be at most {LARGEST_SEED}, got {self.seed}")
 
     @property
     def clean_set(self) -> CleanSet:
@@ -107,14 +116,18 @@ class Experiment:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Experiment:
-        """The experiment that `to_dict` described; unknown fields are an error."""
+        """The experiment that `to_dict` described; ValueError for unknown fields and impossible values."""
+        if not isinstance(values, dict):
+            raise ValueError(f"an experiment is a dict of its fields, got {type(values).__name__}")
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
-            raise ValueError(f"unknown fields in an experiment: {', '.join(sorted(unknown))}")
-        values = dict(values)
-        values["biases"] = tuple(_bias(bias) for bias in values.get("biases", ()))
-        values["lr_drops"] = tuple(values.get("lr_drops", ()))
-        return cls(**values)
+            raise ValueError(f"unknown fields in an experiment: {', '.join(sorted(map(str, unknown)))}")
+        lists = {name: values.get(name, ()) for name in ("biases", "lr_drops")}
+        for name, entries in lists.items():
+            if not isinstance(entries, list | tuple):
+                raise ValueError(f"{name} must be a list, got {entries!r}")
+        biases = tuple(_bias(bias) for bias in lists["biases"])
+        return cls(**values | {"biases": biases, "lr_drops": tuple(lists["lr_drops"])})
 
     @property
     def key(self) -> str:
@@ -130,11 +143,25 @@ class Experiment:
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _bias(values: dict[str, Any]) -> Bias:
-    values = dict(values)
-    kind = values.pop("kind", None)
+def _bias(values: Any) -> Bias:
+    if not isinstance(values, dict):
+        raise ValueError(f"a bias is a dict of its kind and numbers, got {values!r}")
+    kind, rest = values.get("kind"), {name: value for name, value in values.items() if name != "kind"}
     _one_of("bias", kind, tuple(BIASES))
-    return BIASES[kind](**values)
+    try:
+        return BIASES[kind](**rest)
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"no {kind} can be made of {rest}: {error}") from error
+
+
+def _check_kind(name: str, value: Any, default: Any) -> None:
+    """An int will do for a float, and a truth value for neither."""
+    kinds = (int, float) if isinstance(default, float) else type(default)
+    if not isinstance(value, kinds) or isinstance(value, bool) != isinstance(default, bool):
+        raise ValueError(f"{name} must be of the type {type(default).__name__}, got {value!r}")
+    members = {"biases": tuple(BIASES.values()), "lr_drops": int}.get(name)
+    if members and not all(isinstance(member, members) for member in value):
+        raise ValueError(f"{name} must hold {'biases' if name == 'biases' else 'numbers of steps'}, got {value!r}")
 
 
 def _one_of(what: str, value: Any, valid: tuple[str, ...]) -> None:

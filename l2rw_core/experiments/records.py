@@ -113,22 +113,38 @@ class Record:
     def to_json(self) -> str:
         """One line, without its line end."""
         values = asdict(self) | {"experiment": self.experiment.to_dict()}
-        derived = {"id": self.id, "key": self.experiment.key, "last": self.last, "best": self.best}
-        return json.dumps(derived | values, separators=(",", ":"))
+        values = self._derived() | values
+        return _compact(values | {"sha256": _digest(values)})
+
+    def _derived(self) -> dict[str, Any]:
+        return {"id": self.id, "key": self.experiment.key, "last": self.last, "best": self.best}
 
     @classmethod
     def from_json(cls, line: str) -> Record:
-        """The record of one line; ValueError if its contents do not belong together."""
-        values = json.loads(line)
-        found = values.pop("id")
-        for derived in ("key", "last", "best"):
-            values.pop(derived)
-        record = cls(
-            **values | {"experiment": Experiment.from_dict(values["experiment"]), "curve": Curve(**values["curve"])}
-        )
-        if record.id != found:
-            raise ValueError(f"record {found} does not match its own contents (expected {record.id})")
+        """The record of one line; ValueError if it is none, or if its contents do not belong together."""
+        try:
+            values = json.loads(line)
+            digest = values.pop("sha256", None)  # lines of before it was written have none
+            intact = digest is None or digest == _digest(values)
+            derived = {name: values.pop(name) for name in ("id", "key", "last", "best")}
+            read = {"experiment": Experiment.from_dict(values["experiment"]), "curve": Curve(**values["curve"])}
+            record = cls(**values | read)
+            intact = intact and derived == record._derived()
+        except KeyError as error:
+            raise ValueError(f"it lacks {error}") from error
+        except (LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"it has other fields or values than a record: {error}") from error
+        if not intact:
+            raise ValueError(f"record {derived['id']} does not match its own contents")
         return record
+
+
+def _compact(values: dict[str, Any]) -> str:
+    return json.dumps(values, separators=(",", ":"))
+
+
+def _digest(values: dict[str, Any]) -> str:
+    return hashlib.sha256(_compact(values).encode()).hexdigest()
 
 
 def environment(device: str | torch.device) -> dict[str, Any]:
@@ -167,16 +183,26 @@ def results_root() -> Path:
 def append(record: Record, folder: Path | None = None) -> Path:
     """Add a record to ``<folder>/<experiment name>.jsonl``, durably, also beside other processes that do the same.
 
-    A last line that an earlier crash left torn is set aside in ``<name>.torn`` and reported; the rest is untouched.
+    A last line that an earlier crash left torn is set aside in ``<name>.torn`` and reported; the rest is untouched. If
+    the record cannot be written, on a full disk for example, the file is as it was.
+
+    Raises:
+        OSError: if it cannot be written.
     """
     path = (folder or results_root()) / f"{record.experiment.name}.jsonl"
+    line = record.to_json().encode() + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
+    with path.open("a+b", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         _set_torn_line_aside(file, path)
-        file.write(record.to_json().encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+        end = file.seek(0, os.SEEK_END)
+        try:
+            while line:
+                line = line[file.write(line) :]
+            os.fsync(file.fileno())
+        except BaseException:
+            file.truncate(end)
+            raise
     return path
 
 
@@ -195,20 +221,29 @@ def _set_torn_line_aside(file: Any, path: Path) -> None:
 def load_records(name: str | None = None, folder: Path | None = None) -> list[Record]:
     """Records of one experiment name, or of all, in the order in which they were made.
 
+    A last line that a crash left torn is left out, with a warning; the next `append` sets it aside.
+
     Raises:
-        ValueError: names the file and line that cannot be read.
+        ValueError: names the file and line that cannot be read, or `folder` if it is a file.
     """
     folder = folder or results_root()
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: name the folder that holds the records")
     paths = [folder / f"{name}.jsonl"] if name else sorted(folder.glob("*.jsonl"))
     return [record for path in paths if path.exists() for record in _read(path)]
 
 
 def _read(path: Path) -> Iterable[Record]:
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    *lines, torn = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, start=1):
         try:
-            yield Record.from_json(line)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}, line {number}, is not a record: {error}") from error
+            yield Record.from_json(line.decode())
+        except ValueError as error:
+            raise ValueError(
+                f"{path}, line {number}, is not a record: {error}; restore the file, or move that line out of it"
+            ) from error
+    if torn:
+        warnings.warn(f"{path} ends in a torn line, which is left out", RuntimeWarning, stacklevel=3)
 
 
 class Interval(NamedTuple):

@@ -12,7 +12,7 @@ import torch
 from tqdm.auto import tqdm
 
 from l2rw_core import methods
-from l2rw_core.datasets import load
+from l2rw_core.datasets import Source, load
 from l2rw_core.experiments.config import Experiment
 from l2rw_core.experiments.detection import detect
 from l2rw_core.experiments.paper import Cell
@@ -97,18 +97,35 @@ def _relative_cost(e: Experiment) -> float:
     return (5 * n + 3 * m) / (3 * n) if kind.uses_clean else 2.0 if kind.needs_confusion else 1.0
 
 
+def run_and_append(
+    experiment: Experiment,
+    folder: Path,
+    device: str = "cpu",
+    source: Source | None = None,
+    progress: bool | None = None,
+) -> Record:
+    """Run one trial and append its record to those in `folder`. Until it is there, its last checkpoint is kept."""
+    checkpoint = _unfinished(experiment, folder)
+    run = detect if experiment.label_scores else fit
+    record = run(experiment, source, device, progress, checkpoint)
+    append(record, folder)
+    checkpoint.unlink(missing_ok=True)
+    return record
+
+
+def _unfinished(experiment: Experiment, folder: Path) -> Path:
+    return folder / ".unfinished" / f"{experiment.name}-{experiment.key}-{experiment.seed}.pt"
+
+
 def run_one(experiment: Experiment, folder: Path, device: str = "cpu") -> tuple[Experiment, str]:
     """Run one trial and append its record; the second value says what went wrong, if anything."""
     if device == "cpu":
         torch.set_num_threads(1)
-    name = f"{experiment.name}-{experiment.key}-{experiment.seed}"
-    checkpoint = folder / ".unfinished" / f"{name}.pt"
-    with _sole_owner(checkpoint.with_suffix(".lock")) as sole:
+    with _sole_owner(_unfinished(experiment, folder).with_suffix(".lock")) as sole:
         if not sole or not missing([experiment], load_records(experiment.name, folder)):
             return experiment, ""  # another process has it in hand, or has just finished it
         try:
-            run = detect if experiment.label_scores else fit
-            append(run(experiment, device=device, progress=False, checkpoint=checkpoint), folder)
+            run_and_append(experiment, folder, device, progress=False)
         except (ValueError, FloatingPointError, RuntimeError) as error:
             return experiment, f"{type(error).__name__}: {error}"
     return experiment, ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,8 +27,9 @@ from l2rw_core.datasets import (
     realised_noise,
     to_tensors,
 )
-from l2rw_core.experiments.checkpoints import read_checkpoint, write_checkpoint
+from l2rw_core.experiments.checkpoints import check_writable, read_checkpoint, restoring, write_checkpoint
 from l2rw_core.experiments.config import Experiment
+from l2rw_core.experiments.interrupts import interrupts_held
 from l2rw_core.experiments.meter import WeightMeter
 from l2rw_core.experiments.records import Curve, Record, environment
 from l2rw_core.methods.by_label import log_probabilities
@@ -96,7 +97,8 @@ def fit(
         device: where to train.
         progress: show a bar; by default unless the environment variable ``L2RW_PROGRESS`` is 0.
         checkpoint: a file that holds the state of an unfinished run. If it is there, the run goes on from it, and ends
-            with the numbers of a run that was never interrupted; it is deleted when the run is done.
+            with the numbers of a run that was never interrupted. It stays there: delete it once the record is kept, as
+            `run_and_append` does. Ctrl-C waits for the end of the step, and the state after it is written.
         checkpoint_every: seconds between two writings of that file.
         watch: sees every step and every evaluation; it changes nothing of the run.
 
@@ -104,12 +106,14 @@ def fit(
         The record of the run; `l2rw_core.experiments.append` keeps it.
 
     Raises:
-        ValueError: if the checkpoint cannot be read, or belongs to another experiment.
+        ValueError: if the checkpoint cannot be read or written, or belongs to another experiment.
+        KeyboardInterrupt: after Ctrl-C.
         FloatingPointError: if the model's outputs become NaN or infinite.
     """
     with torch.random.fork_rng():
         run = _Run(experiment, prepare(experiment, source), torch.device(device), watch)
         if checkpoint is not None:
+            check_writable(checkpoint.parent, "name another file for the checkpoint")
             run.resume(checkpoint)
         steps = tqdm(
             run.steps(),
@@ -118,15 +122,23 @@ def fit(
             initial=run.done,
             disable=not progress_wanted(progress),
         )
-        written = time.monotonic()
+        if checkpoint is None:
+            for _ in steps:
+                pass
+        else:
+            _train_and_save(run, steps, checkpoint, checkpoint_every)
+        return run.record()
+
+
+def _train_and_save(run: _Run, steps: Iterable[int], checkpoint: Path, every: float) -> None:
+    written = time.monotonic()
+    with interrupts_held() as interrupted:
         for _ in steps:
-            if checkpoint is not None and time.monotonic() - written > checkpoint_every:
+            if interrupted() or time.monotonic() - written > every:
                 run.save(checkpoint)
                 written = time.monotonic()
-        record = run.record()
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
-    return record
+            if interrupted():
+                raise KeyboardInterrupt
 
 
 def predict_after(
@@ -336,9 +348,10 @@ class _Run:
         state = read_checkpoint(path, self.device)
         if state is None:
             return
-        if state["experiment"] != self.experiment.to_dict() or state["checksum"] != self.split.checksum:
+        if state.get("experiment") != self.experiment.to_dict() or state.get("checksum") != self.split.checksum:
             raise ValueError(f"{path} belongs to another experiment or to other data: delete it, or name another file")
-        self._restore(state)
+        with restoring(path):
+            self._restore(state)
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.confusion, self.confusion_before_tuning = state["confusion"], state["confusion_before_tuning"]

@@ -29,35 +29,6 @@ def test_trials_share_a_key_and_nothing_else_does():
     assert len(keys | {base.key}) == len(changes) + 1
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"method": "l2rv"}, "unknown method 'l2rv'; choose one of baseline"),
-        ({"data": "mnits"}, "unknown data set 'mnits'; choose one of mnist"),
-        ({"model": "vgg"}, "unknown model 'vgg'; choose one of lenet"),
-        ({"scale": "huge"}, "unknown scale"),
-        ({"steps": 0}, "steps must be at least 1"),
-        ({"clean_size": 0}, "clean set's size must be at least 1"),
-        ({"batch_size": -1}, "batch_size must be at least 1"),
-        ({"lr": 0.0}, "lr must be positive"),
-        ({"lr": float("nan")}, "lr must be positive"),
-        ({"momentum": -0.1}, "must not be negative"),
-        ({"seed": -1}, "must not be negative"),
-    ],
-)
-def test_impossible_experiments_are_refused(changes, message):
-    with pytest.raises(ValueError, match=message):
-        Experiment(**changes)
-
-
-def test_unknown_fields_and_biases_are_refused():
-    values = Experiment().to_dict()
-    with pytest.raises(ValueError, match="unknown fields in an experiment: learning_rate"):
-        Experiment.from_dict(values | {"learning_rate": 1})
-    with pytest.raises(ValueError, match="unknown bias 'Blur'; choose one of PairImbalance"):
-        Experiment.from_dict(values | {"biases": [{"kind": "Blur"}]})
-
-
 def test_figure_2_at_the_scale_of_the_paper():
     experiment = mnist_imbalance()
     (bias,) = experiment.biases

@@ -96,20 +96,3 @@ def test_reproduce_from_a_shell(arguments, tmp_path):
     assert second.splitlines()[0].endswith(f"{trials} trials, 0 to run")
     assert first.splitlines()[1:] == second.splitlines()[1:]
     assert len(lines) == trials + 2
-
-
-def test_a_typo_fails_before_anything_runs(tmp_path):
-    for arguments in (
-        ("table2", "--rows", "l2rv"),
-        ("table2", "--where", "data=digit"),
-        ("table2", "--where", "data"),
-        ("fig2", "--scale", "reduced"),
-        ("table2", "--trials", "0"),
-        ("table2", "--device", "cuda:99"),
-    ):
-        command = [sys.executable, "-m", "l2rw_core", "reproduce", *arguments, "--records", str(tmp_path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode != 0
-        assert done.stderr.startswith("l2rw: ")
-        assert len(done.stderr.splitlines()) == 1
-    assert list(tmp_path.iterdir()) == []
