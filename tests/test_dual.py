@@ -87,7 +87,9 @@ FOLLOWED = {
     "layer norm with a fixed scale": lambda self, x: F.layer_norm(x, (6,), self.scale.detach(), None),
     "softmax": lambda _, x: F.softmax(x, 1) + x.softmax(-1) + F.softmax(x, dim=2, dtype=torch.float64),
     "elementwise": lambda _, x: F.gelu(x) + F.gelu(x, approximate="tanh") + F.silu(x) + x.tanh() * torch.sigmoid(x) / 3,
-    "products": lambda self, x: torch.matmul(x, x.transpose(2, 3)) @ x + x.matmul(self.scale.diag()) @ torch.ones(6, 6).double(),
+    "products": lambda self, x: (
+        torch.matmul(x, x.transpose(2, 3)) @ x + x.matmul(self.scale.diag()) @ torch.ones(6, 6).double()
+    ),
     "products of three dimensions": lambda _, x: torch.bmm(x[:, 0], x[:, 1]).unsqueeze(1) + x,
     "embedding": lambda self, x: x + F.embedding(torch.tensor([0, 5, 2, 2, 1, 0]), self.scale.diag(), padding_idx=2),
     "no gradient inside": lambda _, x: x / (1e-3 + torch.no_grad()(torch.Tensor.norm)(x)),
