@@ -22,31 +22,24 @@ lookahead  Algorithm 1 line by line, virtual step and all                the ref
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from l2rw_core.dual import Dual, random_state, restore, unpack
 from l2rw_core.ghost import Tape, Unsuited
+from l2rw_core.passes import Batch, CleanGradient, LossFn, Passes, Tensors, check_batch
 
 with warnings.catch_warnings():
     # The first dual number makes PyTorch load rules that it compiles with its own deprecated torch.jit.script.
     warnings.simplefilter("ignore")
     with forward_ad.dual_level():
         forward_ad.make_dual(torch.zeros(()), torch.zeros(()))
-
-Inputs = Tensor | tuple[Any, ...] | list[Any] | dict[str, Any]
-Batch = tuple[Inputs, Any]
-LossFn = Callable[[Any, Any], Tensor]
-Tensors = dict[str, Tensor]
 
 
 class Scores(NamedTuple):
@@ -62,17 +55,6 @@ class Scores(NamedTuple):
     """What the model's buffers (running statistics) become if this training pass counts; not yet written."""
     engine: str
     """The engine that was used."""
-
-
-class CleanGradient(NamedTuple):
-    """Gradient of the mean loss of a clean batch: all that a score needs to know of it."""
-
-    loss: Tensor
-    """() mean loss of the clean batch, detached."""
-    gradient: Tensors
-    """For each trainable parameter's name a tensor of its shape."""
-    examples: int
-    """m, the size of the clean batch."""
 
 
 def alignment(
@@ -128,7 +110,7 @@ def score(
         raise ValueError(f"unknown engine {engine!r}; choose one of {', '.join(map(repr, ENGINES))}")
     if engine == "lookahead" and isinstance(clean_batch, CleanGradient):
         raise ValueError('engine "lookahead" differentiates the clean loss itself: give it the clean batch')
-    passes = _Passes(model, loss_fn, int(torch.randint(2**62, ())))
+    passes = Passes(model, loss_fn, int(torch.randint(2**62, ())))
     with torch.enable_grad():
         try:
             return ENGINES[engine](passes, batch, clean_batch, step_size)
@@ -141,10 +123,10 @@ def score(
 
 def clean_gradient(model: nn.Module, loss_fn: LossFn, clean_batch: Batch) -> CleanGradient:
     """Gradient of the mean clean loss; arguments and errors as in `alignment`, and nothing of the model changes."""
-    passes = _Passes(model, loss_fn, int(torch.randint(2**62, ())))
+    passes = Passes(model, loss_fn, int(torch.randint(2**62, ())))
     with torch.enable_grad():
         loss, gradient = passes.clean_gradient(clean_batch)
-    return CleanGradient(loss, gradient, _check_batch(clean_batch, "clean")[2])
+    return CleanGradient(loss, gradient, check_batch(clean_batch, "clean")[2])
 
 
 def directional_derivative(
@@ -163,13 +145,13 @@ def directional_derivative(
     Raises:
         ValueError: if `direction` has not exactly the trainable parameters; otherwise as `alignment`.
     """
-    passes = _Passes(model, loss_fn, 0)
+    passes = Passes(model, loss_fn, 0)
     if set(direction) != set(passes.parameters):
         raise ValueError("direction must have one tensor for each trainable parameter of the model, by name")
     return _derivative(passes, batch, direction)[:3]
 
 
-def _dual_pass(passes: _Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
+def _dual_pass(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
     with sdpa_kernel(SDPBackend.MATH):
         duals = {name: Dual(p, v[name]) for name, p in passes.parameters.items()}
         losses, buffers = passes.training(duals, batch)  # f(theta + h v) = f(theta) + h u + O(h^2)
@@ -177,7 +159,7 @@ def _dual_pass(passes: _Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tenso
     return losses, u, buffers
 
 
-def _torch_dual_pass(passes: _Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
+def _torch_dual_pass(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
     """The same by PyTorch's dual tensors: they see into every function, and record a graph that nobody needs."""
     with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
         duals = {name: forward_ad.make_dual(p, v[name]) for name, p in passes.parameters.items()}
@@ -187,7 +169,7 @@ def _torch_dual_pass(passes: _Passes, batch: Batch, v: Tensors) -> tuple[Tensor,
     return losses, u.detach(), buffers
 
 
-def _derivative(passes: _Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors, str]:
+def _derivative(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors, str]:
     state = random_state(passes.device)
     try:
         return *_dual_pass(passes, batch, v), "forward"
@@ -196,19 +178,19 @@ def _derivative(passes: _Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tens
     return *_torch_dual_pass(passes, batch, v), "dual"
 
 
-def _forward(passes: _Passes, batch: Batch, clean_batch: Batch, _: float) -> Scores:
+def _forward(passes: Passes, batch: Batch, clean_batch: Batch, _: float) -> Scores:
     clean_loss, v = passes.clean_gradient(clean_batch)
     losses, u, buffers, engine = _derivative(passes, batch, v)
     return Scores(losses, u, clean_loss, buffers, engine)
 
 
-def _dual(passes: _Passes, batch: Batch, clean_batch: Batch, _: float) -> Scores:
+def _dual(passes: Passes, batch: Batch, clean_batch: Batch, _: float) -> Scores:
     clean_loss, v = passes.clean_gradient(clean_batch)
     losses, u, buffers = _torch_dual_pass(passes, batch, v)
     return Scores(losses, u, clean_loss, buffers, "dual")
 
 
-def _ghost(passes: _Passes, batch: Batch, clean_batch: Batch, _: float) -> Scores:
+def _ghost(passes: Passes, batch: Batch, clean_batch: Batch, _: float) -> Scores:
     clean_loss, v = passes.clean_gradient(clean_batch)
     state = random_state(passes.device)
     try:
@@ -221,8 +203,8 @@ def _ghost(passes: _Passes, batch: Batch, clean_batch: Batch, _: float) -> Score
     return Scores(losses, u, clean_loss, buffers, "ghost")
 
 
-def _ghost_pass(passes: _Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
-    tape = Tape(_check_batch(batch, "training")[2], passes.device)
+def _ghost_pass(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
+    tape = Tape(check_batch(batch, "training")[2], passes.device)
     losses, buffers = passes.training(tape.parameters(passes.parameters), batch)
     tape.propagate(losses)
     with torch.no_grad():
@@ -234,7 +216,7 @@ _INDEPENDENT: WeakKeyDictionary[nn.Module, dict[bool, bool]] = WeakKeyDictionary
 """Model -> whether its examples do not interact, while training and in eval mode, as far as that was tried."""
 
 
-def _check_independent(passes: _Passes, batch: Batch, v: Tensors) -> None:
+def _check_independent(passes: Passes, batch: Batch, v: Tensors) -> None:
     """Try it on the first batch that a model scores, in full precision: with examples that interact, engines differ."""
     known = _INDEPENDENT.setdefault(passes.model, {})
     if passes.model.training not in known:
@@ -250,7 +232,7 @@ def _check_independent(passes: _Passes, batch: Batch, v: Tensors) -> None:
         raise Unsuited("the examples of a batch interact")
 
 
-def _reverse(passes: _Passes, batch: Batch, clean_batch: Batch, _: float) -> Scores:
+def _reverse(passes: Passes, batch: Batch, clean_batch: Batch, _: float) -> Scores:
     clean_loss, v = passes.clean_gradient(clean_batch)
     with sdpa_kernel(SDPBackend.MATH):
         losses, buffers = passes.training(passes.parameters, batch)
@@ -261,7 +243,7 @@ def _reverse(passes: _Passes, batch: Batch, clean_batch: Batch, _: float) -> Sco
     return Scores(losses, u.detach(), clean_loss, buffers, "reverse")
 
 
-def _lookahead(passes: _Passes, batch: Batch, clean_batch: Batch, step_size: float) -> Scores:
+def _lookahead(passes: Passes, batch: Batch, clean_batch: Batch, step_size: float) -> Scores:
     if not step_size > 0:
         raise ValueError(f"step_size must be positive, got {step_size}")
     theta = passes.parameters
@@ -276,156 +258,13 @@ def _lookahead(passes: _Passes, batch: Batch, clean_batch: Batch, step_size: flo
     return Scores(losses, -d_eps.detach() / step_size, clean_loss.detach(), buffers, "lookahead")
 
 
-ENGINES: dict[str, Callable[[_Passes, Batch, Batch, float], Scores]] = {
+ENGINES: dict[str, Callable[[Passes, Batch, Batch, float], Scores]] = {
     "forward": _forward,
     "dual": _dual,
     "ghost": _ghost,
     "reverse": _reverse,
     "lookahead": _lookahead,
 }
-
-
-@dataclass
-class _Passes:
-    """Forward passes of one scoring: they run on copies of the buffers, and on random numbers of their own.
-
-    The clean pass draws its dropout masks from `clean_seed` and gives the random state back, so the masks of the
-    training pass are the same whichever engine runs, and whether the clean pass comes first or last.
-    """
-
-    model: nn.Module
-    loss_fn: LossFn
-    clean_seed: int
-
-    def __post_init__(self) -> None:
-        self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
-        if not self.parameters:
-            raise ValueError("the model has no trainable parameter: set requires_grad on those that training may move")
-        if self.device.type == "meta":
-            raise ValueError("the model's parameters hold no values: give it some by to_empty() and load_state_dict()")
-
-    @property
-    def device(self) -> torch.device:
-        return next(iter(self.parameters.values())).device
-
-    def training(self, parameters: Tensors, batch: Batch) -> tuple[Tensor, Tensors]:
-        return self._losses(parameters, batch, "training")
-
-    def clean_loss(self, parameters: Tensors, clean_batch: Batch) -> Tensor:
-        with _own_randomness(self.clean_seed, self.device):
-            losses, _ = self._losses(parameters, clean_batch, "clean")
-        return losses.mean()
-
-    def clean_gradient(self, clean_batch: Batch | CleanGradient) -> tuple[Tensor, Tensors]:
-        if isinstance(clean_batch, CleanGradient):
-            return clean_batch.loss, clean_batch.gradient
-        loss = self.clean_loss(self.parameters, clean_batch)
-        reached = self.gradient(loss)
-        dense = {name: g.to_dense() if g.is_sparse else g for name, g in reached.items()}
-        return loss.detach(), {name: dense.get(name, torch.zeros_like(p)) for name, p in self.parameters.items()}
-
-    def gradient(self, outputs: Tensor, **options: Any) -> Tensors:
-        """Gradient with respect to the parameters that `outputs` reaches, by name."""
-        grads = torch.autograd.grad(outputs, list(self.parameters.values()), allow_unused=True, **options)
-        return {name: g for name, g in zip(self.parameters, grads, strict=True) if g is not None}
-
-    def _losses(self, parameters: Tensors, batch: Batch, role: str) -> tuple[Tensor, Tensors]:
-        inputs, targets, n = _check_batch(batch, role)
-        args, kwargs = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
-        buffers = {name: b.clone() for name, b in self.model.named_buffers()}
-        with self._explaining(inputs, targets, role):
-            outputs = functional_call(self.model, {**parameters, **buffers}, args, kwargs)
-        _check_labels(self.loss_fn, outputs, targets, role)
-        with self._explaining(inputs, targets, role):
-            losses = self.loss_fn(outputs, targets)
-        _check_losses(losses, n, role)
-        return losses, buffers
-
-    @contextmanager
-    def _explaining(self, inputs: Any, targets: Any, role: str) -> Iterator[None]:
-        """Say what the model was given where it fails; lack of memory or of a derivative speaks for itself."""
-        try:
-            yield
-        except (NotImplementedError, torch.OutOfMemoryError):
-            raise
-        except (RuntimeError, TypeError, ValueError, AttributeError, LookupError) as error:
-            p = next(iter(self.parameters.values()))
-            raise ValueError(
-                f"the model or its loss cannot take the {role} batch, inputs {_described(inputs)} and targets "
-                f"{_described(targets)} with parameters of {p.dtype} on {p.device}: {error}; shapes, types and devices "
-                "have to fit, as in loss_fn(model(inputs), targets)"
-            ) from error
-
-
-@contextmanager
-def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
-    """Random numbers from `seed` on the CPU and on `device`; the state found is put back."""
-    on_cuda = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if on_cuda else []):
-        torch.default_generator.manual_seed(seed)
-        if on_cuda:
-            torch.cuda.default_generators[device.index].manual_seed(seed)
-        yield
-
-
-def _check_batch(batch: Batch, role: str) -> tuple[Any, Any, int]:
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise TypeError(f"the {role} batch must be a pair (inputs, targets), got {type(batch).__name__}")
-    inputs, targets = batch
-    if isinstance(inputs, Tensor):
-        inputs = (inputs,)
-    elif isinstance(inputs, list):
-        inputs = tuple(inputs)
-    values = inputs.values() if isinstance(inputs, dict) else inputs
-    first = next((value for value in values if isinstance(value, Tensor)), None)
-    if first is None or first.ndim == 0:
-        raise TypeError(f"the {role} inputs must be a tensor, or a tuple or dict of tensors, examples first")
-    if len(first) == 0:
-        raise ValueError(f"the {role} batch is empty: give it at least one example")
-    return inputs, targets, len(first)
-
-
-def _described(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"{tuple(value.shape)} {value.dtype} on {value.device}"
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else ()
-    return ", ".join(map(_described, parts)) or type(value).__name__
-
-
-def _check_labels(loss_fn: LossFn, outputs: Any, targets: Any, role: str) -> None:
-    """Catch a label out of range before the loss does: on a GPU that would end the process's use of the device."""
-    tensors = isinstance(outputs, Tensor) and isinstance(targets, Tensor) and outputs.device == targets.device
-    if not isinstance(loss_fn, nn.CrossEntropyLoss | nn.NLLLoss) or not tensors:
-        return  # what does not fit together, the loss will refuse
-    if outputs.ndim < 2 or targets.is_floating_point():
-        return
-    classes = outputs.shape[1]
-    wrong = (targets != loss_fn.ignore_index) & ((targets < 0) | (targets >= classes))
-    if wrong.any():
-        raise ValueError(
-            f"{role} label {int(targets[wrong][0])} is out of range: the model has {classes} outputs, "
-            f"so labels go from 0 to {classes - 1}"
-        )
-
-
-def _check_losses(losses: Tensor, n: int, role: str) -> None:
-    if not isinstance(losses, Tensor):
-        raise TypeError(f"loss_fn must return a tensor, got {type(losses).__name__}")
-    if losses.shape != (n,):
-        raise ValueError(
-            f"loss_fn must return one loss per example, shape ({n},) for this {role} batch, got {tuple(losses.shape)}; "
-            'use reduction="none", and average over any further dimension yourself'
-        )
-    if losses.is_complex():
-        raise TypeError(f"loss_fn must return real numbers, got {losses.dtype}: take the real part")
-    if not losses.requires_grad:
-        raise ValueError(f"the {role} loss does not depend on any trainable parameter, so it cannot be differentiated")
-    finite = losses.isfinite()
-    if not finite.all():
-        raise ValueError(
-            f"the {role} loss is NaN or infinite for {n - int(finite.sum())} of {n} examples, first at position "
-            f"{int((~finite).nonzero()[0])}: look for bad inputs there, or lower the learning rate"
-        )
 
 
 def _fallback_message(error: NotImplementedError) -> str:

@@ -26,7 +26,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from l2rw_core.alignment import Batch, CleanGradient, LossFn, Scores, Tensors, clean_gradient, score
+from l2rw_core.alignment import Scores, clean_gradient, score
+from l2rw_core.passes import Batch, CleanGradient, LossFn, Tensors
 from l2rw_core.reweight import Reweighter, Step, as_ids
 
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from l2rw_core.alignment import Batch, LossFn, alignment
+from l2rw_core.alignment import alignment
+from l2rw_core.passes import Batch, LossFn
 
 
 class LayerFactors(NamedTuple):

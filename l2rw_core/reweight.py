@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from l2rw_core.alignment import ENGINES, Batch, LossFn, Scores, score
+from l2rw_core.alignment import ENGINES, Scores, score
+from l2rw_core.passes import Batch, LossFn
 
 
 def to_weights(u: Tensor) -> Tensor:

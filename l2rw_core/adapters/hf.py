@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback
 
-from l2rw_core.alignment import LossFn
 from l2rw_core.datasets import BatchStream
+from l2rw_core.passes import LossFn
 from l2rw_core.reweight import Reweighter
 
 IGNORED = -100

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from l2rw_core.alignment import LossFn
+from l2rw_core.passes import LossFn
 from l2rw_core.reweight import Reweighter
 
 

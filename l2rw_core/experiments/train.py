@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from l2rw_core import methods
-from l2rw_core.alignment import LossFn
 from l2rw_core.datasets import (
     BatchStream,
     Examples,
@@ -34,6 +33,7 @@ from l2rw_core.experiments.meter import WeightMeter
 from l2rw_core.experiments.records import Curve, Record, environment
 from l2rw_core.methods.by_label import log_probabilities
 from l2rw_core.models import LeNet, Mlp, resnet14, resnet32, wide_resnet28_10
+from l2rw_core.passes import LossFn
 
 RESIDUAL = {"resnet14": resnet14, "resnet32": resnet32, "wrn28_10": wide_resnet28_10}
 

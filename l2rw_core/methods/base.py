@@ -8,8 +8,8 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from l2rw_core.alignment import LossFn
 from l2rw_core.datasets import BatchStream, Examples
+from l2rw_core.passes import LossFn
 
 
 class Minibatch(NamedTuple):

@@ -1,0 +1,171 @@
+"""Forward passes of a model that leave it as it was, and what a batch, its labels and its losses have to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+Inputs = Tensor | tuple[Any, ...] | list[Any] | dict[str, Any]
+Batch = tuple[Inputs, Any]
+LossFn = Callable[[Any, Any], Tensor]
+Tensors = dict[str, Tensor]
+
+
+class CleanGradient(NamedTuple):
+    """Gradient of the mean loss of a clean batch: all that a score needs to know of it."""
+
+    loss: Tensor
+    """() mean loss of the clean batch, detached."""
+    gradient: Tensors
+    """For each trainable parameter's name a tensor of its shape."""
+    examples: int
+    """m, the size of the clean batch."""
+
+
+@dataclass
+class Passes:
+    """Forward passes of one scoring: they run on copies of the buffers, and on random numbers of their own.
+
+    The clean pass draws its dropout masks from `clean_seed` and gives the random state back, so the masks of the
+    training pass are the same whichever engine runs, and whether the clean pass comes first or last.
+    """
+
+    model: nn.Module
+    loss_fn: LossFn
+    clean_seed: int
+
+    def __post_init__(self) -> None:
+        self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        if not self.parameters:
+            raise ValueError("the model has no trainable parameter: set requires_grad on those that training may move")
+        if self.device.type == "meta":
+            raise ValueError("the model's parameters hold no values: give it some by to_empty() and load_state_dict()")
+
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self.parameters.values())).device
+
+    def training(self, parameters: Tensors, batch: Batch) -> tuple[Tensor, Tensors]:
+        return self._losses(parameters, batch, "training")
+
+    def clean_loss(self, parameters: Tensors, clean_batch: Batch) -> Tensor:
+        with _own_randomness(self.clean_seed, self.device):
+            losses, _ = self._losses(parameters, clean_batch, "clean")
+        return losses.mean()
+
+    def clean_gradient(self, clean_batch: Batch | CleanGradient) -> tuple[Tensor, Tensors]:
+        if isinstance(clean_batch, CleanGradient):
+            return clean_batch.loss, clean_batch.gradient
+        loss = self.clean_loss(self.parameters, clean_batch)
+        reached = self.gradient(loss)
+        dense = {name: g.to_dense() if g.is_sparse else g for name, g in reached.items()}
+        return loss.detach(), {name: dense.get(name, torch.zeros_like(p)) for name, p in self.parameters.items()}
+
+    def gradient(self, outputs: Tensor, **options: Any) -> Tensors:
+        """Gradient with respect to the parameters that `outputs` reaches, by name."""
+        grads = torch.autograd.grad(outputs, list(self.parameters.values()), allow_unused=True, **options)
+        return {name: g for name, g in zip(self.parameters, grads, strict=True) if g is not None}
+
+    def _losses(self, parameters: Tensors, batch: Batch, role: str) -> tuple[Tensor, Tensors]:
+        inputs, targets, n = check_batch(batch, role)
+        args, kwargs = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
+        buffers = {name: b.clone() for name, b in self.model.named_buffers()}
+        with self._explaining(inputs, targets, role):
+            outputs = functional_call(self.model, {**parameters, **buffers}, args, kwargs)
+        _check_labels(self.loss_fn, outputs, targets, role)
+        with self._explaining(inputs, targets, role):
+            losses = self.loss_fn(outputs, targets)
+        _check_losses(losses, n, role)
+        return losses, buffers
+
+    @contextmanager
+    def _explaining(self, inputs: Any, targets: Any, role: str) -> Iterator[None]:
+        """Say what the model was given where it fails; lack of memory or of a derivative speaks for itself."""
+        try:
+            yield
+        except (NotImplementedError, torch.OutOfMemoryError):
+            raise
+        except (RuntimeError, TypeError, ValueError, AttributeError, LookupError) as error:
+            p = next(iter(self.parameters.values()))
+            raise ValueError(
+                f"the model or its loss cannot take the {role} batch, inputs {_described(inputs)} and targets "
+                f"{_described(targets)} with parameters of {p.dtype} on {p.device}: {error}; shapes, types and devices "
+                "have to fit, as in loss_fn(model(inputs), targets)"
+            ) from error
+
+
+@contextmanager
+def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
+    """Random numbers from `seed` on the CPU and on `device`; the state found is put back."""
+    on_cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if on_cuda:
+            torch.cuda.default_generators[device.index].manual_seed(seed)
+        yield
+
+
+def check_batch(batch: Batch, role: str) -> tuple[Any, Any, int]:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise TypeError(f"the {role} batch must be a pair (inputs, targets), got {type(batch).__name__}")
+    inputs, targets = batch
+    if isinstance(inputs, Tensor):
+        inputs = (inputs,)
+    elif isinstance(inputs, list):
+        inputs = tuple(inputs)
+    values = inputs.values() if isinstance(inputs, dict) else inputs
+    first = next((value for value in values if isinstance(value, Tensor)), None)
+    if first is None or first.ndim == 0:
+        raise TypeError(f"the {role} inputs must be a tensor, or a tuple or dict of tensors, examples first")
+    if len(first) == 0:
+        raise ValueError(f"the {role} batch is empty: give it at least one example")
+    return inputs, targets, len(first)
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {value.dtype} on {value.device}"
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else ()
+    return ", ".join(map(_described, parts)) or type(value).__name__
+
+
+def _check_labels(loss_fn: LossFn, outputs: Any, targets: Any, role: str) -> None:
+    """Catch a label out of range before the loss does: on a GPU that would end the process's use of the device."""
+    tensors = isinstance(outputs, Tensor) and isinstance(targets, Tensor) and outputs.device == targets.device
+    if not isinstance(loss_fn, nn.CrossEntropyLoss | nn.NLLLoss) or not tensors:
+        return  # what does not fit together, the loss will refuse
+    if outputs.ndim < 2 or targets.is_floating_point():
+        return
+    classes = outputs.shape[1]
+    wrong = (targets != loss_fn.ignore_index) & ((targets < 0) | (targets >= classes))
+    if wrong.any():
+        raise ValueError(
+            f"{role} label {int(targets[wrong][0])} is out of range: the model has {classes} outputs, "
+            f"so labels go from 0 to {classes - 1}"
+        )
+
+
+def _check_losses(losses: Tensor, n: int, role: str) -> None:
+    if not isinstance(losses, Tensor):
+        raise TypeError(f"loss_fn must return a tensor, got {type(losses).__name__}")
+    if losses.shape != (n,):
+        raise ValueError(
+            f"loss_fn must return one loss per example, shape ({n},) for this {role} batch, got {tuple(losses.shape)}; "
+            'use reduction="none", and average over any further dimension yourself'
+        )
+    if losses.is_complex():
+        raise TypeError(f"loss_fn must return real numbers, got {losses.dtype}: take the real part")
+    if not losses.requires_grad:
+        raise ValueError(f"the {role} loss does not depend on any trainable parameter, so it cannot be differentiated")
+    finite = losses.isfinite()
+    if not finite.all():
+        raise ValueError(
+            f"the {role} loss is NaN or infinite for {n - int(finite.sum())} of {n} examples, first at position "
+            f"{int((~finite).nonzero()[0])}: look for bad inputs there, or lower the learning rate"
+        )
