@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from l2rw_core.alignment import ENGINES, Batch, LossFn, Scores, score
+from l2rw_core.health import Health
 
 
 def to_weights(u: Tensor) -> Tensor:
@@ -91,6 +92,8 @@ class Reweighter:
         self.engine = engine
         self.last: Step | None = None
         """The most recent step, also after `loss`."""
+        self.health: Health | None = Health()
+        """Warns of what looks wrong, through the logger ``l2rw_core``; None to be left alone."""
         _check_kinds(model, optimizer, loss_fn, engine)
         if optimizer is not None:
             _check_optimizer(model, optimizer)
@@ -132,6 +135,8 @@ class Reweighter:
         loss = (weights * scores.losses).sum()
         step = Step(loss.detach(), weights, scores.alignment, scores.losses.detach(), scores.clean_loss)
         self.last = step
+        if self.health is not None:
+            self.health.see(step, batch[1], clean_batch[1], self.model.training)
         return loss, scores, step
 
     @torch.no_grad()
