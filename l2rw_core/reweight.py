@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from l2rw_core.alignment import ENGINES, Scores, score
+from l2rw_core.health import Health
 from l2rw_core.passes import Batch, LossFn
 
 
@@ -115,6 +116,8 @@ class Reweighter:
         goes by it."""
         self.last: Step | None = None
         """The most recent step, also after `loss`."""
+        self.health: Health | None = Health()
+        """Warns of what looks wrong, through the logger ``l2rw_core``; None to be left alone."""
         _check_kinds(model, optimizer, loss_fn, engine)
         if warmup < 0:
             raise ValueError(f"warmup must be a number of steps, at least 0, got {warmup}")
@@ -160,6 +163,8 @@ class Reweighter:
         loss = (weights * scores.losses).sum()
         step = Step(loss.detach(), weights, scores.alignment, scores.losses.detach(), scores.clean_loss, ids)
         self._done(step, scores)
+        if self.health is not None:
+            self.health.see(step, batch[1], clean_batch[1], self.model.training)
         return loss, scores, step
 
     def _unscaled(self, u: Tensor) -> Tensor:

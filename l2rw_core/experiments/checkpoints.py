@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,12 @@ def write_checkpoint(state: dict[str, Any], path: Path) -> None:
 
 
 def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """The state in `path`, None if there is no such file; ValueError if it is damaged or something else."""
+    """The state in `path`, None if there is no such file; ValueError if it is damaged or something else.
+
+    What a process that was killed left of a file that it was writing is removed: its owner reads before it writes.
+    """
+    for left in path.parent.glob(f"{escape(path.name)}.*.partial"):
+        left.unlink(missing_ok=True)
     try:
         content = path.read_bytes()
     except FileNotFoundError:

@@ -149,9 +149,13 @@ def _bias(values: Any) -> Bias:
     kind, rest = values.get("kind"), {name: value for name, value in values.items() if name != "kind"}
     _one_of("bias", kind, tuple(BIASES))
     try:
-        return BIASES[kind](**rest)
+        bias = BIASES[kind](**rest)
     except (TypeError, OverflowError) as error:
         raise ValueError(f"no {kind} can be made of {rest}: {error}") from error
+    for field in fields(bias):
+        if field.default is not None:
+            _check_kind(f"{field.name} of {kind}", getattr(bias, field.name), field.default)
+    return bias
 
 
 def _check_kind(name: str, value: Any, default: Any) -> None:

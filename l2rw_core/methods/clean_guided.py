@@ -20,6 +20,7 @@ class L2rw(Method):
 
     def __post_init__(self) -> None:
         self.reweighter = Reweighter(self.model, self.optimizer, self.loss_fn)
+        self.reweighter.health = None  # what happens in an experiment is on its record
 
     def step(self, batch: Minibatch, clean_batch: tuple[Tensor, Tensor], step: int) -> Update:
         result = self.reweighter.step((batch.x, batch.y), clean_batch)

@@ -66,7 +66,8 @@ def test_last_and_best():
 
 
 def test_two_processes_that_write_at_once_lose_nothing(tmp_path):
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["l2rw_core.experiments"])
     writers = [context.Process(target=append_many, args=(tmp_path, start)) for start in (0, 50)]
     for writer in writers:
         writer.start()

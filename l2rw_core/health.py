@@ -1,0 +1,140 @@
+"""What goes wrong quietly while examples are weighed: said once each, through the logger ``l2rw_core``."""
+
+from __future__ import annotations
+
+import logging
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from l2rw_core.reweight import Step
+
+LOOK_EVERY = 100
+"""Steps between two looks: numbers are read from the device then only, so that a GPU is not waited for at each step."""
+IDLE_IN_A_ROW = 20
+LARGEST_SHARE = 0.9
+"""Of the weight of a batch, on one example."""
+FEWEST = 5
+"""Examples of a batch, below which a large share on one of them is no surprise."""
+RISE = 1.5
+"""Clean loss, over its lowest mean of `LOOK_EVERY` steps."""
+
+logger = logging.getLogger("l2rw_core")
+
+
+class Health:
+    """Sees the steps of one training and warns of what looks wrong. It changes nothing, and says each thing once."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        """Steps seen."""
+        self._said: set[str] = set()
+        self._largest: list[Tensor] = []
+        self._clean_losses: list[Tensor] = []
+        self._labels: tuple[list[Tensor], list[Tensor]] = ([], [])
+        self._clean_classes: set[float] = set()
+        self._first = self._lowest = 0.0
+
+    def see(self, step: Step, targets: Any, clean_targets: Any, training: bool) -> None:
+        """Take in one step, the targets of its two batches, and whether the model was in training mode."""
+        self.steps += 1
+        if not training:
+            self._say(
+                "eval",
+                "the model is in eval mode: normalisation goes by its running statistics and dropout is off. "
+                "Call model.train() if that is not meant, for example after an evaluation.",
+            )
+        self._largest.append(step.weights.max() if len(step.weights) >= FEWEST else step.weights.sum() / 2)
+        self._clean_losses.append(step.clean_loss)
+        for kept, labels in zip(self._labels, (targets, clean_targets), strict=True):
+            if isinstance(labels, Tensor) and labels.ndim == 1:
+                kept.append(labels)
+        if self.steps % LOOK_EVERY == 0:
+            self._look()
+            for kept in (self._largest, self._clean_losses, *self._labels):
+                kept.clear()
+
+    def _look(self) -> None:
+        largest, clean_losses = (torch.stack(kept).tolist() for kept in (self._largest, self._clean_losses))
+        self._look_at_weights(largest)
+        self._look_at_clean_loss(sum(clean_losses) / len(clean_losses))
+        self._look_at_classes()
+
+    def _look_at_weights(self, largest: list[float]) -> None:
+        idle = max((len(list(run)) for none, run in groupby(w == 0 for w in largest) if none), default=0)
+        if idle >= IDLE_IN_A_ROW:
+            self._say(
+                "idle",
+                f"{idle} batches in a row had no weight at all, so nothing was learned from them: no example agreed "
+                "with the clean gradient. Usually the labels of the two sets are coded differently, their inputs are "
+                "scaled differently, or the clean set is fitted already; larger batches help where few labels are "
+                "right.",
+            )
+        if sum(w > LARGEST_SHARE for w in largest) > LARGEST_SHARE * len(largest):
+            self._say(
+                "one",
+                f"in most of the last {len(largest)} steps one example had over {LARGEST_SHARE:.0%} of the weight: "
+                "gradients of very unequal size, from an outlier or a loss that explodes. Scale the inputs, clip the "
+                "loss, or lower the learning rate.",
+            )
+
+    def _look_at_clean_loss(self, mean: float) -> None:
+        if self.steps == LOOK_EVERY:
+            self._first = self._lowest = mean
+        if mean > RISE * self._lowest and mean - self._lowest > 0.1 * self._first:
+            self._say(
+                "rising",
+                f"the clean loss has risen from {self._lowest:.3g} to {mean:.3g}, means over {LOOK_EVERY} steps: lower "
+                "the learning rate, and check that clean and training labels mean the same.",
+            )
+        self._lowest = min(self._lowest, mean)
+
+    def _look_at_classes(self) -> None:
+        labels, clean_labels = (_classes(kept) for kept in self._labels)
+        self._clean_classes |= clean_labels
+        missing = sorted(labels - self._clean_classes)
+        if missing and self._clean_classes:
+            shown = ", ".join(f"{c:g}" for c in missing[:8]) + (" and others" if len(missing) > 8 else "")
+            self._say(
+                "classes",
+                f"no clean batch of {self.steps} steps had an example of class {shown}: nothing speaks for it, so even "
+                "its right labels get little weight. Add clean examples, or check the set with check_clean_set.",
+            )
+
+    def _say(self, what: str, message: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            logger.warning("step %d: %s", self.steps, message)
+
+
+def _classes(labels: list[Tensor]) -> set[float]:
+    """The classes in batches of labels; none where targets are measurements."""
+    if not labels:
+        return set()
+    found = torch.cat(labels).unique()
+    if found.is_floating_point() and not ((found == 0) | (found == 1)).all():
+        return set()
+    return set(found.tolist())
+
+
+def write_step(writer: Any, step: Step, number: int) -> None:
+    """Write what a step saw to TensorBoard: losses, effective examples, share of zero weights, and the weights.
+
+    Args:
+        writer: a `torch.utils.tensorboard.SummaryWriter` (package ``tensorboard``), or anything with its `add_scalar`
+            and `add_histogram`.
+        step: what `Reweighter.step` returned.
+        number: of the step.
+    """
+    values = {
+        "loss": step.loss,
+        "clean_loss": step.clean_loss,
+        "effective_examples": step.effective_examples,
+        "without_weight": (step.weights == 0).double().mean(),
+    }
+    for name, value in values.items():
+        writer.add_scalar(f"l2rw/{name}", float(value), number)
+    writer.add_histogram("l2rw/weights", step.weights.float(), number)
