@@ -70,7 +70,7 @@ def main(arguments: Arguments) -> int:
 
 
 def compare(case: Case, systems: Mapping[str, System], rounds: int, device: str = "cpu") -> list[dict[str, Any]]:
-    """One entry for each system: what was measured, or why it was not."""
+    """One entry for each system, ``plain`` among them: what was measured, or why it was not."""
     about = {"case": case.name, "title": case.title, "n": case.n, "m": case.m, "coupled": case.coupled}
     about |= {"bound": case.bound, "uncoupled_bound": case.uncoupled_bound}
     if not case.available:

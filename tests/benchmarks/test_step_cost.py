@@ -70,25 +70,28 @@ def test_a_step_handed_to_another_engine_is_not_timed_under_the_name_of_the_firs
 
         def __init__(self):
             super().__init__()
-            self.layer = nn.Linear(4, 3)
+            self.layer = nn.Linear(4, 3, bias=False)
 
         def forward(self, x):
             return torch.func.vmap(lambda row: self.layer.weight @ row)(x)
 
-    (line,) = compare(replace(TINY, build=Hidden), {"forward": SYSTEMS["forward"]}, rounds=1)
+    chosen = {name: SYSTEMS[name] for name in ("plain", "forward")}
+    _, line = compare(replace(TINY, build=Hidden), chosen, rounds=1)
     assert "handed this model to 'dual'" in line["skipped"]
 
 
-def test_the_program_appends_and_the_newest_run_of_a_case_counts(tmp_path):
+def test_the_program_appends_and_the_newest_run_of_a_case_counts(tmp_path, monkeypatch):
+    monkeypatch.setitem(CASES, "tiny", TINY)
     path = tmp_path / "step_cost.jsonl"
     for _ in range(2):
-        assert main(Arguments(rounds=1, cases=["mlp"], systems=["forward"], results=path)) == 0
+        assert main(Arguments(rounds=1, cases=["tiny"], systems=["forward"], results=path)) == 0
     assert len(path.read_text().splitlines()) == 4
     found = load_benchmark("step_cost", folder=tmp_path)
     assert {line["started"] for line in found} == {max(line["started"] for line in found)}
     forward = next(line for line in found if line["system"] == "forward")
     assert median_ratio(forward) > 1
-    assert forward["bound"] == (3 * 100 + 5 * 100) / 300
+    assert forward["bound"] == (3 * 4 + 5 * 6) / (3 * 6)
+    assert forward["uncoupled_bound"] == (3 * 4 + 4 * 6) / (3 * 6)
 
 
 def test_memory_is_what_is_held_and_what_is_alive_at_once():
