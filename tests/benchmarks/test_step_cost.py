@@ -26,10 +26,15 @@ def doubled(task):
     return ours("forward")(replace(task, lr=2 * task.lr))
 
 
+def broken(task):
+    raise TypeError("not made for this")
+
+
 @pytest.fixture(scope="module")
 def lines():
     chosen = {name: SYSTEMS[name] for name in ("plain", "forward", "reverse", "copy", "higher", "torchopt", "betty")}
     wrong = {"flipped": System("flipped", flipped), "doubled": System("doubled", doubled)}
+    wrong["broken"] = System("broken", broken)
     return {line["system"]: line for line in compare(TINY, chosen | wrong, rounds=2)}
 
 
@@ -57,6 +62,11 @@ def test_a_system_that_computes_something_else_is_refused(lines, name, fault):
     assert lines[name]["refused"]
     assert fault in lines[name]["skipped"]
     assert "ratios" not in lines[name]
+
+
+def test_a_system_that_fails_stops_no_other(lines):
+    assert lines["broken"]["skipped"] == "it failed with TypeError: not made for this"
+    assert not lines["broken"]["refused"]
 
 
 def test_a_model_whose_package_is_missing_is_skipped_by_name():
