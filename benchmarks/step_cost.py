@@ -70,7 +70,7 @@ def main(arguments: Arguments) -> int:
 
 
 def compare(case: Case, systems: Mapping[str, System], rounds: int, device: str = "cpu") -> list[dict[str, Any]]:
-    """One entry for each system: what was measured, or why it was not."""
+    """One entry for each system, ``plain`` among them: what was measured, or why it was not."""
     about = {"case": case.name, "title": case.title, "n": case.n, "m": case.m, "coupled": case.coupled}
     about |= {"bound": case.bound, "uncoupled_bound": case.uncoupled_bound}
     if not case.available:
@@ -78,7 +78,7 @@ def compare(case: Case, systems: Mapping[str, System], rounds: int, device: str 
     # Fused attention cannot be differentiated twice, so every system takes the form that can.
     with sdpa_kernel(SDPBackend.MATH):
         errors, lines = check(case, systems, device)
-        measured = _measure(case, [systems[name] for name in errors], rounds, device)
+        measured = _measure(case, [systems[name] for name in errors], rounds, device, lines)
     for name, values in measured.items():
         system = systems[name]
         lines[name] = {"package": system.package, "version": system.version, "exact": system.exact} | values
@@ -105,9 +105,14 @@ def check(
             if name != "plain" and system.exact:
                 _require_equal(distance, (parameters - landed).abs().max())
             errors[name] = None if name == "plain" else distance
-        except Skipped as reason:
-            skipped[name] = {"skipped": str(reason), "refused": isinstance(reason, Disagreement)}
+        except Exception as error:  # other people's software may fail in any way, and the rest is still compared
+            skipped[name] = _why_not(error)
     return errors, skipped
+
+
+def _why_not(error: Exception) -> dict[str, Any]:
+    reason = str(error) if isinstance(error, Skipped) else f"it failed with {type(error).__name__}: {error}"
+    return {"skipped": reason, "refused": isinstance(error, Disagreement)}
 
 
 def _first_step(case: Case, system: System, device: str) -> tuple[Tensor, Tensor]:
@@ -125,11 +130,18 @@ def _require_equal(distance: float, off: Tensor) -> None:
         raise Disagreement(f"its step ends {float(off):.1e} from that of Algorithm 1, so it was not timed")
 
 
-def _measure(case: Case, systems: Sequence[System], rounds: int, device: str) -> dict[str, dict[str, Any]]:
+def _measure(
+    case: Case, systems: Sequence[System], rounds: int, device: str, skipped: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """What is measured of each system; one that fails at its first step in float32 is entered in `skipped`."""
     tasks = {system.name: make_task(case, case.n, case.m, device=device) for system in systems}
     steps = {system.name: system.make(tasks[system.name]) for system in systems}
-    for step in steps.values():
-        step()  # warm up
+    for name, step in list(steps.items()):
+        try:
+            step()  # warm up
+        except Exception as error:
+            skipped[name] = _why_not(error)
+            del steps[name]
     seconds = interleaved(steps, rounds, case.repeats, device)
     plain = np.array(seconds["plain"])
     memory = {name: peak_bytes(step, tasks[name].model, device) for name, step in steps.items()}

@@ -36,6 +36,8 @@ GROUP_NAMES = {
     "other": "other operators",
 }
 BETWEEN = "between operators"
+COUNTS = {"ghost": "uncoupled_bound"}
+"""Engine -> the count of products that is its own, where it is not ``bound``."""
 
 
 def load_benchmark(name: str, device: str = "CPU", folder: Path | None = None) -> list[dict[str, Any]]:
@@ -263,12 +265,17 @@ def _caption(lines: Sequence[Line]) -> str:
     )
 
 
+def count(line: Line) -> float:
+    """The counted cost of a step by this line's system, in plain steps."""
+    return line[COUNTS.get(line["system"], "bound")]
+
+
 def surplus(systems: Mapping[str, Line], name: str) -> dict[str, float]:
-    """How much of a step's time beyond the counted bound is spent where, in plain steps.
+    """How much of a step's time beyond the engine's count is spent where, in plain steps.
 
     If every part of a step grew as its products should, a part that takes a share s of the plain step would take
-    s times the bound. What it takes beyond that is its surplus; negative if it takes less. Parts are groups of
-    operators, and the time between operators; they add up to the ratio minus the bound.
+    s times the count. What it takes beyond that is its surplus; negative if it takes less. Parts are groups of
+    operators, and the time between operators; they add up to the ratio minus the count.
 
     Args:
         systems: the lines of one case, by system.
@@ -276,12 +283,12 @@ def surplus(systems: Mapping[str, Line], name: str) -> dict[str, float]:
     """
     line, plain = systems[name], systems["plain"]
     parts = {
-        GROUP_NAMES[group]: spent - line["bound"] * plain["operators"][group]
+        GROUP_NAMES[group]: spent - count(line) * plain["operators"][group]
         for group, spent in line["operators"].items()
     }
     outside = median_ratio(line) - sum(line["operators"].values())
     outside_plain = 1 - sum(plain["operators"].values())
-    return parts | {BETWEEN: outside - line["bound"] * outside_plain}
+    return parts | {BETWEEN: outside - count(line) * outside_plain}
 
 
 def surplus_table(lines: Sequence[Line], name: str = "forward") -> NumberTable:
@@ -291,7 +298,7 @@ def surplus_table(lines: Sequence[Line], name: str = "forward") -> NumberTable:
     for systems in by_case(lines).values():
         if "operators" in systems.get(name, {}):
             parts = surplus(systems, name)
-            counted = (f"{systems[name]['bound']:.2f}", *(f"{parts[column]:+.2f}" for column in columns))
+            counted = (f"{count(systems[name]):.2f}", *(f"{parts[column]:+.2f}" for column in columns))
             rows.append([case_title(systems[name]), Multiple(systems[name]), *counted])
     caption = f"Engine {name}: time in plain steps, the count of products, and what each part takes beyond the count."
     return NumberTable(["case", "time", "count", *columns], rows, caption)

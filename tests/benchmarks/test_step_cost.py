@@ -26,10 +26,15 @@ def doubled(task):
     return ours("forward")(replace(task, lr=2 * task.lr))
 
 
+def broken(task):
+    raise TypeError("not made for this")
+
+
 @pytest.fixture(scope="module")
 def lines():
     chosen = {name: SYSTEMS[name] for name in ("plain", "forward", "reverse", "copy", "higher", "torchopt", "betty")}
     wrong = {"flipped": System("flipped", flipped), "doubled": System("doubled", doubled)}
+    wrong["broken"] = System("broken", broken)
     return {line["system"]: line for line in compare(TINY, chosen | wrong, rounds=2)}
 
 
@@ -59,6 +64,11 @@ def test_a_system_that_computes_something_else_is_refused(lines, name, fault):
     assert "ratios" not in lines[name]
 
 
+def test_a_system_that_fails_stops_no_other(lines):
+    assert lines["broken"]["skipped"] == "it failed with TypeError: not made for this"
+    assert not lines["broken"]["refused"]
+
+
 def test_a_model_whose_package_is_missing_is_skipped_by_name():
     (line,) = compare(replace(TINY, needs="no_such_package"), {"forward": SYSTEMS["forward"]}, rounds=1)
     assert line["skipped"] == "no_such_package is not installed"
@@ -70,25 +80,28 @@ def test_a_step_handed_to_another_engine_is_not_timed_under_the_name_of_the_firs
 
         def __init__(self):
             super().__init__()
-            self.layer = nn.Linear(4, 3)
+            self.layer = nn.Linear(4, 3, bias=False)
 
         def forward(self, x):
             return torch.func.vmap(lambda row: self.layer.weight @ row)(x)
 
-    (line,) = compare(replace(TINY, build=Hidden), {"forward": SYSTEMS["forward"]}, rounds=1)
+    chosen = {name: SYSTEMS[name] for name in ("plain", "forward")}
+    _, line = compare(replace(TINY, build=Hidden), chosen, rounds=1)
     assert "handed this model to 'dual'" in line["skipped"]
 
 
-def test_the_program_appends_and_the_newest_run_of_a_case_counts(tmp_path):
+def test_the_program_appends_and_the_newest_run_of_a_case_counts(tmp_path, monkeypatch):
+    monkeypatch.setitem(CASES, "tiny", TINY)
     path = tmp_path / "step_cost.jsonl"
     for _ in range(2):
-        assert main(Arguments(rounds=1, cases=["mlp"], systems=["forward"], results=path)) == 0
+        assert main(Arguments(rounds=1, cases=["tiny"], systems=["forward"], results=path)) == 0
     assert len(path.read_text().splitlines()) == 4
     found = load_benchmark("step_cost", folder=tmp_path)
     assert {line["started"] for line in found} == {max(line["started"] for line in found)}
     forward = next(line for line in found if line["system"] == "forward")
     assert median_ratio(forward) > 1
-    assert forward["bound"] == (3 * 100 + 5 * 100) / 300
+    assert forward["bound"] == (3 * 4 + 5 * 6) / (3 * 6)
+    assert forward["uncoupled_bound"] == (3 * 4 + 4 * 6) / (3 * 6)
 
 
 def test_memory_is_what_is_held_and_what_is_alive_at_once():
