@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
+from l2rw_core.attention import COMPOSED
+
 _without_duals = torch._C.DisableTorchFunctionSubclass
 
 
@@ -49,6 +51,8 @@ class Dual(Tensor):
     @classmethod
     def __torch_function__(cls, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
+        if func in COMPOSED and torch.is_grad_enabled() and (out := COMPOSED[func](*args, **kwargs)) is not None:
+            return out
         with _without_duals():
             if not torch.is_grad_enabled():
                 return func(*_primals(args), **_primals(kwargs))
@@ -385,6 +389,8 @@ _RULES: dict[Callable, Callable] = (
             Tensor.squeeze,
             torch.squeeze,
             Tensor.unsqueeze,
+            Tensor.unflatten,
+            Tensor.expand,
             Tensor.contiguous,
             Tensor.__truediv__,
             Tensor.__getitem__,

@@ -21,6 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from l2rw_core.attention import COMPOSED
+
 _without_parameters = torch._C.DisableTorchFunctionSubclass
 
 
@@ -88,6 +90,8 @@ class Parameter(Tensor):
     @classmethod
     def __torch_function__(cls, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
+        if func in COMPOSED and (out := COMPOSED[func](*args, **kwargs)) is not None:
+            return out
         with _without_parameters():
             if func in _RULES:
                 return _RULES[func](*args, **kwargs)
@@ -284,6 +288,32 @@ def _group_norm(input: Tensor, num_groups: int, weight: Any = None, bias: Any = 
     return _use(_SCALE, normal, weight, bias, (input.shape[1], *(1,) * (input.ndim - 2)))
 
 
+def _times(left: Tensor, right: Tensor) -> Tensor:
+    """A scale by a parameter, which has at most as many dimensions as what it scales."""
+    x, weight = (right, left) if isinstance(left, Parameter) else (left, right)
+    if isinstance(x, Parameter) or not isinstance(x, Tensor) or weight.value.ndim > x.ndim:
+        raise Unsuited("a parameter times a parameter or a number")
+    return _use(_SCALE, x, weight, None, tuple(weight.value.shape))
+
+
+_SPREAD = Layer(
+    lambda x, weight, _, shape: weight.expand(shape).contiguous(), lambda s, x, of, _: s.sum_to_size(of), _summed
+)
+
+
+def _expand(weight: Parameter, *shape: Any) -> Tensor:
+    """The same values for every example, a token of its class for instance."""
+    sizes = weight.value.expand(*shape).shape
+    return _use(_SPREAD, torch.empty(weight.tape.n, device=weight.value.device), weight, None, sizes)
+
+
+def _plus(left: Tensor, right: Tensor) -> Tensor:
+    x, weight = (right, left) if isinstance(left, Parameter) else (left, right)
+    if isinstance(x, Parameter) or not isinstance(x, Tensor):
+        raise Unsuited("a parameter plus a parameter or a number")
+    return x + _expand(weight, torch.broadcast_shapes(x.shape, weight.value.shape))
+
+
 _RULES: dict[Callable, Callable] = {
     F.linear: _linear,
     torch.conv1d: _convolution(torch.conv1d, torch.nn.grad.conv1d_weight, 1),
@@ -292,4 +322,7 @@ _RULES: dict[Callable, Callable] = {
     F.embedding: _embedding,
     F.layer_norm: _layer_norm,
     F.group_norm: _group_norm,
+    Tensor.expand: _expand,
+    **dict.fromkeys((torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__), _plus),
+    **dict.fromkeys((torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__), _times),
 }

@@ -10,9 +10,7 @@ from torch import nn
 from l2rw_core import Reweighter, alignment
 from l2rw_core.alignment import score
 
-APPLIES = {
-    "mlp", "lenet", "lenet_binary", "group_norm", "tied", "dropout", "branching", "two_inputs_tuple", "two_inputs_dict"
-}  # fmt: skip
+APPLIES = set(ARCHITECTURES) - {"resnet32", "gru", "lstm"}
 
 
 def scored(case, engine):
@@ -93,6 +91,36 @@ def test_convolutions_of_every_kind():
     assert_as_forward(case_of(model, images))
 
 
+class Attending(nn.Module):
+    """A Transformer layer with dropout, a token of its own, positions, and a scale by root mean squares."""
+
+    def __init__(self, masks):
+        super().__init__()
+        self.masks = masks
+        self.token, self.positions = nn.Parameter(torch.randn(1, 1, 8)), nn.Parameter(torch.randn(7, 8))
+        self.scale, self.out = nn.Parameter(torch.rand(8) + 0.5), nn.Linear(8, 3)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.2, batch_first=True, norm_first="norm" in masks)
+
+    def forward(self, x):
+        x = torch.cat([self.token.expand(len(x), -1, -1), x], 1) + self.positions
+        x = self.scale * x / x.square().mean(-1, keepdim=True).sqrt()
+        later = torch.ones(7, 7, dtype=torch.bool).triu(1) if "later" in self.masks else None
+        padding = (torch.arange(7) > 4).expand(len(x), 7) if "padding" in self.masks else None
+        return self.out(self.layer(x, later, padding).mean(1))
+
+
+def sequences(n):
+    return torch.randn(n, 6, 8, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("masks", ["", "later", "padding", "later and padding", "norm first"])
+def test_transformers_with_every_kind_of_mask(masks):
+    case = case_of(Attending(masks), sequences)
+    assert_as_forward(case)
+    exact = scored(case, "reverse")
+    torch.testing.assert_close(scored(case, "ghost").alignment, exact.alignment, rtol=1e-10, atol=1e-12)
+
+
 class BetweenExamples(nn.Module):
     """A part of a network without parameters, so that nothing of it is seen."""
 
@@ -133,12 +161,14 @@ def changed_later(module, x):
 @pytest.mark.parametrize(
     "use",
     [
-        lambda m, x: m.layer(x) * m.scale,
+        lambda m, x: m.layer(x) * m.scale.exp(),
+        lambda m, x: m.layer(x) * (m.scale * m.scale),
+        lambda m, x: m.layer(x) * (m.scale + 1),
         lambda m, x: nn.functional.linear(x, m.layer.weight * 2),
         lambda m, x: m.layer(x.repeat(2, 1))[: len(x)],
         changed_later,
     ],
-    ids=["scaled", "made from a parameter", "not examples first", "input changed in place"],
+    ids=["function", "product", "sum", "made from a parameter", "not examples first", "input changed in place"],
 )
 def test_other_uses_of_a_parameter_take_the_forward_engine(use):
     assert_as_forward(case_of(Unusual(use), vectors), "forward")
