@@ -112,7 +112,7 @@ class ReweightedTrainer(Trainer):
         self.clean_dataset = clean_dataset
         self.id_column = id_column
         self.reweighter = Reweighter(self.model, None, loss_fn or _loss_of(self.model), engine, warmup)
-        """Made anew when training begins; ``reweighter.last`` is what the most recent step saw."""
+        """``reweighter.last`` is what the most recent step saw."""
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         size = self.args.per_device_train_batch_size if clean_batch_size is None else clean_batch_size
         self._clean_stream = BatchStream(len(clean_dataset), size, seed)
@@ -170,11 +170,9 @@ class _Beginning(TrainerCallback):
         self.trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any, **_: Any) -> None:
-        old = self.trainer.reweighter
-        new = Reweighter(self.trainer.model, None, old.loss_fn, old.engine, old.warmup)
-        if state.global_step:
-            new.steps = round(state.epoch * len(train_dataloader))
-        self.trainer.reweighter = new
+        reweighter = self.trainer.reweighter
+        reweighter.model = self.trainer.model
+        reweighter.steps = round(state.epoch * len(train_dataloader)) if state.global_step else 0
 
 
 def _loss_of(model: nn.Module) -> LossFn:
