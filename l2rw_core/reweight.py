@@ -148,7 +148,8 @@ class Reweighter:
 
         Followed by ``backward()`` and the optimizer's ``step()`` it gives the same parameters as `step`. For an
         all-zero batch the scalar reaches no parameter: with ``zero_grad(set_to_none=True)``, the default, gradients
-        stay ``None`` and the optimizer leaves the model alone, momentum and decay included.
+        stay ``None`` and the optimizer leaves the model alone, momentum and decay included. A gradient scaler wants at
+        least one gradient: leave its step and its update out where every ``.grad`` is ``None``.
         """
         loss, scores, step = self._weigh(batch, clean_batch, ids)
         if not step.effective_examples:

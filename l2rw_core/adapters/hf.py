@@ -112,7 +112,7 @@ class ReweightedTrainer(Trainer):
         self.clean_dataset = clean_dataset
         self.id_column = id_column
         self.reweighter = Reweighter(self.model, None, loss_fn or _loss_of(self.model), engine, warmup)
-        """Made anew when training begins; ``reweighter.last`` is what the most recent step saw."""
+        """``reweighter.last`` is what the most recent step saw."""
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         size = self.args.per_device_train_batch_size if clean_batch_size is None else clean_batch_size
         self._clean_stream = BatchStream(len(clean_dataset), size, seed)
@@ -122,7 +122,10 @@ class ReweightedTrainer(Trainer):
     def _check_arguments(self, id_column: str | None) -> None:
         args = self.args
         if args.world_size > 1 or args.n_gpu > 1 or self.is_deepspeed_enabled or self.is_fsdp_enabled:
-            raise ValueError("several devices would share out weights apart: start one process, with one GPU visible")
+            raise ValueError(
+                "several devices would share out weights apart: start one process, with one GPU visible, "
+                "or use l2rw_core.distributed in a loop of your own"
+            )
         if args.fp16:
             raise ValueError("fp16 needs a gradient scaler, which stops at an update without any weight: use bf16=True")
         if args.label_smoothing_factor:
@@ -167,11 +170,9 @@ class _Beginning(TrainerCallback):
         self.trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any, **_: Any) -> None:
-        old = self.trainer.reweighter
-        new = Reweighter(self.trainer.model, None, old.loss_fn, old.engine, old.warmup)
-        if state.global_step:
-            new.steps = round(state.epoch * len(train_dataloader))
-        self.trainer.reweighter = new
+        reweighter = self.trainer.reweighter
+        reweighter.model = self.trainer.model
+        reweighter.steps = round(state.epoch * len(train_dataloader)) if state.global_step else 0
 
 
 def _loss_of(model: nn.Module) -> LossFn:

@@ -96,7 +96,10 @@ class ReweightedModule(LightningModule):
     def on_fit_start(self) -> None:
         """Refuse what would train otherwise than asked."""
         if self.trainer.world_size > 1:
-            raise ValueError(f"{self.trainer.world_size} devices would share out weights apart: use Trainer(devices=1)")
+            raise ValueError(
+                f"{self.trainer.world_size} devices would share out weights apart: use Trainer(devices=1), "
+                "or l2rw_core.distributed in a loop of your own"
+            )
         if isinstance(self.optimizers(), list):
             raise ValueError("ReweightedModule trains with one optimizer, and configure_optimizers gave several")
 
@@ -141,7 +144,7 @@ class ReweightedModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on where training stopped."""
-        self.reweighter.steps = checkpoint["reweighter_steps"]
+        self.reweighter.steps = checkpoint.get("reweighter_steps", 0)
 
 
 def _parts(batch: Any) -> tuple[Any, Any]:

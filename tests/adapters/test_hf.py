@@ -129,7 +129,7 @@ def right(model):
 def test_it_beats_plain_training_where_the_clean_set_helps(tmp_path):
     plain, model = bert(), bert()
     given = arguments(tmp_path, num_train_epochs=8)
-    Trainer(plain, given, train_dataset=TRAIN).train()
+    Trainer(plain, arguments(tmp_path, num_train_epochs=8, remove_unused_columns=True), train_dataset=TRAIN).train()
     trainer(model, tmp_path, given).train()
     assert right(model) > right(plain) + 0.2
 
@@ -222,6 +222,13 @@ def test_a_gradient_scaler_is_refused(tmp_path):
     run = trainer(bert(), tmp_path, given)
     given.fp16 = True  # transformers itself takes it on a GPU only
     with pytest.raises(ValueError, match="use bf16=True"):
+        run._check_arguments(None)
+
+
+def test_several_devices_are_refused(tmp_path):
+    run = trainer(bert(), tmp_path)
+    run.args._n_gpu = 2
+    with pytest.raises(ValueError, match="one GPU visible"):
         run._check_arguments(None)
 
 

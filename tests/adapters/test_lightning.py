@@ -8,13 +8,16 @@ import pytest
 import torch
 from problems import LOSS, accuracy, background_flips, by_hand, largest_difference, network
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 from torch.utils.data import DataLoader, TensorDataset
 
 pytest.importorskip("lightning", reason="Lightning is not installed: the extra 'lightning' brings it")
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.plugins.precision import MixedPrecision
 
+from l2rw_core import Reweighter
 from l2rw_core.adapters.lightning import ReweightedModule
 
 SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=1e-2)
@@ -86,6 +89,19 @@ def test_a_schedule_moves_after_each_epoch(tmp_path):
     module = ReweightedModule(network(), LOSS, SGD, HALVED)
     trainer(tmp_path).fit(module, loaders())
     assert module.optimizers().param_groups[0]["lr"] == 0.1 / 2**3
+
+
+def test_the_callback_that_averages_parameters_averages_those_of_the_steps(tmp_path):
+    module = ReweightedModule(network(), LOSS, SGD)
+    trainer(tmp_path, callbacks=[EMAWeightAveraging(decay=0.7)]).fit(module, loaders())
+    model = network()
+    reweighter = Reweighter(model, SGD(model.parameters()), LOSS)
+    averaged = AveragedModel(model, avg_fn=get_ema_avg_fn(0.7))
+    for batch, clean in zip(*pairs(loaders()), strict=True):
+        reweighter.step(batch, clean)
+        averaged.update_parameters(model)
+    assert largest_difference(module.model, averaged.module) < 1e-10
+    assert largest_difference(module.model, model) > 1e-4
 
 
 def test_it_beats_plain_training_where_the_clean_set_helps(tmp_path):
