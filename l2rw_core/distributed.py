@@ -90,6 +90,7 @@ class DistributedReweighter(Reweighter):
             raise RuntimeError("start with torchrun, and call torch.distributed.init_process_group first")
         super().__init__(model, optimizer, loss_fn, engine, warmup)
         self.process_group = process_group
+        self.health = None  # a process sees its own share of a batch alone
         _copy_from_first(model, process_group)
 
     def reduce_gradients(self) -> None:

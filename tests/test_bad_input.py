@@ -35,7 +35,7 @@ from l2rw_core.datasets import (
     make_split,
     two_classes,
 )
-from l2rw_core.experiments import Experiment, append, fit, grid, load_records, mnist_imbalance, run_all
+from l2rw_core.experiments import Experiment, append, by_profile, fit, grid, load_records, mnist_imbalance, run_all
 from l2rw_core.experiments.checkpoints import read_checkpoint, write_checkpoint
 from l2rw_core.models import LeNet, Mlp
 from l2rw_core.reweight import to_weights
@@ -343,6 +343,9 @@ VALUES = {
     "points in a tail the wrong way": Wrong(lambda w: two_classes(10, imbalance=0.5), "imbalance >= 1"),
     "an unknown figure": Wrong(lambda w: grid("fig9"), "'fig9'; choose one of"),
     "an unknown profile of a notebook": Wrong(lambda w: grid("table1", "qick"), "'?qick'?.*(choose|scale)"),
+    "an unknown profile of a notebook that has two": Wrong(
+        lambda w: by_profile("qick", quick=5, paper=50), "unknown profile 'qick'; choose one of quick, paper"
+    ),
     "an unknown ratio in a notebook": Wrong(lambda w: mnist_imbalance(ratio=150), "150:1; choose one of 10"),
     "data of an unknown name": Wrong(lambda w: load("imagenet"), "'imagenet'; choose one of mnist"),
     "data that is not there": Wrong(

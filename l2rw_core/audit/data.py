@@ -15,6 +15,9 @@ import pandas as pd
 from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
+from tqdm.auto import tqdm
+
+from l2rw_core.progress import progress_wanted
 
 TABLES = (".csv", ".parquet", ".pq")
 LABEL_NAMES = ("label", "target", "y", "class")
@@ -175,7 +178,8 @@ def _read_folder(path: Path) -> Images:
     width, height = next(iter(sizes)) if len(sizes) == 1 else (RESIZED, RESIZED)
     if max(width, height) > LARGEST_SIDE:
         width = height = RESIZED
-    x = np.stack([_fit(open_image(file), width, height, 1 if grey else 3) for file in files])
+    shown = tqdm(files, f"reading {path.name}", leave=False, disable=not progress_wanted())
+    x = np.stack([_fit(open_image(file), width, height, 1 if grey else 3) for file in shown])
     labels = np.array([found.classes[label] for _, label in found.samples])
     return Images(x, labels, [str(file.relative_to(path)) for file in files], files)
 

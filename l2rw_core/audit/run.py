@@ -29,8 +29,8 @@ from l2rw_core.audit.ledger import SIGNALS, WeightLedger, suspects
 from l2rw_core.datasets import BatchStream
 from l2rw_core.experiments.checkpoints import read_checkpoint, restoring, write_checkpoint
 from l2rw_core.experiments.config import LARGEST_SEED
-from l2rw_core.experiments.train import progress_wanted
 from l2rw_core.models import Mlp
+from l2rw_core.progress import progress_wanted
 from l2rw_core.reweight import Reweighter
 
 MOST_CATEGORIES = 50

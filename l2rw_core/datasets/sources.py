@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from l2rw_core.progress import progress_wanted
+
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 NETWORK_TIMEOUT = 20.0
 """Seconds that a download may stay silent before it counts as unreachable."""
@@ -242,7 +244,7 @@ def _read(name: str, root: Path, train: bool, download: bool) -> Any:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(NETWORK_TIMEOUT)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), _bars_as_wanted():
             return reader(root, train=train, download=download)
     except Exception as error:  # the readers assert, index and unpack what they find in a file
         cause = str(error).partition("\n")[0].rstrip(":")
@@ -255,6 +257,11 @@ def _read(name: str, root: Path, train: bool, download: bool) -> Any:
         raise DataCorrupt(f"the files in {folder} are damaged ({cause}). Delete that folder and load again.") from error
     finally:
         socket.setdefaulttimeout(before)
+
+
+def _bars_as_wanted() -> contextlib.AbstractContextManager:
+    """The readers always draw a bar for a download, on standard error."""
+    return contextlib.nullcontext() if progress_wanted() else contextlib.redirect_stderr(io.StringIO())
 
 
 def _write_npz(source: Source, path: Path) -> None:

@@ -1,6 +1,6 @@
 """Experiments as values, the one training loop, and the records that runs leave behind."""
 
-from l2rw_core.experiments.config import SCALES, Experiment
+from l2rw_core.experiments.config import SCALES, Experiment, by_profile
 from l2rw_core.experiments.detection import LabelWatch, detect
 from l2rw_core.experiments.paper import (
     MAJORITY_SHARES,
@@ -27,7 +27,8 @@ from l2rw_core.experiments.records import (
 )
 from l2rw_core.experiments.report import CellResult, cell_result, grid_table, reported_numbers, reproduction
 from l2rw_core.experiments.sweep import Recorded, missing, run_all, run_and_append
-from l2rw_core.experiments.train import build_model, fit, loss_for, prepare, progress_wanted
+from l2rw_core.experiments.train import build_model, fit, loss_for, prepare
+from l2rw_core.progress import progress_wanted
 
 __all__ = [
     "MAJORITY_SHARES",
@@ -43,6 +44,7 @@ __all__ = [
     "Recorded",
     "append",
     "build_model",
+    "by_profile",
     "cell_of",
     "cell_result",
     "detect",

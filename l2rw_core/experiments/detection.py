@@ -35,6 +35,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from l2rw_core import methods
 from l2rw_core.audit import WeightLedger, suspects
@@ -42,6 +43,7 @@ from l2rw_core.datasets import Examples, Source, Split, load, realised_noise
 from l2rw_core.experiments.config import Experiment
 from l2rw_core.experiments.records import Curve, Record, environment
 from l2rw_core.experiments.train import fit, predict_after, prepare
+from l2rw_core.progress import progress_wanted
 
 BY_CLEAN = ("weight", "weight_recent", "helpful", "alignment", "suspects", "influence")
 """Scores that a run without a clean set does not have."""
@@ -237,7 +239,7 @@ def detect(
     split = prepare(experiment, source)
     _require_both(split.train.flipped)
     if experiment.label_scores == "held_out":
-        return _held_out(experiment, split, torch.device(device))
+        return _held_out(experiment, split, torch.device(device), progress_wanted(progress))
     watch = LabelWatch(split.train.y)
     record = fit(experiment, source, device, progress, checkpoint, watch=watch)
     confident = label_quality(split.train.y, watch.log_p.exp().numpy(), adjusted=True)
@@ -255,14 +257,14 @@ def most_suspect(ledger: WeightLedger, train: Examples, first: int = _SUSPECTS_K
     return [list(row) for row in zip(*columns, table["label_score"].round(4).tolist(), strict=True)]
 
 
-def _held_out(e: Experiment, split: Split, device: torch.device) -> Record:
+def _held_out(e: Experiment, split: Split, device: torch.device, progress: bool) -> Record:
     """Scores by `FOLDS` models, each trained on the other folds for as many passes over its data as `e` makes."""
     began, train = time.time(), split.train
     log_p = torch.zeros(len(train), split.num_classes, dtype=torch.float64)
     accuracies = []
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=e.seed).split(train.y, train.y)
     short = e.with_(steps=round(e.steps * (FOLDS - 1) / FOLDS), label_scores="", evaluate_every=e.steps)
-    for kept, left_out in folds:
+    for kept, left_out in tqdm(folds, "folds", FOLDS, disable=not progress):
         fold = replace(split, train=train.take(kept))
         predicted, accuracy = predict_after(short, fold, train.take(left_out), device)
         log_p[torch.from_numpy(left_out)] = predicted.double().cpu()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -34,6 +33,7 @@ from l2rw_core.experiments.records import Curve, Record, environment
 from l2rw_core.methods.by_label import log_probabilities
 from l2rw_core.models import LeNet, Mlp, resnet14, resnet32, wide_resnet28_10
 from l2rw_core.passes import LossFn
+from l2rw_core.progress import progress_wanted
 
 RESIDUAL = {"resnet14": resnet14, "resnet32": resnet32, "wrn28_10": wide_resnet28_10}
 
@@ -391,8 +391,3 @@ def _share_right(examples: Examples, split: Split) -> Tensor:
 def _balanced(confusion: np.ndarray) -> float:
     """Mean of the class accuracies: plain accuracy on a balanced test set."""
     return round(float((confusion.diagonal() / confusion.sum(1)).mean()), 6)
-
-
-def progress_wanted(progress: bool | None = None) -> bool:
-    """`progress` if it is given, else what the environment variable ``L2RW_PROGRESS`` says; 0 is no."""
-    return os.environ.get("L2RW_PROGRESS", "1") != "0" if progress is None else progress

@@ -17,6 +17,7 @@ import ipywidgets as widgets
 from tqdm import tqdm
 
 from l2rw_core.figures.style import COLOURS, Drawing
+from l2rw_core.progress import progress_wanted
 
 MAX_FRAMES = 200
 """The most frames that one `explore` may hold: more belongs in two figures."""
@@ -172,7 +173,7 @@ def _words(value: Any, form: Format | None) -> str:
 def _drawings(draw: Callable[..., Drawing], axes: Sequence[_Axis]) -> list[Drawing]:
     """Draw every combination, the last axis running fastest."""
     combinations = list(itertools.product(*(range(len(axis.values)) for axis in axes)))
-    shown = tqdm(combinations, desc="drawing", leave=False, disable=not sys.stderr.isatty())
+    shown = tqdm(combinations, desc="drawing", leave=False, disable=not (sys.stderr.isatty() and progress_wanted()))
     drawings = [_drawn(draw, axes, indices) for indices in shown]
     _check_weight(drawings)
     return drawings

@@ -41,6 +41,14 @@ def test_chapter_has_one_parameters_cell_in_the_quick_profile(chapter: Path) -> 
 
 
 @every_chapter
+def test_chapter_refuses_a_profile_that_it_does_not_have(chapter: Path) -> None:
+    """The profile goes to a function that refuses unknown ones; `tests/test_bad_input.py` has those."""
+    code = "\n".join(c.source for c in nbformat.read(chapter, as_version=4).cells if c.cell_type == "code")
+    assert re.search(r"by_profile\(profile,|grid\([^()]*profile\)|scale=profile", code)
+    assert not re.search(r'if profile == "quick" else "', code)
+
+
+@every_chapter
 def test_chapter_has_the_parts_that_readers_rely_on(chapter: Path) -> None:
     notebook = nbformat.read(chapter, as_version=4)
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
