@@ -22,14 +22,14 @@ import joblib
 import numpy as np
 import torch
 import tyro
-from benchmarks.cases import Task
-from benchmarks.measure import interleaved, peak_bytes
-from benchmarks.step_cost import machine
-from benchmarks.systems import Step, ours, plain
 from torch import nn
 
+from benchmarks.cases import Task
 from benchmarks.loader_memory import write_examples
+from benchmarks.measure import interleaved, peak_bytes
 from benchmarks.stacked import one_after_another, stacked
+from benchmarks.step_cost import machine
+from benchmarks.systems import Step, ours, plain
 from l2rw_core.experiments import results_root
 from l2rw_core.models import LeNet, Mlp
 

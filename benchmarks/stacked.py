@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from benchmarks.cases import Task
-from benchmarks.systems import Step, ours
 from torch import Tensor
 from torch.func import functional_call, grad, jvp, stack_module_state, vjp, vmap
+
+from benchmarks.cases import Task
+from benchmarks.systems import Step, ours
 
 Parameters = dict[str, Tensor]
 
