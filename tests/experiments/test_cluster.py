@@ -87,7 +87,7 @@ def test_a_worker_killed_in_the_middle_of_a_trial_loses_and_doubles_nothing(clus
     ("workers", "threads", "remedy"), [(0, 1, "no workers yet: start some"), (1, 2, "--nthreads 1")]
 )
 def test_a_cluster_that_cannot_do_it_is_refused_before_anything_runs(workers, threads, remedy, tmp_path):
-    options = {"processes": False, "dashboard_address": None, "worker_dashboard_address": None}
+    options = {"processes": False, "dashboard_address": ":0"}
     wanted = [grid("table2", "quick").cells[0].trial(0)]
     with (
         LocalCluster(n_workers=workers, threads_per_worker=threads, **options) as cluster,
