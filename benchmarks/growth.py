@@ -36,8 +36,8 @@ from l2rw_core.models import LeNet, Mlp
 SYSTEMS = {"plain": plain, "forward": ours("forward")}
 BASE = {"n": 64, "m": 64, "width": 128, "depth": 4}
 AXES = {
-    "n": (64, 128, 256, 512, 1024, 2048),
-    "m": (64, 128, 256, 512, 1024, 2048),
+    "n": (64, 256, 1024, 4096, 16384),
+    "m": (64, 256, 1024, 4096, 16384),
     "width": (64, 128, 256, 512, 1024),
     "depth": (2, 4, 8, 16, 32),
 }
@@ -79,27 +79,18 @@ def network_task(n: int, m: int, width: int, depth: int) -> Task:
     return Task(Mlp([INPUTS, *[width] * (depth - 1), CLASSES]), draw(n), draw(m))
 
 
-def over_sizes(axis: str, sizes: Sequence[int], rounds: int, repeats: int = 5) -> Iterator[dict[str, Any]]:
+def over_sizes(axis: str, sizes: Sequence[int], rounds: int, repeats: int = 3) -> Iterator[dict[str, Any]]:
     """Time and peak memory of plain and of reweighted steps along one axis, the others at their base."""
     tasks = {(name, size): network_task(**BASE | {axis: size}) for name in SYSTEMS for size in sizes}
     steps = {f"{name} {size}": SYSTEMS[name](task) for (name, size), task in tasks.items()}
     for step in steps.values():
         step()  # warm up
     seconds = interleaved(steps, rounds, repeats, "cpu")
-    for name in SYSTEMS:
-        first = np.array(seconds[f"{name} {sizes[0]}"])
-        smallest = peak_bytes(steps[f"{name} {sizes[0]}"], tasks[name, sizes[0]].model, "cpu")
-        for size in sizes:
-            key = f"{name} {size}"
-            memory = peak_bytes(steps[key], tasks[name, size].model, "cpu")
-            yield (
-                {"system": name, "size": size, "base": BASE}
-                | _times(seconds[key], first)
-                | {
-                    "peak_bytes": memory,
-                    "memory_ratio": memory / smallest,
-                }
-            )
+    memory = {key: peak_bytes(steps[f"{key[0]} {key[1]}"], task.model, "cpu") for key, task in tasks.items()}
+    for name, size in tasks:
+        times = _times(seconds[f"{name} {size}"], np.array(seconds[f"{name} {sizes[0]}"]))
+        peak = {"peak_bytes": memory[name, size], "memory_ratio": memory[name, size] / memory[name, sizes[0]]}
+        yield {"system": name, "size": size, "base": BASE} | times | peak
 
 
 def over_examples(rounds: int) -> Iterator[dict[str, Any]]:

@@ -25,7 +25,7 @@ from l2rw_core.models import Mlp
 PIXELS = 784
 ROW = PIXELS + 1
 """Bytes of an example: its pixels, and its label."""
-BATCH, CLEAN, LEAST_STEPS = 100, 10, 200
+BATCH, CLEAN, LEAST_STEPS = 500, 50, 200
 
 
 def write_examples(path: Path, examples: int) -> None:

@@ -12,8 +12,8 @@ weighted gradients     the update                                               
 
 Shares may differ in size. The parameters are those of one process with the whole batch, up to rounding, for networks
 whose examples do not interact. Batch normalisation lets them interact: each process normalises by its own share and
-keeps its own running statistics, so save those of one process. PyTorch's ``SyncBatchNorm`` does not help: it runs on GPUs
-only, and has neither a forward-mode rule nor a second derivative, one of which an engine needs. Group and layer
+keeps its own running statistics, so save those of one process. PyTorch's ``SyncBatchNorm`` does not help: it runs on
+GPUs only, and has neither a forward-mode rule nor a second derivative, one of which an engine needs. Group and layer
 normalisation need no such care.
 """
 

@@ -45,6 +45,7 @@ def test_a_loader_reads_from_the_file_what_was_written(tmp_path):
     write_examples(tmp_path / "examples", 1500)
     data = OnDisk(tmp_path / "examples", 1500)
     x, y = data.__getitems__([0, 1499, 3])
+    data.file.close()
     raw = (tmp_path / "examples").read_bytes()
     assert len(raw) == 1500 * 785
     assert (x[1] * 255).round().tolist() == list(raw[-785:-1])
