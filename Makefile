@@ -57,6 +57,10 @@ $(BENCHED): $(INSTALLED)
 	$(BIN)/uv pip install --python .venv-bench/bin/python -c constraints.txt -e ".[bench]"
 	@touch $@
 
+.PHONY: growth
+growth: $(INSTALLED) ## Measure how time and memory of a step grow with batches, network, data and trials, and record it
+	OMP_NUM_THREADS=1 KINETO_LOG_LEVEL=9 $(BIN)/python -W ignore -m benchmarks.growth --rounds $(ROUNDS)
+
 CORES ?= logical
 test: lint ## Check style, then run every test: package, chapters, and the built book in Chromium (CORES=1 for fewer)
 	$(BIN)/pytest --numprocesses $(CORES) --dist loadgroup

@@ -111,6 +111,9 @@ class Reproduce:
     """Only these columns, for example data=mnist ratio=200."""
     jobs: int = -1
     """Processes, each on one thread; -1 is one a core."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler, for example tcp://host:8786: its workers run the trials, and have to share the
+    folder of the records."""
     device: str = "cpu"
     """Where to train, for example cuda."""
     records: Path = field(default_factory=experiments.results_root)
@@ -122,7 +125,8 @@ class Reproduce:
         _check_positive("trials", self.trials)
         if self.jobs == 0:
             raise ValueError("jobs must be a number of processes, or -1 for one a core, got 0")
-        _check_device(self.device)
+        if not self.scheduler:  # a worker has devices of its own
+            _check_device(self.device)
         cells = self._cells()
         wanted = [cell.trial(seed) for seed in range(self.trials) for cell in cells]
         todo = experiments.missing(wanted, experiments.load_records(folder=self.records))
@@ -130,7 +134,9 @@ class Reproduce:
         if self.dry_run:
             return
         check_writable(self.records, OTHER_RECORDS)
-        failed = experiments.run_all(todo, self.records, self.jobs, self.device, experiments.progress_wanted())
+        failed = experiments.run_all(
+            todo, self.records, self.jobs, self.device, experiments.progress_wanted(), self.scheduler
+        )
         print(experiments.grid_table(cells, experiments.load_records(folder=self.records)).to_string(index=False))
         for experiment, error in failed:
             print(f"failed: {experiment.name} {experiment.method} seed {experiment.seed}: {error}", file=sys.stderr)

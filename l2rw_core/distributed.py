@@ -12,7 +12,9 @@ weighted gradients     the update                                               
 
 Shares may differ in size. The parameters are those of one process with the whole batch, up to rounding, for networks
 whose examples do not interact. Batch normalisation lets them interact: each process normalises by its own share and
-keeps its own running statistics, as in PyTorch's ``DistributedDataParallel``.
+keeps its own running statistics, so save those of one process. PyTorch's ``SyncBatchNorm`` does not help: it runs on
+GPUs only, and has neither a forward-mode rule nor a second derivative, one of which an engine needs. Group and layer
+normalisation need no such care.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ class DistributedReweighter(Reweighter):
 
     Args:
         model, optimizer, loss_fn: as for `Reweighter`. The model is the bare module, not wrapped for data parallelism.
-        engine: ``"forward"``, ``"dual"`` or ``"reverse"``; see `l2rw_core.alignment`.
+        engine: ``"forward"``, ``"dual"``, ``"ghost"`` or ``"reverse"``; see `l2rw_core.alignment`.
         process_group: of `torch.distributed`; by default all processes.
         warmup: as for `Reweighter`: steps in which all examples of all processes have the same weight.
 

@@ -1,4 +1,4 @@
-"""Run what is missing of a grid, on all cores, and go on after an interruption."""
+"""Run what is missing of a grid, on all cores or on a cluster, and go on after an interruption."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from l2rw_core import methods
 from l2rw_core.datasets import Source, load
+from l2rw_core.experiments.cluster import run_on_cluster
 from l2rw_core.experiments.config import Experiment
 from l2rw_core.experiments.detection import detect
 from l2rw_core.experiments.paper import Cell
@@ -55,6 +56,7 @@ def run_all(
     jobs: int = -1,
     device: str = "cpu",
     progress: bool = True,
+    scheduler: str | None = None,
 ) -> list[tuple[Experiment, str]]:
     """Run experiments in parallel and append each record as it is made.
 
@@ -67,20 +69,26 @@ def run_all(
         jobs: processes, each on one thread; -1 for one a core.
         device: where to train. More than one process on one GPU is rarely faster.
         progress: show a bar with the remaining time.
+        scheduler: address of a Dask scheduler, whose workers take the place of `jobs`; see `run_on_cluster`.
 
     Returns:
         The experiments that failed, and why; the others are on record.
 
     Raises:
         DataUnavailable: before anything is trained, if a data set is not at hand.
+        ValueError, OSError: before anything is trained, if the cluster cannot be used; see `run_on_cluster`.
     """
-    for name in dict.fromkeys(e.data for e in experiments):
-        load(name)
-    tasks = (joblib.delayed(run_one)(e, folder, device) for e in experiments)
+    if scheduler:
+        finished = run_on_cluster(run_one, experiments, folder, device, scheduler)
+    else:
+        for name in dict.fromkeys(e.data for e in experiments):
+            load(name)
+        tasks = (joblib.delayed(run_one)(e, folder, device) for e in experiments)
+        finished = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
     failed = []
     total = sum(e.all_steps * _relative_cost(e) for e in experiments)
     with tqdm(total=round(total), desc="runs", unit="step", disable=not progress, smoothing=0.1) as bar:
-        for experiment, error in joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
+        for experiment, error in finished:
             bar.update(round(experiment.all_steps * _relative_cost(experiment)))
             bar.set_postfix_str(f"{experiment.name} {experiment.method} seed {experiment.seed}", refresh=False)
             if error:

@@ -171,7 +171,7 @@ def cost_table(lines: Sequence[Line], what: str = "time") -> NumberTable:
         uncoupled = (line["uncoupled_bound"] for line in firsts)
         rows.append(["count, one backward pass", *("" if bound is None else f"{bound:.2f}" for bound in uncoupled)])
     meaning = {"time": "Time of a step in plain steps, median", "memory": "Peak memory of a step in plain steps"}[what]
-    return NumberTable(["system", *map(case_title, firsts)], rows, f"{meaning}. {_skipped(cases)}{_made(lines)}")
+    return NumberTable(["system", *map(case_title, firsts)], rows, f"{meaning}. {_skipped(cases)}{made(lines)}")
 
 
 def _system_title(name: str, cases: Mapping[str, Mapping[str, Line]]) -> str:
@@ -192,7 +192,8 @@ def _skipped(cases: Mapping[str, Mapping[str, Line]]) -> str:
     return "".join(f"{name} not run on {'; '.join(on)}: {why}. " for (name, why), on in reasons.items())
 
 
-def _made(lines: Sequence[Line]) -> str:
+def made(lines: Sequence[Line]) -> str:
+    """When and on what the lines were measured, as a sentence without a verb."""
     days = sorted({line["started"][:10] for line in lines})
     devices = sorted({line["machine"]["device"] for line in lines})
     threads = sorted({line["machine"]["threads"] for line in lines})
@@ -260,7 +261,7 @@ def _caption(lines: Sequence[Line]) -> str:
     rounds = sorted({len(line["ratios"]) for line in lines if "ratios" in line})
     counted = " to ".join(map(str, dict.fromkeys((rounds[0], rounds[-1]))))
     return (
-        f"Medians and quartiles of {counted} rounds in which the systems take turns. {_made(lines)} Ticks: count of "
+        f"Medians and quartiles of {counted} rounds in which the systems take turns. {made(lines)} Ticks: count of "
         "products, (3m + 5n) / 3n; dotted, where one backward pass can give alignments and update, (3m + 4n) / 3n."
     )
 
@@ -323,6 +324,6 @@ def knob_table(lines: Sequence[Line]) -> NumberTable:
     caption = (
         f"LeNet on {first['data']} with 40% wrong labels, n = {first['n']}, m = {first['m']}; errors are means over "
         f"{steps} of {first['steps']} training steps by exact weights, against the exact weights of the same step. "
-        f"{_made(lines)}"
+        f"{made(lines)}"
     )
     return NumberTable(["step", "time", "memory", "distance of weights (L1)", "other sign"], rows, caption)
