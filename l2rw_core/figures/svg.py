@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from xml.etree import ElementTree
 
 from l2rw_core.figures.svg_path import as_circle, shortened
@@ -17,6 +17,7 @@ _NAMESPACE = "http://www.w3.org/2000/svg"
 _LENGTHS = ("x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "width", "height")
 # A tenth of a point on the page is below what a screen shows; a marker is drawn once, and may be drawn enlarged.
 _DECIMALS, _MARKER_DECIMALS = 1, 2
+_FEWEST_MARKERS = 8
 
 
 def for_page(drawn: bytes, alt: str, colours: Mapping[str, str]) -> str:
@@ -37,6 +38,7 @@ def for_page(drawn: bytes, alt: str, colours: Mapping[str, str]) -> str:
     _rename_ids(root)
     _flatten(root)
     _share_style(root)
+    _string_markers(root)
     return ElementTree.tostring(root, encoding="unicode").replace(" />", "/>")
 
 
@@ -222,3 +224,27 @@ def _style(element: ElementTree.Element) -> str | None:
     style = element.get("style", "")
     inherits = element.tag in ("circle", "path", "use", "text") and not re.search(r"(?:^|;)opacity:", style)
     return element.tag + style if inherits and style else None
+
+
+def _string_markers(root: ElementTree.Element) -> None:
+    """Draw many equal marks as markers of one invisible line through their places: two numbers each."""
+    numbers = itertools.count()
+    for group in list(root.iter("g")):
+        uses = {frozenset(child.attrib) for child in group} == {frozenset(("href", "x", "y"))}
+        if "style" not in group.attrib or not uses:
+            continue
+        runs = [(href, list(run)) for href, run in itertools.groupby(group, lambda use: use.attrib["href"])]
+        group[:] = [
+            element
+            for href, run in runs
+            for element in (_strung(href, run, group.attrib["style"], numbers) if len(run) >= _FEWEST_MARKERS else run)
+        ]
+
+
+def _strung(href: str, run: list[ElementTree.Element], style: str, numbers: Iterator[int]) -> list[ElementTree.Element]:
+    name = f"{href[1:]}m{next(numbers)}"
+    marker = ElementTree.Element("marker", {"id": name, "markerUnits": "userSpaceOnUse", "style": "overflow:visible"})
+    ElementTree.SubElement(marker, "use", {"href": href, "style": style})
+    places = "L".join(f"{use.attrib['x']} {use.attrib['y']}" for use in run)
+    line = {"d": shortened(f"M{places}", _DECIMALS), "style": f"fill:none;stroke:none;marker:url(#{name})"}
+    return [marker, ElementTree.Element("path", line)]

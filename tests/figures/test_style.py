@@ -195,6 +195,19 @@ def test_scatter_of_hundreds_stays_small():
     assert len(to_svg(fig, ALT).encode()) < 16_000
 
 
+def test_many_equal_marks_are_strung_on_a_line_through_their_places():
+    fig, ax = figure()
+    points = ax.scatter(*np.random.default_rng(0).random((2, 50)), marker="^", color="#8a6fe0", alpha=0.5)
+    svg = to_svg(fig, ALT)
+    assert len(svg.encode()) < 5_500
+    (marker,) = (e for e in parsed(svg).iter() if e.tag.endswith("marker"))
+    (line,) = (e for e in parsed(svg).iter() if f"url(#{marker.get('id')})" in e.get("style", ""))
+    assert "fill:#8a6fe0;fill-opacity:0.5" in marker[0].get("style")
+    drawn = np.cumsum(np.array(re.findall(r"-?(?:\d+\.?\d*|\.\d+)", line.get("d")), dtype=float).reshape(-1, 2), axis=0)
+    expected = ax.transData.transform(points.get_offsets())
+    np.testing.assert_allclose(drawn, np.column_stack([expected[:, 0], 259.2 - expected[:, 1]]), atol=0.1001)
+
+
 def test_style_holds_after_figure_returns_and_leaves_global_state_alone():
     before = dict(mpl.rcParams)
     fig, ax = figure(ncols=2, sharey=True)
