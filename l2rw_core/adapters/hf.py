@@ -143,6 +143,8 @@ class ReweightedTrainer(Trainer):
         """The weighted loss of one batch, and its gradient."""
         model.train()
         inputs, labels, ids = self._parts(inputs)
+        if ids is None and self.id_column is not None:
+            raise ValueError(f"a training batch has no {self.id_column}: it has {', '.join(inputs)}, and labels")
         clean, clean_labels, _ = self._parts(self._clean_batch())
         with self.compute_loss_context_manager():
             loss = self.reweighter.loss((inputs, labels), (clean, clean_labels), ids)
@@ -156,11 +158,10 @@ class ReweightedTrainer(Trainer):
 
     def _parts(self, batch: dict[str, Any]) -> tuple[dict[str, Any], Tensor, Tensor | None]:
         inputs = dict(self._prepare_inputs(batch))
-        missing = [name for name in ("labels", self.id_column) if name is not None and name not in inputs]
-        if missing:
-            raise ValueError(f"a batch has no {missing[0]}: it has {', '.join(inputs)}")
-        labels = inputs.pop("labels")
-        return inputs, labels, None if self.id_column is None else inputs.pop(self.id_column)
+        ids = inputs.pop(self.id_column, None)
+        if "labels" not in inputs:
+            raise ValueError(f"a batch has no labels: it has {', '.join(inputs)}")
+        return inputs, inputs.pop("labels"), ids
 
 
 class _Beginning(TrainerCallback):

@@ -239,6 +239,19 @@ def test_a_model_whose_loss_is_unknown_is_refused(tmp_path):
         trainer(model, tmp_path)
 
 
+@pytest.mark.parametrize(("column", "error"), [("number", None), ("name", "a training batch has no name")])
+def test_ids_are_asked_of_the_training_set_only(tmp_path, column, error):
+    clean = [{name: value for name, value in row.items() if name != "number"} for row in (CLEAN[i] for i in range(20))]
+    train = [TRAIN[i] for i in range(32)]
+    run = trainer(bert(), tmp_path, train_dataset=train, clean_dataset=clean, id_column=column)
+    if error is None:
+        run.train()
+        assert set(run.reweighter.last.ids.tolist()) <= set(range(32))
+    else:
+        with pytest.raises(ValueError, match=error):
+            run.train()
+
+
 def test_a_batch_without_labels_is_refused(tmp_path):
     unlabelled = [{"input_ids": words} for words in TRAIN.words]
     run = trainer(bert(), tmp_path, train_dataset=unlabelled, id_column=None)
