@@ -187,7 +187,7 @@ def test_an_interrupted_run_has_the_same_scores(tmp_path, monkeypatch):
     assert path.exists()
     resumed = detect(SHORT, DIGITS, progress=False, checkpoint=path)
     assert resumed.detection == expected.detection
-    assert not path.exists()
+    assert path.exists()  # whoever puts the record on disk deletes it
 
 
 def test_held_out_scores_come_from_models_that_did_not_train_on_the_label(monkeypatch):
