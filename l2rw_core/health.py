@@ -47,6 +47,9 @@ class Health:
                 "the model is in eval mode: normalisation goes by its running statistics and dropout is off. "
                 "Call model.train() if that is not meant, for example after an evaluation.",
             )
+        if self._largest and self._largest[-1].device != step.weights.device:
+            self._forget()
+        # A half stands for a small batch that has weight: neither none nor too much on one example.
         self._largest.append(step.weights.max() if len(step.weights) >= FEWEST else step.weights.sum() / 2)
         self._clean_losses.append(step.clean_loss)
         for kept, labels in zip(self._labels, (targets, clean_targets), strict=True):
@@ -54,8 +57,11 @@ class Health:
                 kept.append(labels)
         if self.steps % LOOK_EVERY == 0:
             self._look()
-            for kept in (self._largest, self._clean_losses, *self._labels):
-                kept.clear()
+            self._forget()
+
+    def _forget(self) -> None:
+        for kept in (self._largest, self._clean_losses, *self._labels):
+            kept.clear()
 
     def _look(self) -> None:
         largest, clean_losses = (torch.stack(kept).tolist() for kept in (self._largest, self._clean_losses))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -362,6 +363,10 @@ def npz(**arrays) -> bytes:
     return buffer.getvalue()
 
 
+def parquet(label: str) -> bytes:
+    return pd.DataFrame({"a": [1, 2], "label": ["u", label]}).to_parquet(compression=None)
+
+
 def checkpoint_of(experiment: Experiment) -> Callable[[World], object]:
     return lambda w: write_checkpoint(
         {"experiment": experiment.to_dict(), "checksum": load("digits").checksum}, w / "c"
@@ -427,6 +432,11 @@ FILES = {
         lambda w: read_data(w / "a.parquet"),
         "a.parquet (cannot be read as a table|needs pyarrow)",
         files=lambda w: w.write("a.parquet", b"PAR1 and no more"),
+    ),
+    "a parquet file with text that is no UTF-8": Wrong(
+        lambda w: read_data(w / "a.parquet"),
+        "a.parquet cannot be read as a table",
+        files=lambda w: w.write("a.parquet", parquet("v").replace(b"\1\0\0\0v", b"\1\0\0\0\x80")),
     ),
     "an image that is none": Wrong(
         lambda w: read_data(w / "d"),

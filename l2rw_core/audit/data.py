@@ -235,7 +235,9 @@ def _read_frame(path: Path) -> pd.DataFrame:
     try:
         if path.suffix.lower() == ".csv":
             return pd.read_csv(path)
-        return pd.read_parquet(path)
+        frame = pd.read_parquet(path)
+        frame.select_dtypes(exclude="number").to_numpy(dtype=object)  # text that is no UTF-8 fails only when it is read
+        return frame
     except ImportError as error:
         raise ValueError(f"{path} needs pyarrow to be read: pip install pyarrow, or give a .csv") from error
     except Exception as error:  # a damaged file fails in its own way in pandas or pyarrow

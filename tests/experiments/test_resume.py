@@ -1,10 +1,5 @@
 """A run that was interrupted ends with the numbers of one that was not."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import asdict
 
 import pytest
@@ -61,28 +56,6 @@ def test_a_run_interrupted_at_every_few_steps_is_the_same_run(method, tmp_path, 
             cuts += 1
     assert cuts >= 5
     assert outcome(record) == expected
-
-
-def test_a_killed_process_goes_on_from_its_last_checkpoint(tmp_path):
-    experiment = EXPERIMENT.with_(steps=400, evaluate_every=100)
-    path = tmp_path / "run.pt"
-    code = (
-        "import sys, json, pathlib; from l2rw_core.experiments import Experiment, fit; "
-        "fit(Experiment.from_dict(json.loads(sys.argv[1])), progress=False, checkpoint=pathlib.Path(sys.argv[2]), "
-        "checkpoint_every=0.05)"
-    )
-    import json
-
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, json.dumps(experiment.to_dict()), str(path)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    while not path.exists() and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert read_checkpoint(path, torch.device("cpu"))["step"] > 0
-    assert outcome(fit(experiment, progress=False, checkpoint=path)) == outcome(fit(experiment, progress=False))
 
 
 def test_a_damaged_or_foreign_checkpoint_is_refused(tmp_path):
