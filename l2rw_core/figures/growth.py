@@ -65,6 +65,13 @@ def growth(lines: Sequence[Line]) -> Drawing:
     caption = (
         f"{sentence} Engine forward, a multilayer perceptron; {base} where they do not vary. Slopes are fitted to the "
         f"{LARGEST} largest sizes. Medians of {rounds} rounds in which the sizes take turns. Memory along the training "
-        f"set: the whole process's, for a loader that reads from a file. {made(lines)}"
+        f"set: the whole process's, for a loader that reads from a file; it grows by {_more(lines) / 1e6:.0f} MB. "
+        f"{made(lines)}"
     )
     return show(fig, alt=sentence, caption=caption)
+
+
+def _more(lines: Sequence[Line]) -> float:
+    """Bytes of peak memory that the largest training set takes beyond the smallest one."""
+    first, *_, last = along(lines, "examples")
+    return last["peak_bytes"] - first["peak_bytes"]

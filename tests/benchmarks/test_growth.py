@@ -1,6 +1,9 @@
 """Growth is measured on steps that do what they are said to do."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,9 +11,11 @@ from torch import nn
 
 from benchmarks.cases import Task
 from benchmarks.growth import over_sizes
-from benchmarks.loader_memory import OnDisk, write_examples
+from benchmarks.loader_memory import OnDisk, peak_resident_bytes, write_examples
 from benchmarks.stacked import one_after_another, stacked
 from l2rw_core.models import Mlp
+
+ROOT = Path(__file__).parents[2]
 
 
 def tasks():
@@ -51,3 +56,10 @@ def test_a_loader_reads_from_the_file_what_was_written(tmp_path):
     assert (x[1] * 255).round().tolist() == list(raw[-785:-1])
     assert y.tolist() == [raw[784], raw[-1], raw[4 * 785 - 1]]
     assert max(y.tolist()) < 10
+
+
+def test_the_peak_of_memory_is_that_of_the_program_itself():
+    held = torch.ones(200_000_000, dtype=torch.uint8)
+    code = "from benchmarks.loader_memory import peak_resident_bytes; print(peak_resident_bytes())"
+    child = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(child.stdout) + len(held) / 2 < peak_resident_bytes()
