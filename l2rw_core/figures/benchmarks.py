@@ -266,7 +266,7 @@ def _caption(lines: Sequence[Line]) -> str:
     )
 
 
-def count(line: Line) -> float:
+def own_count(line: Line) -> float:
     """The counted cost of a step by this line's system, in plain steps."""
     return line[COUNTS.get(line["system"], "bound")]
 
@@ -284,12 +284,12 @@ def surplus(systems: Mapping[str, Line], name: str) -> dict[str, float]:
     """
     line, plain = systems[name], systems["plain"]
     parts = {
-        GROUP_NAMES[group]: spent - count(line) * plain["operators"][group]
+        GROUP_NAMES[group]: spent - own_count(line) * plain["operators"][group]
         for group, spent in line["operators"].items()
     }
     outside = median_ratio(line) - sum(line["operators"].values())
     outside_plain = 1 - sum(plain["operators"].values())
-    return parts | {BETWEEN: outside - count(line) * outside_plain}
+    return parts | {BETWEEN: outside - own_count(line) * outside_plain}
 
 
 def surplus_table(lines: Sequence[Line], name: str = "forward") -> NumberTable:
@@ -299,7 +299,7 @@ def surplus_table(lines: Sequence[Line], name: str = "forward") -> NumberTable:
     for systems in by_case(lines).values():
         if "operators" in systems.get(name, {}):
             parts = surplus(systems, name)
-            counted = (f"{count(systems[name]):.2f}", *(f"{parts[column]:+.2f}" for column in columns))
+            counted = (f"{own_count(systems[name]):.2f}", *(f"{parts[column]:+.2f}" for column in columns))
             rows.append([case_title(systems[name]), Multiple(systems[name]), *counted])
     caption = f"Engine {name}: time in plain steps, the count of products, and what each part takes beyond the count."
     return NumberTable(["case", "time", "count", *columns], rows, caption)
