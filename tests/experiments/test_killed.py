@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from dataclasses import replace
@@ -14,6 +15,7 @@ from dataclasses import replace
 import pytest
 import torch
 from test_records import make_record
+from tqdm import tqdm
 
 from l2rw_core import cli
 from l2rw_core.datasets import UniformFlip
@@ -30,15 +32,16 @@ EXPERIMENT = Experiment(
     biases=(UniformFlip(0.4),),
     clean_size=20,
     batch_size=20,
-    steps=60,
+    steps=80,
     lr=0.02,
-    lr_drops=(40,),
+    lr_drops=(50,),
     evaluate_every=20,
 )
 OF_ONE_RUN = ("id", "started", "duration", "training_seconds", "sha256")
 
 
 def count_steps(taken):
+    tqdm.set_lock(threading.RLock())  # its own is shared between processes, and one that is killed leaves it behind
     step = train._Run._step
 
     def counted(run):
@@ -91,7 +94,7 @@ def test_a_run_killed_again_and_again_ends_as_if_it_never_was(tmp_path):
     process, _ = start(live, once)
     while not finished(often):
         victim, taken = start(live, often)
-        wait_for(draw.randint(0, 3), victim, taken)
+        wait_for(draw.randint(1, 5), victim, taken)
         time.sleep(draw.random() * 0.003)
         victim.kill()
         victim.join()
