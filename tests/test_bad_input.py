@@ -377,9 +377,12 @@ def resumed(w):
     return fit(SHORT, progress=False, checkpoint=w / "c")
 
 
-def damaged_record(w):
-    path = append(fit(SHORT, progress=False), w.folder)
-    path.write_text(path.read_text().replace('"steps":2', '"steps":3'))
+def record_with(old: str, new: str) -> Callable[[World], object]:
+    def write(w):
+        path = append(fit(SHORT, progress=False), w.folder)
+        path.write_text(path.read_text().replace(old, new))
+
+    return write
 
 
 RAW = "MNIST/raw/train-images-idx3-ubyte"
@@ -479,7 +482,12 @@ FILES = {
     "a record that was changed": Wrong(
         lambda w: load_records("short", w.folder),
         "short.jsonl, line 1, is not a record: .*does not match its own contents; restore the file",
-        files=damaged_record,
+        files=record_with('"steps":2', '"steps":3'),
+    ),
+    "a record of which only a result was changed": Wrong(
+        lambda w: load_records("short", w.folder),
+        "line 1, is not a record: .*does not match its own contents; restore the file",
+        files=record_with('"realised_noise":0.', '"realised_noise":0.1'),
     ),
     "a record of something else": Wrong(
         lambda w: load_records("short", w.folder),
