@@ -44,7 +44,7 @@ def growth(lines: Sequence[Line]) -> Drawing:
     Args:
         lines: of ``growth``; see `l2rw_core.figures.benchmarks.load_benchmark`.
     """
-    fig, panels = figure(height=7.2, nrows=2, sharex=True)
+    fig, panels = figure(height=7.8, nrows=2, sharex=True)
     said = []
     for axis, title in AXES.items():
         steps = along(lines, axis)
@@ -57,16 +57,16 @@ def growth(lines: Sequence[Line]) -> Drawing:
     for ax, what in zip(panels, ("time of a step", "peak memory"), strict=True):
         ax.set(xscale="log", yscale="log", ylabel=f"{what},\nrelative to the smallest")
     panels[1].set(xlabel="size, relative to the smallest")
-    panels[0].legend(loc="upper right")
+    fig.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     network = [line for line in lines if line["case"] in ("n", "m", "width", "depth")]
     base = ", ".join(f"{name} {value}" for name, value in network[0]["base"].items())
     rounds = len(network[0]["ratios"])
     sentence = f"Slopes of time and of memory: {'; '.join(said)}."
     caption = (
         f"{sentence} Engine forward, a multilayer perceptron; {base} where they do not vary. Slopes are fitted to the "
-        f"{LARGEST} largest sizes. Medians of {rounds} rounds in which the sizes take turns. Memory along the training "
-        f"set: the whole process's, for a loader that reads from a file; it grows by {_more(lines) / 1e6:.0f} MB. "
-        f"{made(lines)}"
+        f"{LARGEST} largest sizes. Medians of {rounds} rounds in which the sizes take turns. Along the training set "
+        "one run each, with a loader that reads from a file: memory is the whole process's, and grows by "
+        f"{_more(lines) / 1e6:.0f} MB. {made(lines)}"
     )
     return show(fig, alt=sentence, caption=caption)
 
