@@ -283,7 +283,7 @@ def _batch_norm(
     """The normalisation's Jacobian in its input is symmetric, so its tangent is its own backward pass."""
     args = (input, running_mean, running_var, weight, bias, training, momentum, eps)
     (x, dx), (w, dw), (b, db) = _parts(input), _parts(weight), _parts(bias)
-    if not training or dx is None or dw is None or db is None:
+    if not training or dx is None:
         return _by_forward_mode(F.batch_norm)(*args)
     out = F.batch_norm(x, running_mean, running_var, w, b, training, momentum, eps)
     if not hasattr(out.grad_fn, "_saved_result2"):
@@ -293,9 +293,13 @@ def _batch_norm(
         tangent = torch.ops.aten.native_batch_norm_backward(
             dx.contiguous(), x, w, None, None, mean, inverse, True, eps, [True, False, False]
         )[0]
-        shape = (1, -1) + (1,) * (x.ndim - 2)
-        slope = dw * inverse
-        tangent.addcmul_(x, slope.view(shape).to(x.dtype)).add_((db - slope * mean).view(shape).to(x.dtype))
+        shape, shift = (1, -1) + (1,) * (x.ndim - 2), db
+        if dw is not None:
+            slope = dw * inverse
+            tangent.addcmul_(x, slope.view(shape).to(x.dtype))
+            shift = -slope * mean if db is None else db - slope * mean
+        if shift is not None:
+            tangent.add_(shift.view(shape).to(x.dtype))
     return _pair(out, tangent)
 
 

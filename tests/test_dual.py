@@ -69,6 +69,8 @@ FOLLOWED = {
     "arithmetic in place": in_place_arithmetic,
     "batch norm": lambda self, x: self.norm(x),
     "batch norm without a scale": lambda _, x: F.batch_norm(x, None, None, training=True),
+    "batch norm with a fixed scale": lambda self, x: F.batch_norm(x, None, None, self.scale.detach(), self.scale, True),
+    "batch norm with a fixed shift": lambda self, x: F.batch_norm(x, None, None, self.scale, self.scale.detach(), True),
     "batch norm by running statistics": eval_norm,
     "instance norm": lambda self, x: F.instance_norm(x, weight=self.norm.weight, bias=self.norm.bias),
     "max pooling": lambda _, x: F.max_pool2d(x, 3, stride=2, padding=1),
