@@ -68,5 +68,5 @@ def test_a_tap_on_a_formula_is_told_its_symbols(visit: Visit) -> None:
     box = shown_hint(page).bounding_box()
     assert box is not None
     assert 0 <= box["x"] <= box["x"] + box["width"] <= 390
-    page.locator("h1").tap()
+    page.locator("article h1").first.tap()
     expect(page.locator(".l2rw-hint")).to_be_hidden()
