@@ -6,6 +6,16 @@
   document.addEventListener("click", event => {
     if (event.target.closest(".toggle > .admonition-title")) lookAgain();
   });
+
+  // It forgets tables, which scroll inside themselves on a narrow page.
+  const tables = () => {
+    for (const table of document.querySelectorAll(".bd-article table")) {
+      if (table.scrollWidth > table.clientWidth) table.tabIndex = 0;
+      else table.removeAttribute("tabindex");
+    }
+  };
+  addEventListener("resize", tables);
+  addEventListener("load", tables);
 }
 
 // What the symbols of a formula mean, beside it: rows of the page's box, for a pointer that rests on the formula or a
