@@ -54,15 +54,15 @@ class Passes:
     def training(self, parameters: Tensors, batch: Batch) -> tuple[Tensor, Tensors]:
         return self._losses(parameters, batch, "training")
 
-    def clean_loss(self, parameters: Tensors, clean_batch: Batch) -> Tensor:
+    def clean_loss(self, parameters: Tensors, clean_batch: Batch, role: str = "clean") -> Tensor:
         with _own_randomness(self.clean_seed, self.device):
-            losses, _ = self._losses(parameters, clean_batch, "clean")
+            losses, _ = self._losses(parameters, clean_batch, role)
         return losses.mean()
 
-    def clean_gradient(self, clean_batch: Batch | CleanGradient) -> tuple[Tensor, Tensors]:
+    def clean_gradient(self, clean_batch: Batch | CleanGradient, role: str = "clean") -> tuple[Tensor, Tensors]:
         if isinstance(clean_batch, CleanGradient):
             return clean_batch.loss, clean_batch.gradient
-        loss = self.clean_loss(self.parameters, clean_batch)
+        loss = self.clean_loss(self.parameters, clean_batch, role)
         reached = self.gradient(loss)
         dense = {name: g.to_dense() if g.is_sparse else g for name, g in reached.items()}
         return loss.detach(), {name: dense.get(name, torch.zeros_like(p)) for name, p in self.parameters.items()}

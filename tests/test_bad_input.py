@@ -284,6 +284,10 @@ VALUES = {
     "two examples to explain": Wrong(
         lambda w: explain(w.model, NONE, (w.x[:2], w.y[:2]), (w.clean_x, w.clean_y)), "length 1, got 2"
     ),
+    "an example of another shape": Wrong(
+        lambda w: explain(w.model, NONE, (w.x[:1, :1], w.y[:1]), (w.clean_x, w.clean_y)),
+        "cannot take the example's batch, inputs .* shapes, types and devices have to fit",
+    ),
     "a clean set without labels": Wrong(
         lambda w: check_clean_set((w.x, w.y), w.clean_x), r"clean set must be a pair \(inputs, labels\)"
     ),

@@ -204,7 +204,7 @@ def expected_gain() -> pd.DataFrame:
 
     Returns:
         One row a data set and size, sizes ascending: `data`, `clean`, `accuracy` (mean over trials), `low`, `high` (its
-        95% interval), `trials`. Empty where nothing is on record.
+        95% interval, NaN for a single trial), `trials`. Empty where nothing is on record.
     """
     from l2rw_core import experiments
 

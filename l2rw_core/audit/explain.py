@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from l2rw_core.alignment import directional_derivative
-from l2rw_core.passes import Batch, LossFn
+from l2rw_core.passes import Batch, LossFn, Passes, check_batch
 
 
 @dataclass(frozen=True)
@@ -64,28 +63,19 @@ def explain(
         names: M names of the clean examples.
 
     Raises:
-        ValueError: if `example` is not a single one, or names differ in number; otherwise as `l2rw_core.alignment`.
+        TypeError, ValueError: if `example` is not a single one, or names differ in number; otherwise as `alignment`.
     """
-    with _in_eval_mode(model):
-        mine, n = _gradient(model, loss_fn, example)
-        theirs, m = _gradient(model, loss_fn, clean)
+    with _in_eval_mode(model), torch.enable_grad():
+        passes = Passes(model, loss_fn, 0)
+        _, mine = passes.clean_gradient(example, "example's")
+        _, theirs = passes.clean_gradient(clean)
+        n, m = check_batch(example, "example's")[2], check_batch(clean, "clean")[2]
         if n != 1:
             raise ValueError(f"explain takes one example, a batch of length 1, got {n}")
         if names is not None and len(names) != m:
             raise ValueError(f"there are {m} clean examples and {len(names)} names")
         _, pulls, _ = directional_derivative(model, loss_fn, clean, mine)
     return Explanation(float(pulls.mean()), _by_clean_example(pulls / m, names), _by_layer(mine, theirs))
-
-
-def _gradient(model: nn.Module, loss_fn: LossFn, batch: Batch) -> tuple[dict[str, Tensor], int]:
-    """Gradient of the mean loss by parameter name, and the number of examples."""
-    inputs, targets = batch
-    args, kwargs = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
-    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    with torch.enable_grad():
-        losses = loss_fn(functional_call(model, parameters, args, kwargs), targets)
-        grads = torch.autograd.grad(losses.mean(), list(parameters.values()), allow_unused=True, materialize_grads=True)
-    return dict(zip(parameters, grads, strict=True)), losses.numel()
 
 
 @contextmanager
