@@ -13,7 +13,6 @@ import tyro
 
 from l2rw_core import datasets, experiments, methods
 from l2rw_core.experiments.checkpoints import check_writable
-from l2rw_core.figures.page import write_report
 
 MethodName = Literal[tuple(methods.METHODS)]  # type: ignore[valid-type]
 DataName = Literal[datasets.names()]  # type: ignore[valid-type]
@@ -198,6 +197,8 @@ class Report:
     def __call__(self) -> None:
         if not (self.root / "data").is_dir():
             raise ValueError(f"{self.root} has no folder data: name a checkout of the project with --root")
+        from l2rw_core.figures.page import write_report
+
         for path in write_report(experiments.load_records(folder=self.records), self.root):
             print(f"wrote {path}")
 

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from small_runs import SMALL
 from torch import nn
 
 from l2rw_core import Reweighter, cli
@@ -42,17 +43,7 @@ from l2rw_core.models import LeNet, Mlp
 from l2rw_core.reweight import to_weights
 
 NONE, CPU = nn.CrossEntropyLoss(reduction="none"), torch.device("cpu")
-SHORT = Experiment(
-    name="short",
-    scale="quick",
-    method="baseline",
-    data="digits",
-    biases=(UniformFlip(0.4),),
-    clean_size=20,
-    batch_size=20,
-    steps=2,
-    lr=0.01,
-)
+SHORT = SMALL.with_(name="short", steps=2, evaluate_every=2)
 
 
 def network() -> nn.Module:

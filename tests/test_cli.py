@@ -23,6 +23,12 @@ def test_runs_records_and_does_not_repeat(tmp_path):
     assert load_records("fig2", tmp_path) == kept
 
 
+def test_it_starts_without_what_only_some_of_its_commands_need():
+    code = "import sys, l2rw_core.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torchvision", "sklearn", "matplotlib", "IPython", "ipywidgets"} & set(loaded)
+
+
 def test_again_repeats_and_show_summarises(tmp_path, capsys):
     cli.main([*SMALL, "--records", str(tmp_path)])
     cli.main([*SMALL, "--again", "--records", str(tmp_path)])

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.neighbors import NearestNeighbors
 
 FEW = 5
 """A class with fewer clean examples than this is named."""
@@ -111,6 +110,8 @@ def _duplicates(x: np.ndarray, clean_x: np.ndarray, near: float) -> pd.DataFrame
 
 
 def _near(x: np.ndarray, clean_x: np.ndarray, near: float) -> dict[tuple[int, int], float]:
+    from sklearn.neighbors import NearestNeighbors
+
     x, clean_x = _flat(x), _flat(clean_x)
     if len(x) < 3:
         return {}

@@ -13,8 +13,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-from torchvision.datasets import ImageFolder
-from torchvision.datasets.folder import IMG_EXTENSIONS
 from tqdm.auto import tqdm
 
 from l2rw_core.progress import progress_wanted
@@ -166,6 +164,9 @@ def _of_kind(column: pd.Series, number: bool) -> pd.Series:
 
 
 def _read_folder(path: Path) -> Images:
+    from torchvision.datasets import ImageFolder
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
     try:
         found = ImageFolder(str(path), allow_empty=True)
     except (FileNotFoundError, OSError) as error:

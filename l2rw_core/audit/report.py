@@ -17,7 +17,6 @@ from markupsafe import Markup
 
 from l2rw_core.audit.data import Images, as_image, open_image
 from l2rw_core.audit.run import Audit
-from l2rw_core.figures import COLOURS, figure, to_svg
 
 REPORT, TABLE = "report.html", "labels.csv"
 _THUMBNAIL = 96
@@ -119,6 +118,8 @@ def _facts(audit: Audit) -> dict[str, str]:
 
 def _histogram(table: pd.DataFrame) -> str:
     """Mean share of a batch's weight, for labels called issues and for the others."""
+    from l2rw_core.figures import COLOURS, figure, to_svg
+
     weight, issue = table["weight"].fillna(0).to_numpy(), table["is_label_issue"].to_numpy(dtype=bool)
     edges = np.linspace(0, max(float(np.quantile(weight, 0.99)), 1.0), 26)
     capped = np.minimum(weight, edges[-1])

@@ -10,15 +10,11 @@ from functools import cached_property
 from itertools import pairwise
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.compose import ColumnTransformer, make_column_selector
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -32,6 +28,9 @@ from l2rw_core.experiments.config import LARGEST_SEED
 from l2rw_core.models import Mlp
 from l2rw_core.progress import progress_wanted
 from l2rw_core.reweight import Reweighter
+
+if TYPE_CHECKING:
+    from sklearn.compose import ColumnTransformer
 
 MOST_CATEGORIES = 50
 """Categories of a column beyond this many, the rarest, are taken together."""
@@ -147,6 +146,11 @@ def _plain(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _encoder(frame: pd.DataFrame) -> ColumnTransformer:
+    from sklearn.compose import ColumnTransformer, make_column_selector
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
     numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
     names = make_pipeline(
         SimpleImputer(strategy="constant", fill_value="missing", missing_values=np.nan),

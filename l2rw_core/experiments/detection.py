@@ -32,13 +32,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from l2rw_core import methods
-from l2rw_core.audit import WeightLedger, suspects
+from l2rw_core.audit.ledger import WeightLedger, suspects
 from l2rw_core.datasets import Examples, Source, Split, load, realised_noise
 from l2rw_core.experiments.config import Experiment
 from l2rw_core.experiments.records import Curve, Record, environment
@@ -142,6 +140,8 @@ def auc(scores: np.ndarray, wrong: np.ndarray) -> float:
     Raises:
         ValueError: if all labels are right, or all are wrong.
     """
+    from sklearn.metrics import roc_auc_score
+
     _require_both(wrong)
     return float(roc_auc_score(wrong, -scores))
 
@@ -259,6 +259,8 @@ def most_suspect(ledger: WeightLedger, train: Examples, first: int = _SUSPECTS_K
 
 def _held_out(e: Experiment, split: Split, device: torch.device, progress: bool) -> Record:
     """Scores by `FOLDS` models, each trained on the other folds for as many passes over its data as `e` makes."""
+    from sklearn.model_selection import StratifiedKFold
+
     began, train = time.time(), split.train
     log_p = torch.zeros(len(train), split.num_classes, dtype=torch.float64)
     accuracies = []

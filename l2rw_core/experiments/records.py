@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
+from scipy.special import stdtrit
 
 from l2rw_core.experiments.config import Experiment
 
@@ -270,7 +270,7 @@ def interval(values: Sequence[float]) -> Interval:
     n, mean = len(values), float(np.mean(values))
     if n == 1:
         return Interval(mean, float("nan"), 1)
-    return Interval(mean, float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)), n)
+    return Interval(mean, float(stdtrit(n - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(n)), n)
 
 
 def prediction_interval(values: Sequence[float]) -> Interval:
@@ -287,7 +287,7 @@ def prediction_interval(values: Sequence[float]) -> Interval:
     if n < 2:
         raise ValueError(f"where one more trial falls cannot be said from {n} of them: at least two are needed")
     spread = float(np.std(values, ddof=1) * np.sqrt(1 + 1 / n))
-    return Interval(float(np.mean(values)), float(stats.t.ppf(0.975, n - 1)) * spread, n)
+    return Interval(float(np.mean(values)), float(stdtrit(n - 1, 0.975)) * spread, n)
 
 
 def table(records: Iterable[Record]) -> pd.DataFrame:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from bookmaking import alone
+from pages import served
 from playwright.sync_api import Browser, sync_playwright
 from visiting import Visit, unavailable
 
@@ -49,23 +47,11 @@ def installed_packages(wanted: Path) -> Path:
     return PACKAGES / "node_modules"
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    """Serves files without a log line for each."""
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture(scope="session")
 def site(book: Path) -> Iterator[str]:
     """Address of the book on a free local port."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=book))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served(book) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")  # not longer: while it is open, nothing else in this process can run an event loop

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from pages import served, write_page
 from playwright.sync_api import Locator, Page, expect
-from visiting import Visit
+from visiting import Visit, rested_address
 
 from l2rw_core.figures import figure, show
 from l2rw_core.interactive import explore
@@ -40,29 +40,23 @@ def captions(page: Page) -> Locator:
     return page.locator("figcaption:visible")
 
 
-def place(page: Page) -> str:
-    """The query and the fragment, once the reader's hand has rested."""
-    page.wait_for_timeout(600)
-    return page.evaluate("location.search + location.hash")
-
-
 def press(page: Page, slider: int, key: str) -> None:
     page.get_by_role("slider").nth(slider).press(key)
 
 
 def test_a_moved_slider_is_in_the_address_and_comes_back(visit: Visit) -> None:
     page = opened(visit)
-    assert place(page) == "", "nothing was moved, so nothing is written"
+    assert rested_address(page) == "", "nothing was moved, so nothing is written"
     press(page, 0, "ArrowRight")
     press(page, 1, "ArrowRight")
     press(page, 2, "ArrowRight")
-    assert place(page) == "?noise-clean-size=2,1&other=1"
+    assert rested_address(page) == "?noise-clean-size=2,1&other=1"
     told = captions(page).all_inner_texts()
     assert "Values [20, 50]." in told[0]
     page.reload()
     expect(captions(page)).to_have_text(told, timeout=15_000)
     assert page.get_by_role("slider").nth(0).get_attribute("aria-valuetext") == "20"
-    assert place(page) == "?noise-clean-size=2,1&other=1"
+    assert rested_address(page) == "?noise-clean-size=2,1&other=1"
     assert visit.errors == []
 
 
@@ -73,16 +67,16 @@ def test_nonsense_in_the_address_moves_nothing(visit: Visit, query: str) -> None
     page = opened(visit, place=f"?{query}&other=2#section-one")
     expect(captions(page)).to_contain_text(["Values [10, 5].", "Values [3]."])
     assert visit.errors == []
-    assert place(page) == f"?{query}&other=2#section-one"
+    assert rested_address(page) == f"?{query}&other=2#section-one"
 
 
 def test_anchors_and_searches_are_kept(visit: Visit) -> None:
     page = opened(visit, place="?highlight=noise#section-one")
     press(page, 2, "End")
-    assert place(page) == "?highlight=noise&other=2#section-one"
+    assert rested_address(page) == "?highlight=noise&other=2#section-one"
     page.evaluate("location.hash = ''")
     press(page, 2, "Home")
-    assert place(page) == "?highlight=noise&other=0"
+    assert rested_address(page) == "?highlight=noise&other=0"
     page.go_back()
     expect(captions(page).nth(1)).to_contain_text("Values [3].")
     assert visit.errors == []
@@ -97,7 +91,7 @@ def test_a_held_key_writes_once(visit: Visit) -> None:
     }""")
     for key in ("Home", "ArrowRight", "ArrowRight", "ArrowLeft", "ArrowRight"):
         press(page, 0, key)
-    assert place(page) == "?noise-clean-size=2,0"
+    assert rested_address(page) == "?noise-clean-size=2,0"
     assert page.evaluate("window.written") == 1
 
 
@@ -120,12 +114,12 @@ def test_where_copying_is_forbidden_the_address_is_the_link(visit: Visit) -> Non
     page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('not here')); }")
     page.get_by_role("button", name="Copy link to this position").last.click()
     expect(page.locator(".l2rw-copy [role=status]").last).to_contain_text("the address of the page is the link")
-    assert place(page) == "?other=0"
+    assert rested_address(page) == "?other=0"
 
 
 def test_of_two_with_one_name_only_the_first_is_in_the_address(visit: Visit) -> None:
     page = opened(visit, "same", "?size=2")
     expect(captions(page)).to_contain_text(["Values [3].", "Values [4]."])
     press(page, 1, "ArrowRight")
-    assert place(page) == "?size=2"
+    assert rested_address(page) == "?size=2"
     assert visit.errors == []

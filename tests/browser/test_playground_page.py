@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from pages import served, write_page
 from playwright.sync_api import Locator, Page, expect
-from visiting import Visit
+from visiting import Visit, rested_address
 
 from l2rw_core.interactive import Playground
 
@@ -67,18 +67,12 @@ def button(page: Page, name: str) -> Locator:
     return page.get_by_role("button", name=name)
 
 
-def address(page: Page) -> str:
-    """The query and the fragment of the address, once the reader's hand has rested."""
-    page.wait_for_timeout(600)
-    return page.evaluate("location.search + location.hash")
-
-
 def test_unmoved_the_figure_shows_the_point(page: Page) -> None:
     steps, l2rw, plain = map(int, SENTENCE.match(sentence(page).inner_text()).groups())
     assert steps == 100
     assert l2rw > plain + 15
     assert f"test {l2rw}%" in page.locator(".numbers").nth(1).inner_text()
-    assert address(page) == "", "nothing was moved, so nothing is written"
+    assert rested_address(page) == "", "nothing was moved, so nothing is written"
 
 
 def test_run_and_pause(page: Page) -> None:
@@ -92,7 +86,7 @@ def test_run_and_pause(page: Page) -> None:
     assert 100 < steps < 400
     paused = pictures(page)
     assert all(a != b for a, b in zip(before, paused, strict=True))
-    assert f"steps:{steps}" in address(page)
+    assert f"steps:{steps}" in rested_address(page)
     assert pictures(page) == paused, "it goes on after Pause"
 
 
@@ -156,18 +150,18 @@ def test_labels_are_turned_over_by_keyboard(page: Page) -> None:
     page.keyboard.press("Enter")
     assert hint.inner_text() != words
     assert all(a != b for a, b in zip(before, pictures(page), strict=True)), "both panels and the chart show it"
-    assert ",flip:" in address(page)
+    assert ",flip:" in rested_address(page)
     expect(undo).to_be_visible()
     page.keyboard.press("Space")
-    assert ",flip:" not in address(page)
+    assert ",flip:" not in rested_address(page)
     page.keyboard.press("Enter")
     undo.click()
-    assert ",flip:" not in address(page)
+    assert ",flip:" not in rested_address(page)
     expect(panels(page).first).to_be_focused()
 
 
 def flips(page: Page) -> list[str]:
-    return address(page).partition(",flip:")[2].split(".")
+    return rested_address(page).partition(",flip:")[2].split(".")
 
 
 def test_a_stroke_of_the_mouse_turns_several_labels_once_each(page: Page) -> None:
@@ -211,7 +205,7 @@ def test_a_finger_paints_by_a_tap_or_sideways_and_scrolls_up_and_down(page: Page
     x, y = box["x"] + 0.65 * box["width"], box["y"] + 0.5 * box["height"]
     swipe(page, (x, y), (x + 10, y - 150))
     assert page.evaluate("scrollY") > 50
-    assert address(page) == "", "scrolling painted"
+    assert rested_address(page) == "", "scrolling painted"
     page.evaluate("scrollTo(0, 0)")
     page.touchscreen.tap(x, y)
     tapped = flips(page)
@@ -309,7 +303,7 @@ def test_the_address_brings_the_same_picture_back(visit: Visit) -> None:
     expect(sentence(page)).to_contain_text("After 101 steps")
     assert re.fullmatch(
         r"\?playground=noise:0\.45,imbalance:10,clean:10,rate:1,seed:\d+,n:200,steps:101,model:mlp,flip:[ct]\d+",
-        address(page),
+        rested_address(page),
     )
     before, words = pictures(page), sentence(page).inner_text()
     page.reload()
@@ -331,10 +325,10 @@ def test_an_anchor_in_the_address_stays(visit: Visit) -> None:
     page = visit.page
     page.goto(f"{visit.site}/one.html?utm=1#section-one", wait_until="load")
     expect(sentence(page)).to_contain_text("After 100 steps", timeout=15_000)
-    assert address(page) == "?utm=1#section-one"
+    assert rested_address(page) == "?utm=1#section-one"
     scrolled = page.evaluate("scrollY")
     page.get_by_role("slider").first.press("ArrowLeft")
-    assert re.fullmatch(r"\?utm=1&playground=noise:0\.45,.*#section-one", address(page))
+    assert re.fullmatch(r"\?utm=1&playground=noise:0\.45,.*#section-one", rested_address(page))
     assert page.evaluate("scrollY") == scrolled
     assert visit.errors == []
 
@@ -343,7 +337,7 @@ def test_a_link_to_the_position_is_copied_by_keyboard(visit: Visit) -> None:
     visit.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = opened(visit, "one")
     page.get_by_role("slider").first.press("ArrowLeft")
-    assert "noise:0.45" in address(page)
+    assert "noise:0.45" in rested_address(page)
     button(page, "Copy link to this position").press("Enter")
     expect(page.locator(".l2rw-copy [role=status]")).to_have_text("Link copied.")
     copied = page.evaluate("navigator.clipboard.readText()")
@@ -360,7 +354,7 @@ def test_without_the_book_s_script_the_address_is_left_alone(visit: Visit) -> No
     page = opened(visit, "notebook")
     page.get_by_role("slider").first.press("ArrowLeft")
     expect(sentence(page)).to_contain_text("After 100 steps")
-    assert address(page) == ""
+    assert rested_address(page) == ""
     expect(page.locator(".l2rw-copy")).to_have_count(0)
     assert visit.errors == []
 
@@ -374,7 +368,7 @@ def test_two_playgrounds_do_not_disturb_each_other(visit: Visit) -> None:
     assert first == before[:3]
     assert second[:2] != before[3:5]
     page.locator(".l2rw-playground").nth(0).get_by_role("slider").first.press("ArrowRight")
-    assert re.fullmatch(r"\?second=noise:0\.05,[^&]*&first=noise:0\.55,[^&]*", address(page))
+    assert re.fullmatch(r"\?second=noise:0\.05,[^&]*&first=noise:0\.55,[^&]*", rested_address(page))
     after = pictures(page)
     page.reload()
     expect(page.locator(".sentence").last).not_to_be_empty(timeout=15_000)

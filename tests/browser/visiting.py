@@ -70,6 +70,12 @@ def version_fits(package: Path, wanted: str) -> bool:
     return f"{installed}.".startswith(f"{start}.")
 
 
+def rested_address(page: Page) -> str:
+    """The query and the fragment of the address, once the reader's hand has rested, by the page's own clock."""
+    rested = "new Promise(rested => setTimeout(rested, 600))"
+    return page.evaluate(f"{rested}.then(() => location.search + location.hash)")
+
+
 @dataclass
 class Visit:
     """An open page, with what went wrong on it so far."""

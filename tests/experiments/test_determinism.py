@@ -4,27 +4,16 @@ import json
 
 import pytest
 import torch
+from small_runs import OF_ONE_RUN, SMALL
 
 from l2rw_core.alignment import ENGINES
 from l2rw_core.datasets import BackgroundFlip, load, make_split, to_tensors
-from l2rw_core.experiments import Experiment, fit
+from l2rw_core.experiments import fit
 from l2rw_core.experiments.checkpoints import read_checkpoint
 from l2rw_core.models import LeNet
 from l2rw_core.reweight import Reweighter
 
-EXPERIMENT = Experiment(
-    name="same",
-    scale="quick",
-    data="digits",
-    biases=(BackgroundFlip(0.4),),
-    clean_size=20,
-    batch_size=20,
-    steps=6,
-    lr=0.02,
-    evaluate_every=3,
-    augment=True,
-)
-OF_ONE_RUN = ("id", "started", "duration", "training_seconds", "sha256")
+EXPERIMENT = SMALL.with_(method="l2rw", biases=(BackgroundFlip(0.4),), augment=True)
 
 
 def fields_of(record):

@@ -14,30 +14,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from small_runs import OF_ONE_RUN, SMALL
 from test_records import make_record
 from tqdm import tqdm
 
 from l2rw_core import cli
-from l2rw_core.datasets import UniformFlip
-from l2rw_core.experiments import Experiment, append, fit, load_records, train
+from l2rw_core.experiments import append, fit, load_records, train
 from l2rw_core.experiments.checkpoints import read_checkpoint, write_checkpoint
 
 PROCESSES = multiprocessing.get_context("forkserver")  # it loads the package once, and each life is a fork of it
 PROCESSES.set_forkserver_preload(["l2rw_core.cli", "sklearn.datasets"])
-EXPERIMENT = Experiment(
-    name="killed",
-    scale="quick",
-    data="digits",
-    model="mlp",
-    biases=(UniformFlip(0.4),),
-    clean_size=20,
-    batch_size=20,
-    steps=80,
-    lr=0.02,
-    lr_drops=(50,),
-    evaluate_every=20,
-)
-OF_ONE_RUN = ("id", "started", "duration", "training_seconds", "sha256")
+EXPERIMENT = SMALL.with_(method="l2rw", model="mlp", steps=80, lr=0.02, lr_drops=(50,), evaluate_every=20)
 
 
 def count_steps(taken):
@@ -79,7 +66,7 @@ def wait_for(steps, process, taken):
 def finished(folder):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a line that a kill tore is reported, and no record yet
-        return load_records("killed", folder)
+        return load_records(EXPERIMENT.name, folder)
 
 
 def same(record):

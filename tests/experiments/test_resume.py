@@ -4,23 +4,14 @@ from dataclasses import asdict
 
 import pytest
 import torch
+from small_runs import SMALL
 
 from l2rw_core.datasets import BackgroundFlip
-from l2rw_core.experiments import Experiment, fit
+from l2rw_core.experiments import fit
 from l2rw_core.experiments.checkpoints import read_checkpoint, write_checkpoint
 
-EXPERIMENT = Experiment(
-    name="resume",
-    scale="quick",
-    data="digits",
-    biases=(BackgroundFlip(0.4),),
-    clean_size=20,
-    batch_size=20,
-    steps=12,
-    lr=0.02,
-    lr_drops=(6,),
-    fine_tune_steps=5,
-    evaluate_every=4,
+EXPERIMENT = SMALL.with_(
+    method="l2rw", biases=(BackgroundFlip(0.4),), steps=12, lr_drops=(6,), fine_tune_steps=5, evaluate_every=4
 )
 STATEFUL = ("l2rw", "active_bias", "mentornet_pd", "s_model_conf", "meta_weight_net", "random")
 
@@ -81,7 +72,7 @@ def test_a_checkpoint_of_another_experiment_is_refused(tmp_path, monkeypatch):
         with pytest.raises(Interrupted):
             fit(EXPERIMENT, progress=False, checkpoint=path, checkpoint_every=-1)
     with pytest.raises(ValueError, match="belongs to another experiment"):
-        fit(EXPERIMENT.with_(lr=0.01), progress=False, checkpoint=path)
+        fit(EXPERIMENT.with_(lr=0.02), progress=False, checkpoint=path)
     assert path.exists()
 
 

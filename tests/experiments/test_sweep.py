@@ -5,28 +5,15 @@ import subprocess
 import sys
 
 import pytest
+from small_runs import SMALL
 
-from l2rw_core.datasets import UniformFlip
-from l2rw_core.experiments import Experiment, Recorded, fit, load_records, missing, run_all
+from l2rw_core.experiments import Recorded, fit, load_records, missing, run_all
 from l2rw_core.experiments.sweep import _sole_owner
-
-SHORT = Experiment(
-    name="sweep",
-    scale="quick",
-    method="baseline",
-    data="digits",
-    biases=(UniformFlip(0.4),),
-    clean_size=20,
-    batch_size=20,
-    steps=6,
-    lr=0.01,
-    evaluate_every=3,
-)
 
 
 def test_a_record_with_fine_tuning_answers_for_the_run_without(tmp_path):
-    tuned = SHORT.with_(fine_tune_steps=4)
-    record, plain = fit(tuned, progress=False), fit(SHORT, progress=False)
+    tuned = SMALL.with_(fine_tune_steps=4)
+    record, plain = fit(tuned, progress=False), fit(SMALL, progress=False)
     assert record.at(6) == plain.last
     assert record.best_until(6) == plain.best
     assert record.confusion_at(6) == plain.confusion
@@ -34,22 +21,22 @@ def test_a_record_with_fine_tuning_answers_for_the_run_without(tmp_path):
     with pytest.raises(ValueError, match="no confusion matrix of step 3"):
         plain.confusion_at(3)
     assert Recorded([record]).find(tuned) is record
-    assert Recorded([record]).find(SHORT) is record
+    assert Recorded([record]).find(SMALL) is record
     assert Recorded([plain]).find(tuned) is None
-    assert Recorded([plain, record]).find(SHORT) is plain
-    assert Recorded([plain, record]).find(SHORT.with_(seed=1)) is None
+    assert Recorded([plain, record]).find(SMALL) is plain
+    assert Recorded([plain, record]).find(SMALL.with_(seed=1)) is None
 
 
 def test_missing_leaves_out_doubles_what_is_there_and_what_a_longer_run_holds():
-    tuned, other = SHORT.with_(fine_tune_steps=4), SHORT.with_(seed=1)
-    assert missing([SHORT, SHORT, tuned, other], []) == [tuned, other]
+    tuned, other = SMALL.with_(fine_tune_steps=4), SMALL.with_(seed=1)
+    assert missing([SMALL, SMALL, tuned, other], []) == [tuned, other]
     record = fit(tuned, progress=False)
-    assert missing([SHORT, tuned, other], [record]) == [other]
-    assert missing([tuned], [fit(SHORT, progress=False)]) == [tuned]
+    assert missing([SMALL, tuned, other], [record]) == [other]
+    assert missing([tuned], [fit(SMALL, progress=False)]) == [tuned]
 
 
 def test_a_sweep_records_every_run_and_does_not_repeat_it(tmp_path):
-    wanted = [SHORT.with_(seed=seed, method=m) for seed in (0, 1) for m in ("baseline", "l2rw")]
+    wanted = [SMALL.with_(seed=seed, method=m) for seed in (0, 1) for m in ("baseline", "l2rw")]
     assert run_all(wanted, tmp_path, jobs=2, progress=False) == []
     records = load_records(folder=tmp_path)
     assert {r.experiment for r in records} == set(wanted)
@@ -60,15 +47,15 @@ def test_a_sweep_records_every_run_and_does_not_repeat_it(tmp_path):
 
 
 def test_a_run_that_fails_is_reported_and_the_others_are_kept(tmp_path):
-    broken = SHORT.with_(lr=1e30)
-    failed = run_all([broken, SHORT], tmp_path, jobs=1, progress=False)
+    broken = SMALL.with_(lr=1e30)
+    failed = run_all([broken, SMALL], tmp_path, jobs=1, progress=False)
     assert [experiment for experiment, _ in failed] == [broken]
     assert "learning rate" in failed[0][1]
-    assert [r.experiment for r in load_records(folder=tmp_path)] == [SHORT]
+    assert [r.experiment for r in load_records(folder=tmp_path)] == [SMALL]
 
 
 def test_a_trial_that_another_process_runs_is_left_to_it(tmp_path):
-    lock = tmp_path / ".unfinished" / f"sweep-{SHORT.key}-0.lock"
+    lock = tmp_path / ".unfinished" / f"{SMALL.name}-{SMALL.key}-0.lock"
     with _sole_owner(lock) as sole:
         assert sole
         code = (
@@ -77,7 +64,7 @@ def test_a_trial_that_another_process_runs_is_left_to_it(tmp_path):
         )
         ask = [sys.executable, "-c", code, str(lock)]
         assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip() == "False"
-        assert run_all([SHORT], tmp_path, jobs=1, progress=False) == []
+        assert run_all([SMALL], tmp_path, jobs=1, progress=False) == []
         assert load_records(folder=tmp_path) == []
     assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip() == "True"
 
