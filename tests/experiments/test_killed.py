@@ -23,7 +23,7 @@ from l2rw_core.experiments import append, fit, load_records, train
 from l2rw_core.experiments.checkpoints import read_checkpoint, write_checkpoint
 
 PROCESSES = multiprocessing.get_context("forkserver")  # it loads the package once, and each life is a fork of it
-PROCESSES.set_forkserver_preload(["l2rw_core.cli", "sklearn.datasets"])
+PROCESSES.set_forkserver_preload(["l2rw_core.cli", "sklearn.datasets", "torch._dynamo"])
 EXPERIMENT = SMALL.with_(method="l2rw", model="mlp", steps=80, lr=0.02, lr_drops=(50,), evaluate_every=20)
 
 
