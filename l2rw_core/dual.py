@@ -19,6 +19,7 @@ from torch.autograd import forward_ad
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 from l2rw_core.attention import COMPOSED
+from l2rw_core.passes import is_unread
 
 _without_duals = torch._C.DisableTorchFunctionSubclass
 
@@ -164,6 +165,8 @@ def _own_buffers(func: Callable, tree: Any) -> Any:
 
 def random_state(device: torch.device) -> list[tuple[torch.Generator, Tensor]]:
     """Where the random numbers of the CPU and of `device` stand; `restore` goes back there."""
+    if is_unread():
+        return []
     generators = [torch.default_generator]
     if device.type == "cuda":
         generators.append(torch.cuda.default_generators[device.index])

@@ -27,7 +27,7 @@ def to_weights(u: Tensor) -> Tensor:
 
     Source: equations (8) and (9).
     """
-    return _scaled(positive_part(u))
+    return scaled(positive_part(u))
 
 
 def positive_part(u: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def positive_part(u: Tensor) -> Tensor:
     return w
 
 
-def _scaled(w: Tensor) -> Tensor:
+def scaled(w: Tensor) -> Tensor:
     total = w.sum()
     return w / (total + (total == 0))  # (9)
 
@@ -132,6 +132,9 @@ class Reweighter:
 
         An all-zero batch (no example agrees with the clean gradient) changes nothing at all: no momentum, no decay,
         no running statistics. Errors are raised before the model is changed; see `l2rw_core.alignment.alignment`.
+
+        Gradients are released afterwards: the clean gradient of the next step takes their place in memory. To look at
+        them, register a hook before the optimizer's step, or use `loss`.
         """
         if self.optimizer is None:
             raise ValueError("step() needs an optimizer: give one to Reweighter, or use loss() in your own loop")
@@ -141,6 +144,7 @@ class Reweighter:
             self._backward(loss)
             self.optimizer.step()
             self._write_buffers(scores)
+            self.optimizer.zero_grad(set_to_none=True)
         return step
 
     def loss(self, batch: Batch, clean_batch: Batch, ids: Any = None) -> Tensor:
@@ -159,7 +163,7 @@ class Reweighter:
 
     def _weigh(self, batch: Batch, clean_batch: Batch, ids: Any) -> tuple[Tensor, Scores, Step]:
         scores = score(self.model, self.loss_fn, batch, clean_batch, self.engine)
-        weights = _scaled(self._unscaled(scores.alignment))
+        weights = scaled(self._unscaled(scores.alignment))
         ids = None if ids is None else as_ids(ids, len(weights))
         loss = (weights * scores.losses).sum()
         step = Step(loss.detach(), weights, scores.alignment, scores.losses.detach(), scores.clean_loss, ids)
