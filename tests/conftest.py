@@ -6,6 +6,7 @@ Tests are small, so they run on one thread: sharing them out costs more than it 
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -20,11 +21,13 @@ settings.register_profile("steady", deadline=None)  # a busy machine is not a fa
 settings.load_profile("steady")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)  # a wrapper runs before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """On several cores a file stays with one process, which makes its fixtures once; `apart` tests need not."""
     for item in items:
         if not item.get_closest_marker("apart"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    return (yield)
 
 
 @pytest.fixture(scope="session")
