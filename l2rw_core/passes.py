@@ -84,7 +84,9 @@ class Passes:
         loss = self.clean_loss(self.parameters, clean_batch, role)
         reached = self.gradient(loss)
         dense = {name: g.to_dense() if g.is_sparse else g for name, g in reached.items()}
-        return loss.detach(), {name: dense.get(name, torch.zeros_like(p)) for name, p in self.parameters.items()}
+        unreached = {name: torch.zeros_like(p) for name, p in self.parameters.items() if name not in dense}
+        whole = dense | unreached
+        return loss.detach(), {name: whole[name] for name in self.parameters}
 
     def gradient(self, outputs: Tensor, **options: Any) -> Tensors:
         """Gradient with respect to the parameters that `outputs` reaches, by name."""
