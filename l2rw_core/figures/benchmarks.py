@@ -43,6 +43,8 @@ COUNTS = {"ghost": "uncoupled_bound"}
 def load_benchmark(name: str, device: str = "CPU", folder: Path | None = None) -> list[dict[str, Any]]:
     """Lines of ``results/benchmarks/<name>.jsonl`` made on one kind of device, for each case those of its newest run.
 
+    A case that was measured again keeps its place.
+
     Args:
         name: ``step_cost`` or ``knobs``.
         device: how the device's name begins.
@@ -64,7 +66,9 @@ def load_benchmark(name: str, device: str = "CPU", folder: Path | None = None) -
     newest: dict[str, str] = {}
     for line in lines:
         newest[_case(line)] = max(line["started"], newest.get(_case(line), ""))
-    return [line for line in lines if line["started"] == newest[_case(line)]]
+    places = {case: place for place, case in enumerate(newest)}
+    kept = [line for line in lines if line["started"] == newest[_case(line)]]
+    return sorted(kept, key=lambda line: places[_case(line)])
 
 
 def _case(line: Line) -> str:
