@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 from l2rw_core.alignment import score
 from l2rw_core.health import LOOK_EVERY
-from l2rw_core.passes import Batch, unread
+from l2rw_core.passes import Batch, check_batch, unread
 from l2rw_core.reweight import Reweighter, Step, as_ids, scaled
 
 
@@ -80,6 +80,7 @@ class CapturedStep:
                 the model draws random numbers.
         """
         r = self.reweighter
+        ids = None if ids is None else as_ids(ids, check_batch(batch, "training")[2])
         sizes = _sizes(batch, clean_batch)
         if self._moved < self.eager or r.steps < r.warmup or (self._sizes is not None and sizes != self._sizes):
             return self._eager_step(batch, clean_batch, ids)
@@ -87,8 +88,7 @@ class CapturedStep:
         if self._replay is None or settings != self._settings:
             self._replay, self._settings, self._sizes = _recorded(r, batch, clean_batch), settings, sizes
         step, sound = self._replay(batch, clean_batch)
-        if ids is not None:
-            step = replace(step, ids=as_ids(ids, len(step.losses)))
+        step = replace(step, ids=ids)
         r.steps += 1
         r.last = step
         if r.health is not None:

@@ -195,10 +195,10 @@ class Report:
     """Folder of the record files."""
 
     def __call__(self) -> None:
-        if not (self.root / "data").is_dir():
-            raise ValueError(f"{self.root} has no folder data: name a checkout of the project with --root")
         from l2rw_core.figures.page import write_report
 
+        if not (self.root / "data").is_dir():
+            raise ValueError(f"{self.root} has no folder data: name a checkout of the project with --root")
         for path in write_report(experiments.load_records(folder=self.records), self.root):
             print(f"wrote {path}")
 

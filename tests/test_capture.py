@@ -155,6 +155,14 @@ def test_nothing_is_recorded_before_the_optimizer_has_its_state_and_the_warmup_i
     assert seen.ids.tolist() == list(range(len(case.batch[1])))
 
 
+def test_ids_that_do_not_fit_are_refused_before_anything_changes():
+    case, r, step = started("mlp")
+    before = everything(r)
+    with pytest.raises(ValueError, match=r"ids must have shape \(7,\)"):
+        step(case.batch, case.clean, ids=range(3))
+    assert all(torch.equal(a, b) for a, b in zip(before, everything(r), strict=True))
+
+
 def test_what_cannot_be_recorded_is_refused():
     case, r = reweighter_of("mlp")
     with pytest.raises(ValueError, match="needs an optimizer"):

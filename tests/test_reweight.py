@@ -137,6 +137,7 @@ def test_step_follows_the_weighted_gradient_and_updates_statistics_once():
         torch.testing.assert_close(case.model.state_dict()[key], value, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(step.losses, losses.detach())
     assert float(step.loss) == pytest.approx(float(step.weights @ losses.detach()))
+    assert all(p.grad is None for p in case.model.parameters()), "gradients are released"
 
 
 def test_everything_in_a_step_is_detached_and_consistent():

@@ -66,14 +66,14 @@ def explain(
         TypeError, ValueError: if `example` is not a single one, or names differ in number; otherwise as `alignment`.
     """
     with _in_eval_mode(model), torch.enable_grad():
-        passes = Passes(model, loss_fn, 0)
-        _, mine = passes.clean_gradient(example, "example's")
-        _, theirs = passes.clean_gradient(clean)
         n, m = check_batch(example, "example's")[2], check_batch(clean, "clean")[2]
         if n != 1:
             raise ValueError(f"explain takes one example, a batch of length 1, got {n}")
         if names is not None and len(names) != m:
             raise ValueError(f"there are {m} clean examples and {len(names)} names")
+        passes = Passes(model, loss_fn, 0)
+        _, mine = passes.clean_gradient(example, "example's")
+        _, theirs = passes.clean_gradient(clean)
         _, pulls, _ = directional_derivative(model, loss_fn, clean, mine)
     return Explanation(float(pulls.mean()), _by_clean_example(pulls / m, names), _by_layer(mine, theirs))
 

@@ -45,6 +45,15 @@ def test_the_sentence_names_the_fastest_on_either_side_and_the_count():
         assert f"{case_title(systems['plain'])}: {mine} {ours[mine]:.2f}, {peer} {peers[peer]:.2f}, {count}" in alt
 
 
+def test_a_case_measured_again_keeps_its_place_and_shows_its_newest_run(tmp_path):
+    again = [{**line, "started": "2999-01-01", "seconds": 1.0} for line in LINES if line["case"] == "mlp"]
+    (tmp_path / "step_cost.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*LINES, *again]))
+    found = by_case(load_benchmark("step_cost", folder=tmp_path))
+    assert list(found) == list(CASES)
+    assert {line["seconds"] for line in found["mlp"].values()} == {1.0}
+    assert found["lenet"] == CASES["lenet"]
+
+
 def test_an_approximation_is_never_the_fastest_exact_one():
     systems = CASES["lenet"]
     instant = {**systems, "betty": {**systems["betty"], "ratios": [0.1] * 5}}
