@@ -136,7 +136,11 @@ class Reproduce:
         failed = experiments.run_all(
             todo, self.records, self.jobs, self.device, experiments.progress_wanted(), self.scheduler
         )
-        print(experiments.grid_table(cells, experiments.load_records(folder=self.records)).to_string(index=False))
+        records = experiments.load_records(folder=self.records)
+        print(experiments.grid_table(cells, records).to_string(index=False))
+        others = set(experiments.missing(todo, records)) - {experiment for experiment, _ in failed}
+        if others:
+            print(f"{len(others)} of the trials are being run by another process and are not in this table yet")
         for experiment, error in failed:
             print(f"failed: {experiment.name} {experiment.method} seed {experiment.seed}: {error}", file=sys.stderr)
         if failed:

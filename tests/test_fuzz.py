@@ -1,7 +1,6 @@
 """Files of any content, and configurations of any values, are read correctly or refused with the documented error."""
 
 import gzip
-import hashlib
 import io
 import json
 import re
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 from l2rw_core.audit import read_data
 from l2rw_core.datasets import DataCorrupt, DataUnavailable, Source, load
 from l2rw_core.experiments import Curve, Experiment, Record, load_records
-from l2rw_core.experiments.checkpoints import _MAGIC, read_checkpoint
+from l2rw_core.experiments.checkpoints import read_checkpoint, sealed
 
 few = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 values = st.recursive(
@@ -130,7 +129,7 @@ def test_checkpoints(tmp_path, signed, data):
     payload = saved()
     if signed:
         payload = data.draw(spoilt(payload))
-    whole = _MAGIC + hashlib.sha256(payload).digest() + payload
+    whole = sealed(payload, 0.5)
     content = whole if signed else data.draw(spoilt(whole))
     file.write_bytes(content)
     try:

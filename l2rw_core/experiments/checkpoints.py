@@ -14,7 +14,9 @@ from typing import Any
 
 import torch
 
-_MAGIC = b"l2rw checkpoint 1\n"
+_MAGIC = b"l2rw checkpoint 2\n"
+_SHARE = len("0.0000\n")
+_HEAD = len(_MAGIC) + hashlib.sha256().digest_size
 
 
 def check_writable(folder: Path, remedy: str) -> None:
@@ -28,20 +30,40 @@ def check_writable(folder: Path, remedy: str) -> None:
 
 
 def write_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Replace `path` by `state` at once: whoever reads it, also after a crash, finds the old file or the new one."""
+    """Replace `path` by `state` at once: whoever reads it, also after a crash, finds the old file or the new one.
+
+    ``state["share"]``, the part of the run that is done, stands before the rest, for `read_share`; 0 by default.
+    """
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    content = buffer.getvalue()
+    content = sealed(buffer.getvalue(), state.get("share", 0.0) if isinstance(state, dict) else 0.0)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
-            file.write(_MAGIC + hashlib.sha256(content).digest() + content)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sealed(saved: bytes, share: float) -> bytes:
+    """A checkpoint file's bytes: what it is, a checksum of the rest, how far the run is, and its state as saved."""
+    content = f"{share:.4f}\n".encode() + saved
+    return _MAGIC + hashlib.sha256(content).digest() + content
+
+
+def read_share(path: Path) -> float:
+    """How far the run of a checkpoint is, from 0 to 1, by its first bytes; 0 if there is none, or none to be read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD + _SHARE)
+        share = float(head[_HEAD:]) if head.startswith(_MAGIC) else 0.0
+    except (OSError, ValueError):
+        return 0.0
+    return share if 0 <= share <= 1 else 0.0
 
 
 def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
@@ -55,11 +77,10 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
         content = path.read_bytes()
     except FileNotFoundError:
         return None
-    start = len(_MAGIC) + 32
-    if not content.startswith(_MAGIC) or hashlib.sha256(content[start:]).digest() != content[len(_MAGIC) : start]:
+    if not content.startswith(_MAGIC) or hashlib.sha256(content[_HEAD:]).digest() != content[len(_MAGIC) : _HEAD]:
         raise ValueError(f"{path} is damaged or is not a checkpoint: delete it to start this run again")
     try:
-        state = torch.load(io.BytesIO(content[start:]), map_location=device, weights_only=True)
+        state = torch.load(io.BytesIO(content[_HEAD + _SHARE :]), map_location=device, weights_only=True)
     except Exception as error:  # pickle, zipfile and torch each fail in their own way
         raise ValueError(f"{path} holds no state of a run: delete it to start this run again") from error
     if not isinstance(state, dict):

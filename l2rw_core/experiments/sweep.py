@@ -6,6 +6,7 @@ import fcntl
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Lock, Thread
 
 import joblib
 import torch
@@ -13,6 +14,7 @@ from tqdm.auto import tqdm
 
 from l2rw_core import methods
 from l2rw_core.datasets import Source, load
+from l2rw_core.experiments.checkpoints import read_share
 from l2rw_core.experiments.cluster import run_on_cluster
 from l2rw_core.experiments.config import Experiment
 from l2rw_core.experiments.detection import detect
@@ -86,14 +88,59 @@ def run_all(
         tasks = (joblib.delayed(run_one)(e, folder, device) for e in experiments)
         finished = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
     failed = []
-    total = sum(e.all_steps * _relative_cost(e) for e in experiments)
-    with tqdm(total=round(total), desc="runs", unit="step", disable=not progress, smoothing=0.1) as bar:
+    with _Progress(experiments, folder, progress) as bar:
         for experiment, error in finished:
-            bar.update(round(experiment.all_steps * _relative_cost(experiment)))
-            bar.set_postfix_str(f"{experiment.name} {experiment.method} seed {experiment.seed}", refresh=False)
+            bar.finish(experiment)
             if error:
                 failed.append((experiment, error))
     return failed
+
+
+class _Progress:
+    """A bar over the work of all runs, in plain steps. Runs under way count: their checkpoints say how far they are."""
+
+    def __init__(self, experiments: Sequence[Experiment], folder: Path, shown: bool, every: float = 2.0) -> None:
+        self._work = {e: e.all_steps * _relative_cost(e) for e in experiments}
+        self._checkpoints = {e: _unfinished(e, folder) for e in experiments}
+        self._shares = dict.fromkeys(experiments, 0.0)
+        self._look()
+        total, begun = round(sum(self._work.values())), self._done
+        self._bar = tqdm(desc="runs", total=total, initial=begun, unit="step", disable=not shown, smoothing=0.1)
+        self._every, self._changing, self._ended = every, Lock(), Event()
+        self._watcher = Thread(target=self._watch, daemon=True)
+
+    @property
+    def _done(self) -> int:
+        return round(sum(work * self._shares[e] for e, work in self._work.items()))
+
+    def _look(self) -> None:
+        for e, path in self._checkpoints.items():
+            self._shares[e] = max(self._shares[e], read_share(path))
+
+    def _watch(self) -> None:
+        while not self._ended.wait(self._every):
+            with self._changing:
+                self._look()
+                self._bar.update(self._done - self._bar.n)
+
+    def finish(self, experiment: Experiment) -> None:
+        """Count all of a run."""
+        with self._changing:
+            self._shares[experiment] = 1.0
+            self._checkpoints.pop(experiment, None)
+            self._bar.set_postfix_str(f"{experiment.name} {experiment.method} seed {experiment.seed}", refresh=False)
+            self._bar.update(self._done - self._bar.n)
+
+    def __enter__(self) -> _Progress:
+        if not self._bar.disable:
+            self._watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
+        self._bar.close()
 
 
 def _relative_cost(e: Experiment) -> float:

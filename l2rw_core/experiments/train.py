@@ -326,6 +326,7 @@ class _Run:
         state = {
             "experiment": self.experiment.to_dict(),
             "checksum": self.split.checksum,
+            "share": self.done / self.total_steps,
             "stage": self.stage_number,
             "step": self.step,
             "confusion": self.confusion,

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from l2rw_core import cli
 from l2rw_core.experiments import append, fit, load_records, train
-from l2rw_core.experiments.checkpoints import read_checkpoint, write_checkpoint
+from l2rw_core.experiments.checkpoints import read_checkpoint, read_share, write_checkpoint
 
 PROCESSES = multiprocessing.get_context("forkserver")  # it loads the package once, and each life is a fork of it
 PROCESSES.set_forkserver_preload(["l2rw_core.cli", "sklearn.datasets", "torch._dynamo"])
@@ -110,7 +110,9 @@ def test_ctrl_c_ends_the_command_with_a_state_to_go_on_from(tmp_path):
     assert said == "l2rw: interrupted; what is finished is kept, and the same command goes on from there"
     assert load_records(folder=tmp_path / "records") == []
     (state,) = (tmp_path / "records" / ".unfinished").glob("*.pt")
-    assert 3 <= read_checkpoint(state, torch.device("cpu"))["step"] < 40
+    step = read_checkpoint(state, torch.device("cpu"))["step"]
+    assert 3 <= step < 40
+    assert read_share(state) == step / 40
     process, taken = start(command, tmp_path)
     process.join()
     assert process.exitcode == 0

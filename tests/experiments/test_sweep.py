@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from small_runs import SMALL
 
-from l2rw_core.experiments import Recorded, fit, load_records, missing, run_all
-from l2rw_core.experiments.sweep import _sole_owner
+from l2rw_core.experiments import Recorded, fit, grid, load_records, missing, run_all
+from l2rw_core.experiments.checkpoints import read_share, write_checkpoint
+from l2rw_core.experiments.sweep import _Progress, _sole_owner, _unfinished
 
 
 def test_a_record_with_fine_tuning_answers_for_the_run_without(tmp_path):
@@ -67,6 +69,48 @@ def test_a_trial_that_another_process_runs_is_left_to_it(tmp_path):
         assert run_all([SMALL], tmp_path, jobs=1, progress=False) == []
         assert load_records(folder=tmp_path) == []
     assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip() == "True"
+
+
+def test_the_bar_counts_what_unfinished_runs_have_done(tmp_path):
+    """From the start, and while they go on; the time of earlier sittings has no part in the rate."""
+    tuned, other = SMALL.with_(fine_tune_steps=4), SMALL.with_(seed=1)
+    write_checkpoint({"share": 0.5}, _unfinished(tuned, tmp_path))
+    with _Progress([tuned, other], tmp_path, shown=True, every=0.01) as progress:
+        bar = progress._bar
+        assert (bar.total, bar.initial, bar.n) == (16, 5, 5)
+        write_checkpoint({"share": 2 / 3}, _unfinished(other, tmp_path))
+        wait_until(lambda: bar.n == 5 + 4)
+        progress.finish(tuned)
+        assert bar.n == 10 + 4
+        _unfinished(other, tmp_path).unlink()  # as when its record has just been appended
+        progress.finish(other)
+        assert bar.n == 16
+
+
+def wait_until(holds, seconds=30):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("content", "share"),
+    [(None, 0), (b"", 0), (b"another file", 0), (b"l2rw checkpoint 2\n" + bytes(32) + b"0.2500\n", 0.25)],
+)
+def test_how_far_a_file_is(content, share, tmp_path):
+    path = tmp_path / "run.pt"
+    if content is not None:
+        path.write_bytes(content)
+    assert read_share(path) == share
+
+
+def test_reproduce_says_what_others_have_in_hand(tmp_path):
+    (cell, *_) = grid("clean_batch", "quick").cells
+    ask = [sys.executable, "-m", "l2rw_core", "reproduce", "clean_batch", "--records", str(tmp_path), "--jobs", "1"]
+    with _sole_owner(_unfinished(cell.trial(0), tmp_path).with_suffix(".lock")):
+        said = subprocess.run([*ask, "--where", "m=5"], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines()[-1] == "1 of the trials are being run by another process and are not in this table yet"
 
 
 @pytest.mark.parametrize("arguments", [("table2", "--rows", "l2rw", "clean-only", "baseline"), ("clean_batch",)])
