@@ -36,6 +36,7 @@ For a claim, it holds for the means over our trials.
 *Not run*: a run that it needs is not on record.
 
 A run at the *paper's scale* has the data, network and number of steps that the paper states.
+On CIFAR that is up to 80,000 steps of a ResNet-32 or a WRN-28-10, which asks for a GPU.
 A *reduced* run has 5,000 images of MNIST or Fashion-MNIST, the LeNet with ten outputs, and 2,000 steps of 100 images
 (1,500 where the paper's schedule is the shorter one).
 It can support or contradict an ordering of methods.
@@ -75,8 +76,8 @@ REDUCED = ("settings_200", "fig4", "fig5", "noise_imbalance", "clean_batch", "un
 
 def _claims(claims: pd.DataFrame) -> str:
     text = "## What the paper says\n\n"
-    told = ", ".join(f"{number} {verdict}" for verdict, number in claims.verdict.value_counts().items())
-    text += f"{claims.item.nunique()} statements, looked at in {len(claims)} places: {told}.\n"
+    text += f"{claims.item.nunique()} statements, each looked at on the data and at the scales where it can be:\n\n"
+    text += _counted(claims) + "\n"
     text += "Trials are the fewest of any cell that a finding rests on; with fewer than two it counts as not run.\n"
     for says, settings in claims.groupby("item", sort=False):
         text += f"\n**{settings['where'].iloc[0]}. {says}.**\n\n"
@@ -85,6 +86,20 @@ def _claims(claims: pd.DataFrame) -> str:
         not_run = settings[settings.verdict == "not run"]
         if len(not_run):
             text += f"- *Not run* on {', '.join(_place(c.data, c.scale) for c in not_run.itertuples())}.\n"
+    return text
+
+
+def _counted(claims: pd.DataFrame) -> str:
+    """How often each verdict was reached, by where it was looked for, as a Markdown table."""
+    text = "| | agrees | disagrees | not run |\n| :-- | --: | --: | --: |\n"
+    for scale, name in SCALE_NAMES.items():
+        small = claims.data.isin(["mnist", "fashion_mnist"])
+        for kind in (small, ~small):
+            there = claims[kind & (claims.scale == scale)]
+            if len(there):
+                where = " and ".join(dict.fromkeys(there.data.map(DATA_NAMES)))
+                counts = (str((there.verdict == verdict).sum()) for verdict in ("agrees", "disagrees", "not run"))
+                text += f"| {where}, {name} | {' | '.join(counts)} |\n"
     return text
 
 
