@@ -313,13 +313,15 @@ def _noise_and_imbalance_rows(usual: int) -> list[tuple[str, int]]:
 
 
 def _clean_batch(scale: str) -> Iterable[Cell]:
+    """At the usual rate, and on small images at a third of it: the direction of a few clean images is a rough one."""
     setting = _setting(scale)
-    for m in (1, 5, 10, 20, 50, 100) if scale != "quick" else (5, 50):
-        usual = m == setting.base.clean_batch_size
-        experiment = _experiment(
-            setting, "l2rw", setting.data[0], "table2" if usual else "clean_batch", (BackgroundFlip(0.4),)
-        )
-        yield Cell("l2rw", (("data", setting.data[0]), ("m", m)), experiment.with_(clean_batch_size=m))
+    rates = (setting.base.lr, setting.base.lr * 0.3) if scale == "reduced" else (setting.base.lr,)
+    for lr, m in product(rates, (1, 5, 10, 20, 50, 100) if scale != "quick" else (5, 50)):
+        changes = {"clean_batch_size": m, "lr": lr}
+        usual = all(getattr(setting.base, name) == value for name, value in changes.items())
+        name = "table2" if usual else "clean_batch"
+        experiment = _experiment(setting, "l2rw", setting.data[0], name, (BackgroundFlip(0.4),))
+        yield Cell("l2rw", (("data", setting.data[0]), ("rate", lr), ("m", m)), experiment.with_(**changes))
 
 
 def _unclean(scale: str) -> Iterable[Cell]:
