@@ -285,14 +285,14 @@ def enough(line: Line, points: float, what: str = "last") -> Any | None:
     return answer
 
 
-def catches_up(line: Line, other: Line, points: float = 0.0, what: str = "last") -> Any | None:
-    """The smallest value of the axis from which on `line` is at most `points` below `other`, None if it never is.
+def leads(line: Line, other: Line, points: float = 0.0, what: str = "last") -> list[Any]:
+    """The values of the axis at which the mean of `line` is more than `points` above that of `other`.
 
     Only values at which both were run count.
     """
-    answer = None
-    for value in sorted((value for value in line if line[value] and other.get(value)), reverse=True):
-        if getattr(line[value], what).mean < getattr(other[value], what).mean - points:
-            break
-        answer = value
-    return answer
+    both = ((value, line[value], other.get(value)) for value in sorted(line))
+    return [
+        value
+        for value, ours, theirs in both
+        if ours and theirs and getattr(ours, what).mean > getattr(theirs, what).mean + points
+    ]

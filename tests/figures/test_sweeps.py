@@ -7,7 +7,7 @@ import pytest
 
 from l2rw_core.experiments import Interval, Recorded, fit, grid
 from l2rw_core.figures.numbers import Difference, NumberTable
-from l2rw_core.figures.sweeps import Sweep, about, against, catches_up, class_accuracies, enough, look
+from l2rw_core.figures.sweeps import Sweep, about, against, class_accuracies, enough, leads, look
 
 
 @pytest.fixture(scope="module")
@@ -147,12 +147,13 @@ def test_enough_is_where_the_plateau_begins():
     assert enough(fixed(n10=None, n100=85), 2) is None
 
 
-def test_catching_up_means_to_stay():
+def test_a_lead_is_counted_where_both_were_run():
     ours = fixed(n10=80, n20=82, n50=83, n100=84)
-    assert catches_up(fixed(n10=60, n20=83, n50=82, n100=84), ours, 0.5) == 100
-    assert catches_up(fixed(n10=60, n20=83, n50=82, n100=84), ours, 1.0) == 20
-    assert catches_up(fixed(n10=60, n20=83, n50=83, n100=80), ours) is None
-    assert catches_up(fixed(n10=60, n20=90, n50=90, n100=None), ours) == 20
+    others = fixed(n100=81, n50=82.5, n20=90, n10=None)
+    assert leads(ours, others) == [50, 100]
+    assert leads(ours, others, 1.0) == [100]
+    assert leads(others, ours, 1.0) == [20]
+    assert leads(fixed(n10=1), ours) == []
 
 
 def test_differences_compare_trials_with_the_same_seed(swept):
