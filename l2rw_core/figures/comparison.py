@@ -27,10 +27,10 @@ def beside_the_paper(table: str, recorded: Recorded, data: Sequence[str], paper_
     ours = {d: _results(table, d, recorded) for d in data}
     fig, axes = figure(width=8.4, ncols=1 + len(data), height=0.34 * len(rows) + 1.0, sharey=True)
     _dots(axes[0], rows, reported, "neutral")
-    axes[0].set_title(f"paper: {DATA_NAMES[paper_data]}", fontsize=13)
+    axes[0].set_title(f"paper: {DATA_NAMES[paper_data]}", fontsize=12)
     for ax, d in zip(axes[1:], data, strict=True):
         _dots(ax, rows, ours[d], "l2rw")
-        ax.set_title(DATA_NAMES[d] if d != data[0] else f"ours: {DATA_NAMES[d]}", fontsize=13)
+        ax.set_title(DATA_NAMES[d] if d != data[0] else f"ours: {DATA_NAMES[d]}", fontsize=12)
     axes[0].set_yticks(range(len(rows)), rows)
     told = [_agreement(reported, ours[d], DATA_NAMES[d]) for d in data]
     alt = f"Test accuracy of {len(rows)} methods, the paper's on {DATA_NAMES[paper_data]} and ours. {' '.join(told)}"
@@ -44,13 +44,15 @@ def _results(table: str, data: str, recorded: Recorded) -> dict[str, Interval]:
 
 
 def _dots(ax: object, rows: Sequence[str], values: Mapping[str, Interval], role: str) -> None:
+    """Means, and intervals as far as an accuracy can go: those of two trials may reach beyond 0 or 100%."""
     for height, row in enumerate(rows):
         if row in values:
             mine = role == "l2rw" and row == "l2rw"
+            mean, half = values[row].mean, np.nan_to_num(values[row].half_width)
             ax.errorbar(
-                values[row].mean,
+                mean,
                 height,
-                xerr=np.nan_to_num(values[row].half_width),
+                xerr=[[min(half, mean)], [min(half, 100 - mean)]],
                 color=COLOURS["baseline" if mine else role],
                 marker=MARKERS["l2rw" if role == "l2rw" else "neutral"],
                 linestyle="",
