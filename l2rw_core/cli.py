@@ -140,7 +140,7 @@ class Reproduce:
         print(experiments.grid_table(cells, records).to_string(index=False))
         others = set(experiments.missing(todo, records)) - {experiment for experiment, _ in failed}
         if others:
-            print(f"{len(others)} of the trials are being run by another process and are not in this table yet")
+            print(f"another process has {len(others)} of the trials in hand; they are not in this table yet")
         for experiment, error in failed:
             print(f"failed: {experiment.name} {experiment.method} seed {experiment.seed}: {error}", file=sys.stderr)
         if failed:

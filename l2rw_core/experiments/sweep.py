@@ -113,6 +113,9 @@ class _Progress:
     def _done(self) -> int:
         return round(sum(work * self._shares[e] for e, work in self._work.items()))
 
+    def _show(self) -> None:
+        self._bar.update(self._done - self._bar.n)
+
     def _look(self) -> None:
         for e, path in self._checkpoints.items():
             self._shares[e] = max(self._shares[e], read_share(path))
@@ -121,7 +124,7 @@ class _Progress:
         while not self._ended.wait(self._every):
             with self._changing:
                 self._look()
-                self._bar.update(self._done - self._bar.n)
+                self._show()
 
     def finish(self, experiment: Experiment) -> None:
         """Count all of a run."""
@@ -129,7 +132,7 @@ class _Progress:
             self._shares[experiment] = 1.0
             self._checkpoints.pop(experiment, None)
             self._bar.set_postfix_str(f"{experiment.name} {experiment.method} seed {experiment.seed}", refresh=False)
-            self._bar.update(self._done - self._bar.n)
+            self._show()
 
     def __enter__(self) -> _Progress:
         if not self._bar.disable:

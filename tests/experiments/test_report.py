@@ -167,3 +167,18 @@ def test_every_number_of_the_page_stands_in_the_table_it_is_made_from():
     ids = {record.id for record in load_records()}
     for records in rows.records.dropna():
         assert set(records.split()) <= ids
+
+
+def test_the_verdicts_counted_on_the_page_are_those_of_the_table():
+    claims = pd.read_csv(results_root().parent / "reproduction.csv").query("kind == 'claim'")
+    lines = (results_root().parents[1] / "reproduction.md").read_text().split("## What the paper says")[1].splitlines()
+    start = lines.index("| | agrees | disagrees | not run |") + 2
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[start : start + 3]]
+    for column, verdict in enumerate(("agrees", "disagrees", "not run"), start=1):
+        assert sum(int(row[column]) for row in rows) == (claims.verdict == verdict).sum()
+    by_place = {row[0]: sum(map(int, row[1:])) for row in rows}
+    assert by_place == {
+        "MNIST, paper's scale": ((claims.data == "mnist") & (claims.scale == "paper")).sum(),
+        "CIFAR-10 and CIFAR-100, paper's scale": claims.data.str.startswith("cifar").sum(),
+        "Fashion-MNIST and MNIST, reduced": (claims.scale == "reduced").sum(),
+    }

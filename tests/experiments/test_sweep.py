@@ -110,7 +110,7 @@ def test_reproduce_says_what_others_have_in_hand(tmp_path):
     ask = [sys.executable, "-m", "l2rw_core", "reproduce", "clean_batch", "--records", str(tmp_path), "--jobs", "1"]
     with _sole_owner(_unfinished(cell.trial(0), tmp_path).with_suffix(".lock")):
         said = subprocess.run([*ask, "--where", "m=5"], capture_output=True, text=True, check=True).stdout
-    assert said.splitlines()[-1] == "1 of the trials are being run by another process and are not in this table yet"
+    assert said.splitlines()[-1] == "another process has 1 of the trials in hand; they are not in this table yet"
 
 
 @pytest.mark.parametrize("arguments", [("table2", "--rows", "l2rw", "clean-only", "baseline"), ("clean_batch",)])

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from l2rw_core.experiments import Recorded, cell_result, fit, grid, load_records, reported_numbers
-from l2rw_core.figures.comparison import beside_the_paper, confusions, weight_histograms
+from l2rw_core.experiments import Interval, Recorded, cell_result, fit, grid, load_records, reported_numbers
+from l2rw_core.figures.comparison import _dots, beside_the_paper, confusions, weight_histograms
 from l2rw_core.figures.curves import accuracy_against_time, accuracy_curves
+from l2rw_core.figures.style import figure
 
 RECORDED = Recorded(load_records("table2"))
 
@@ -82,3 +83,12 @@ def test_time_is_that_of_training_steps(live):
     assert f"after {record.training_seconds:.0f} s" in drawing.alt
     with pytest.raises(ValueError, match="does not say how long"):
         accuracy_against_time({"l2rw": [replace(record, training_seconds=None)]})
+
+
+def test_bars_end_where_an_accuracy_does():
+    _, ax = figure()
+    values = {"a": Interval(83.0, 49.0, 2), "b": Interval(10.0, 30.0, 2), "c": Interval(50.0, 5.0, 3)}
+    values["d"] = Interval(60.0, float("nan"), 1)
+    _dots(ax, list(values), values, "neutral")
+    bars = [container.lines[2][0].get_segments()[0][:, 0].tolist() for container in ax.containers]
+    assert bars == [[34, 100], [0, 40], [45, 55], [60, 60]]
