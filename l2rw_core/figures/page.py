@@ -19,6 +19,7 @@ from l2rw_core.experiments import (
 from l2rw_core.figures.comparison import DATA_NAMES
 from l2rw_core.figures.numbers import Number, NumberTable
 
+VERDICTS = ("agrees", "disagrees", "not run")
 SCALE_NAMES = {"paper": "paper's scale", "reduced": "reduced"}
 
 INTRODUCTION = """\
@@ -77,7 +78,8 @@ REDUCED = ("settings_200", "fig4", "fig5", "noise_imbalance", "clean_batch", "un
 def _claims(claims: pd.DataFrame) -> str:
     text = "## What the paper says\n\n"
     text += f"{claims.item.nunique()} statements, each looked at on the data and at the scales where it can be:\n\n"
-    text += _counted(claims) + "\n"
+    text += f"| | {' | '.join(VERDICTS)} |\n| :-- | --: | --: | --: |\n"
+    text += "".join(f"| {' | '.join(row)} |\n" for row in verdict_counts(claims)) + "\n"
     text += "Trials are the fewest of any cell that a finding rests on; with fewer than two it counts as not run.\n"
     for says, settings in claims.groupby("item", sort=False):
         text += f"\n**{settings['where'].iloc[0]}. {says}.**\n\n"
@@ -89,18 +91,21 @@ def _claims(claims: pd.DataFrame) -> str:
     return text
 
 
-def _counted(claims: pd.DataFrame) -> str:
-    """How often each verdict was reached, by where it was looked for, as a Markdown table."""
-    text = "| | agrees | disagrees | not run |\n| :-- | --: | --: | --: |\n"
+def verdict_counts(claims: pd.DataFrame) -> list[list[str]]:
+    """How often each verdict was reached: a row for each place where it was looked for, with a count for each verdict.
+
+    Args:
+        claims: rows of `reproduction` of the kind ``claim``.
+    """
+    rows = []
     for scale, name in SCALE_NAMES.items():
         small = claims.data.isin(["mnist", "fashion_mnist"])
         for kind in (small, ~small):
             there = claims[kind & (claims.scale == scale)]
             if len(there):
                 where = " and ".join(dict.fromkeys(there.data.map(DATA_NAMES)))
-                counts = (str((there.verdict == verdict).sum()) for verdict in ("agrees", "disagrees", "not run"))
-                text += f"| {where}, {name} | {' | '.join(counts)} |\n"
-    return text
+                rows.append([f"{where}, {name}", *(str((there.verdict == verdict).sum()) for verdict in VERDICTS)])
+    return rows
 
 
 def _place(data: str, scale: str) -> str:
