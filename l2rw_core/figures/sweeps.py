@@ -147,9 +147,11 @@ def _panel(ax: Axes, lines: Lines, what: str, log: bool, marked: Any) -> None:
     for name, line in lines.items():
         colour, marker, dash = look(name)
         means, halves = np.array([_point(result, what) for result in line.values()]).T
-        ax.errorbar(
-            list(line), means, yerr=halves, color=colour, marker=marker, linestyle=dash, elinewidth=1.2, label=name
-        )
+        gap = np.full_like(means, np.nan)  # all bars of a line are one path, which weighs less than a path each
+        bars = np.stack([means - halves, means + halves, gap], axis=1)[halves > 0]
+        at = np.repeat(np.array(list(line))[halves > 0], 3)
+        ax.plot(at, bars.ravel(), color=colour, linestyle="-", linewidth=1.2, marker="", solid_capstyle="butt")
+        ax.plot(list(line), means, color=colour, marker=marker, linestyle=dash, label=name)
     for value in _values(lines):
         if not any(line.get(value) for line in lines.values()):
             low, high = _around(value, _values(lines), log)
