@@ -7,7 +7,8 @@ import pytest
 
 from l2rw_core.experiments import Interval, Recorded, fit, grid
 from l2rw_core.figures.numbers import Difference, NumberTable
-from l2rw_core.figures.sweeps import Sweep, about, against, class_accuracies, enough, leads, look
+from l2rw_core.figures.style import figure
+from l2rw_core.figures.sweeps import Sweep, _panel, about, against, class_accuracies, enough, leads, look
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,17 @@ def test_the_plain_row_is_read_off_the_longer_run(swept):
 def test_places_that_there_are_not(swept, ask, message):
     with pytest.raises(ValueError, match=message):
         ask(swept)
+
+
+def test_bars_span_the_interval_and_only_where_there_is_one(swept):
+    line = swept.line("l2rw", "noise", data="digits")
+    _, ax = figure()
+    _panel(ax, {"l2rw": {**line, 0.6: None}}, "last", log=False, marked=None)
+    bars, means = ax.lines
+    last = line[0.4].last
+    np.testing.assert_array_equal(bars.get_xdata(), [0.4, 0.4, 0.4])
+    np.testing.assert_allclose(bars.get_ydata(), [last.mean - last.half_width, last.mean + last.half_width, np.nan])
+    np.testing.assert_allclose(means.get_ydata(), [line[0.0].last.mean, last.mean, np.nan])
 
 
 def test_the_words_are_those_of_the_numbers(swept):
