@@ -21,6 +21,8 @@ FEWEST = 5
 """Examples of a batch, below which a large share on one of them is no surprise."""
 RISE = 1.5
 """Clean loss, over its lowest mean of `LOOK_EVERY` steps."""
+SAME = 1e-4
+"""Largest distance of losses that count as equal, over the mean loss of the batch."""
 
 logger = logging.getLogger("l2rw_core")
 
@@ -57,6 +59,7 @@ class Health:
                 kept.append(labels)
         if self.steps % LOOK_EVERY == 0:
             self._look()
+            self._look_at_outputs(step.losses, targets)
             self._forget()
 
     def _forget(self) -> None:
@@ -108,6 +111,24 @@ class Health:
                 "classes",
                 f"no clean batch of {self.steps} steps had an example of class {shown}: nothing speaks for it, so even "
                 "its right labels get little weight. Add clean examples, or check the set with check_clean_set.",
+            )
+
+    def _look_at_outputs(self, losses: Tensor, targets: Any) -> None:
+        """Of the last batch: a model that answers every input alike gives one loss to all examples of a label."""
+        if not (isinstance(targets, Tensor) and targets.shape == losses.shape and _classes([targets])):
+            return
+        classes, at = targets.to(losses.device).unique(return_inverse=True)
+        if len(losses) - len(classes) < FEWEST:
+            return
+        ends = losses.new_empty(2, len(classes))
+        for end, which in zip(ends, ("amin", "amax"), strict=True):
+            end.scatter_reduce_(0, at, losses, which, include_self=False)
+        if (ends[1] - ends[0]).max() < SAME * losses.mean():
+            self._say(
+                "same",
+                f"in a batch of {len(losses)} all examples of a label have the same loss, so the model no longer looks "
+                "at its inputs, and weights go by label alone. Usually its units have died of too large a step, or the "
+                "inputs are all the same: start again with a lower learning rate, a warm-up, or less momentum.",
             )
 
     def _say(self, what: str, message: str) -> None:

@@ -77,6 +77,39 @@ def test_eval_mode_is_allowed_and_said(caplog):
     assert "step 1: the model is in eval mode" in said
 
 
+def test_a_model_that_does_not_look_at_its_inputs(caplog):
+    """Below a layer whose units are all dead, only the output's bias is left, and examples of a label are alike."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    x, y = torch.rand(12, 4), torch.arange(12) % 3
+    for dies in (False, True):
+        if dies:
+            nn.init.constant_(model[0].bias, -100)
+        reweighter = Reweighter(model, torch.optim.SGD(model.parameters(), 0.001), LOSS)
+        with caplog.at_level(logging.WARNING, "l2rw_core"):
+            for _ in range(2 * LOOK_EVERY):
+                step = reweighter.step((x, y), (x, (y + 1) % 3))
+        assert bool(caplog.records) == dies
+    (record,) = caplog.records
+    assert "step 100: in a batch of 12 all examples of a label have the same loss" in record.getMessage()
+    assert len(step.alignment.unique()) <= 3, "weights go by label"
+
+
+@pytest.mark.parametrize("losses", [torch.ones(12), torch.zeros(12), torch.linspace(1, 1.01, 12)])
+@pytest.mark.parametrize("kind", ["classes", "measurements", "all different", "none"])
+def test_equal_losses_mean_something_only_within_a_class(caplog, losses, kind):
+    y = {
+        "classes": torch.arange(12) % 2,
+        "measurements": torch.rand(12),
+        "all different": torch.arange(12),
+        "none": None,
+    }
+    step = a_step()
+    step = Step(step.loss, step.weights, step.alignment, losses, step.clean_loss)
+    said = watched(caplog, [step] * LOOK_EVERY, y[kind], y[kind])
+    assert len(said) == (kind == "classes" and torch.equal(losses, torch.ones(12)))
+
+
 def trained(health):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3))
