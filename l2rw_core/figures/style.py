@@ -99,6 +99,7 @@ _RC: dict[str, Any] = {
     "legend.labelcolor": INK,
     "lines.linewidth": 2.0,
     "lines.markersize": 6.0,
+    "lines.solid_capstyle": "butt",
     "patch.edgecolor": INK,
     "savefig.facecolor": "none",
     "svg.fonttype": "none",

@@ -18,6 +18,9 @@ _LENGTHS = ("x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "width", "height")
 # A tenth of a point on the page is below what a screen shows; a marker is drawn once, and may be drawn enlarged.
 _DECIMALS, _MARKER_DECIMALS = 1, 2
 _FEWEST_MARKERS = 8
+_PAIR = r"-?[\d.]+(?: |(?=-))-?[\d.]+"
+_SEGMENTS = re.compile(f"(?:[Mm]{_PAIR}l{_PAIR})+")
+_DEFAULTS = {("fill", "currentColor"), ("stroke-dashoffset", "0")}
 
 
 def for_page(drawn: bytes, alt: str, colours: Mapping[str, str]) -> str:
@@ -74,6 +77,8 @@ def _tidy(element: ElementTree.Element, colours: Mapping[str, str]) -> None:
         element.text = None
     decimals = _MARKER_DECIMALS if "id" in element.attrib else _DECIMALS
     attributes = {_local(n): _short(_local(n), value, decimals, colours) for n, value in element.attrib.items()}
+    if _SEGMENTS.fullmatch(attributes.get("d", "")):  # single lines have no inside to fill
+        attributes["style"] = attributes.get("style", "").replace("fill:none;", "")
     element.attrib.clear()
     element.attrib.update({name: value for name, value in attributes.items() if value})
 
@@ -112,7 +117,7 @@ def _page_style(style: str, colours: Mapping[str, str]) -> str:
     style = re.sub(r"\bfont:\s*((?:\w+ )*)([\d.]+px)[^;]*", r"font-size: \2", style)
     kept = {name: value for name, value in _properties(style).items() if name != "font-family"}
     themed = {name: colours.get(value, value) for name, value in kept.items()}
-    return _written({name: value for name, value in themed.items() if (name, value) != ("fill", "currentColor")})
+    return _written({name: value for name, value in themed.items() if (name, value) not in _DEFAULTS})
 
 
 def _properties(style: str) -> dict[str, str]:

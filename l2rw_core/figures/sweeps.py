@@ -150,7 +150,7 @@ def _panel(ax: Axes, lines: Lines, what: str, log: bool, marked: Any) -> None:
         gap = np.full_like(means, np.nan)  # all bars of a line are one path, which weighs less than a path each
         bars = np.stack([means - halves, means + halves, gap], axis=1)[halves > 0]
         at = np.repeat(np.array(list(line))[halves > 0], 3)
-        ax.plot(at, bars.ravel(), color=colour, linestyle="-", linewidth=1.2, marker="", solid_capstyle="butt")
+        ax.plot(at, bars.ravel(), color=colour, linestyle="-", linewidth=1.2, marker="")
         ax.plot(list(line), means, color=colour, marker=marker, linestyle=dash, label=name)
     for value in _values(lines):
         if not any(line.get(value) for line in lines.values()):

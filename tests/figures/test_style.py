@@ -195,6 +195,21 @@ def test_scatter_of_hundreds_stays_small():
     assert len(to_svg(fig, ALT).encode()) < 16_000
 
 
+def test_lines_say_nothing_that_goes_without_saying():
+    """A grid line has no inside and no cap; a bent line has an inside, which has to stay empty."""
+    fig, ax = figure()
+    ax.plot([0, 1, 2], [0, 2, 1], linestyle="--")
+    svg = to_svg(fig, alt="A bent line.")
+    styles = {path.get("d"): path.get("style", "") for path in ElementTree.fromstring(svg).iter() if path.get("d")}
+    bent = [style for style in styles.values() if "dasharray" in style]
+    grid = [style for style in styles.values() if "stroke-opacity" in style]
+    assert len(bent) == 1
+    assert "fill:none" in bent[0]
+    assert len(grid) > 4
+    assert not any("fill" in style or "linecap" in style for style in grid)
+    assert "dashoffset" not in svg
+
+
 def test_many_equal_marks_are_strung_on_a_line_through_their_places():
     fig, ax = figure()
     points = ax.scatter(*np.random.default_rng(0).random((2, 50)), marker="^", color="#8a6fe0", alpha=0.5)
