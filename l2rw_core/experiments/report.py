@@ -35,6 +35,11 @@ class CellResult:
         return interval(self.accuracies)
 
     @property
+    def error(self) -> Interval:
+        """Error after the last step."""
+        return interval([100 - accuracy for accuracy in self.accuracies])
+
+    @property
     def best(self) -> Interval:
         """Highest accuracy of any evaluation; the test set picks it, so it is optimistic."""
         return interval([100 * record.best_until(self.cell.experiment.all_steps) for record in self.records])

@@ -55,9 +55,6 @@ class Number:
     @property
     def value(self) -> Interval:
         """In percent."""
-        if self.what == "error":
-            accuracy = self.result.last
-            return Interval(100 - accuracy.mean, accuracy.half_width, accuracy.trials)
         return getattr(self.result, self.what)
 
     def __str__(self) -> str:

@@ -23,11 +23,16 @@ ROLES = {
     "baseline+es": "noisy",
     "clean-only": "majority",
     "proportion": "majority",
+    "resample": "noisy",
     "random": "neutral",
 }
 """Rows that borrow the colour, marker and dash of a role; `baseline` and `l2rw` have their own."""
 
-_WORDS = {"last": "test accuracy, last step", "best": "test accuracy, best evaluation"}
+_WORDS = {
+    "last": "test accuracy, last step",
+    "best": "test accuracy, best evaluation",
+    "error": "test error, last step",
+}
 _NOT_RUN = "#8a8a8a"
 
 
@@ -100,7 +105,7 @@ def against(
     height: float = 3.8,
     caption: str = "",
 ) -> Drawing:
-    """Test accuracy against one axis of a grid: a panel a title, a line a method, bars for 95% intervals.
+    """Test accuracy or error against one axis of a grid: a panel a title, a line a method, bars for 95% intervals.
 
     A cell that was not run breaks its line. Where no line of a panel has a cell, a grey band says "not run"; a line
     without any cell is named so in the legend. Axes follow from `ylim` and from the values of the cells, run or not, so
@@ -109,7 +114,7 @@ def against(
     Args:
         panels: title -> lines; all panels share their axes.
         xlabel: what the axis is.
-        what: ``last`` or ``best`` accuracy.
+        what: ``last`` or ``best`` accuracy, or ``error``.
         ylim: limits, in percent.
         words: how a value of the axis reads.
         log: whether the axis is logarithmic.
@@ -121,7 +126,7 @@ def against(
         ValueError: an unknown `what`, or no lines.
     """
     if what not in _WORDS:
-        raise ValueError(f"unknown kind of accuracy {what!r}; choose one of {', '.join(_WORDS)}")
+        raise ValueError(f"unknown kind of number {what!r}; choose one of {', '.join(_WORDS)}")
     if not any(line for lines in panels.values() for line in lines.values()):
         raise ValueError("there are no lines to draw: choose rows and a place that the grid has")
     fig, axes = figure(ncols=len(panels), height=height, sharey=True)

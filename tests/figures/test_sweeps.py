@@ -108,6 +108,16 @@ def test_a_row_that_lacks_a_cell_beside_one_that_has_it_is_not_hidden_by_a_band(
     assert "Not run: random at 0.0; random at 0.4." in drawing.caption
 
 
+def test_errors_are_what_accuracies_leave(swept):
+    line = swept.line("l2rw", "noise", data="digits")
+    assert line[0.4].error.mean == pytest.approx(100 - line[0.4].last.mean)
+    assert line[0.4].error.half_width == pytest.approx(line[0.4].last.half_width)
+    drawing = against({"": {"l2rw": line}}, "wrong labels", what="error", words="{:.0%}")
+    low, high = (f"{line[value].error.mean:.1f}%" for value in (0.0, 0.4))
+    assert drawing.alt == f"Test error, last step. l2rw {low} at 0% and {high} at 40%."
+    assert drawing.svg != against({"": {"l2rw": line}}, "wrong labels", words="{:.0%}").svg
+
+
 def test_axes_do_not_depend_on_what_was_run(swept):
     line = swept.line("l2rw", "noise", data="digits")
 
@@ -122,7 +132,7 @@ def test_axes_do_not_depend_on_what_was_run(swept):
 
 def test_what_cannot_be_drawn(swept):
     line = swept.line("l2rw", "noise", data="digits")
-    with pytest.raises(ValueError, match="unknown kind of accuracy 'first'; choose one of last, best"):
+    with pytest.raises(ValueError, match="unknown kind of number 'first'; choose one of last, best, error"):
         against({"": {"l2rw": line}}, "noise", "first")
     with pytest.raises(ValueError, match="no lines to draw"):
         against({"": {}}, "noise")
