@@ -21,17 +21,28 @@ lookahead  Algorithm 1 line by line, virtual step and all                the ref
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
-from l2rw_core.dual import Dual, random_state, restore, unpack
+from l2rw_core.dual import (
+    Dual,
+    Recomputed,
+    check_not_recomputed,
+    nothing_recomputed,
+    random_state,
+    restore,
+    unpack,
+)
 from l2rw_core.ghost import Tape, Unsuited
 from l2rw_core.passes import Batch, CleanGradient, LossFn, Passes, Tensors, check_batch, is_unread
 
@@ -40,6 +51,9 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     with forward_ad.dual_level():
         forward_ad.make_dual(torch.zeros(()), torch.zeros(()))
+
+
+_log = logging.getLogger("l2rw_core")
 
 
 class Scores(NamedTuple):
@@ -69,7 +83,8 @@ def alignment(
 
     Args:
         model: any module. Only parameters with ``requires_grad`` enter the inner product. Parameters, ``.grad``
-            fields and buffers are left bit-identical.
+            fields and buffers are left bit-identical, unless the model itself writes to a parameter, as an embedding
+            with ``max_norm`` does.
         loss_fn: ``loss_fn(outputs, targets)`` of shape (n,), one loss per example, for example
             ``nn.CrossEntropyLoss(reduction="none")``.
         batch: ``(inputs, targets)`` of n training examples. Inputs are a tensor, or a tuple or a dict of tensors
@@ -113,12 +128,20 @@ def score(
     passes = Passes(model, loss_fn, 0 if is_unread() else int(torch.randint(2**62, ())))
     with torch.enable_grad():
         try:
-            return ENGINES[engine](passes, batch, clean_batch, step_size)
+            with nothing_recomputed():
+                return ENGINES[engine](passes, batch, clean_batch, step_size)
         except NotImplementedError as error:
-            if engine not in ("forward", "dual") or "forward" not in str(error):
+            if engine in ("reverse", "lookahead"):
+                raise ValueError(_undifferentiable(error, engine)) from error
+            if "forward" not in str(error):
                 raise
-            warnings.warn(_fallback_message(error), RuntimeWarning, stacklevel=3)
-        return _reverse(passes, batch, clean_batch, step_size)
+            reason = error
+        try:
+            scores = _reverse(passes, batch, clean_batch, step_size)
+        except NotImplementedError as error:
+            raise ValueError(_undifferentiable(error, "reverse")) from error
+        warnings.warn(_fallback_message(reason), RuntimeWarning, stacklevel=3)
+        return scores
 
 
 def clean_gradient(model: nn.Module, loss_fn: LossFn, clean_batch: Batch) -> CleanGradient:
@@ -134,6 +157,8 @@ def directional_derivative(
 ) -> tuple[Tensor, Tensor, Tensors]:
     """Derivative of every training loss along one direction in parameter space, in one forward pass on dual numbers.
 
+    Where an operator has no forward-mode rule, a backward pass is differentiated instead: the same numbers, more time.
+
     Args:
         model, loss_fn, batch: as in `alignment`.
         direction: for each trainable parameter's name a tensor of its shape.
@@ -148,7 +173,13 @@ def directional_derivative(
     passes = Passes(model, loss_fn, 0)
     if set(direction) != set(passes.parameters):
         raise ValueError("direction must have one tensor for each trainable parameter of the model, by name")
-    return _derivative(passes, batch, direction)[:3]
+    try:
+        with nothing_recomputed():
+            return _derivative(passes, batch, direction)[:3]
+    except NotImplementedError as error:
+        if "forward" not in str(error):
+            raise
+    return _reverse_pass(passes, batch, direction)
 
 
 def _dual_pass(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
@@ -161,7 +192,7 @@ def _dual_pass(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor
 
 def _torch_dual_pass(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
     """The same by PyTorch's dual tensors: they see into every function, and record a graph that nobody needs."""
-    with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
+    with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH), _TorchDuals():
         duals = {name: forward_ad.make_dual(p, v[name]) for name, p in passes.parameters.items()}
         losses, buffers = passes.training(duals, batch)
         losses, u = forward_ad.unpack_dual(losses)
@@ -169,12 +200,34 @@ def _torch_dual_pass(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, 
     return losses, u.detach(), buffers
 
 
+class _TorchDuals(TorchFunctionMode):
+    """What PyTorch's dual tensors need beside them."""
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        check_not_recomputed()
+        out = func(*args, **(kwargs or {}))
+        return self._embedding(out, *args, **(kwargs or {})) if func is F.embedding else out
+
+    def _embedding(
+        self, out: Tensor, input: Tensor, weight: Tensor, padding_idx: int | None = None, *rest: Any, **options: Any
+    ) -> Tensor:
+        """The row of the padding is not trained. PyTorch's forward mode gives it the slope of its weight."""
+        primal, tangent = forward_ad.unpack_dual(out)
+        if padding_idx is None or tangent is None:
+            return out
+        padding = (input == padding_idx % len(weight)).unsqueeze(-1)
+        return forward_ad.make_dual(primal, tangent.masked_fill(padding, 0))
+
+
 def _derivative(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors, str]:
     state = random_state(passes.device)
     try:
         return *_dual_pass(passes, batch, v), "forward"
-    except Exception:  # what is wrong with the model itself is raised again below
+    except Recomputed:
+        raise
+    except Exception as error:  # what is wrong with the model itself is raised again below
         restore(state)
+        _log.info('engine "dual" takes over from "forward": %s', error)
     return *_torch_dual_pass(passes, batch, v), "dual"
 
 
@@ -212,14 +265,15 @@ def _ghost_pass(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tenso
     return tape.attached(losses, passes.parameters), u, buffers
 
 
-_INDEPENDENT: WeakKeyDictionary[nn.Module, dict[bool, bool]] = WeakKeyDictionary()
-"""Model -> whether its examples do not interact, while training and in eval mode, as far as that was tried."""
+_INDEPENDENT: WeakKeyDictionary[nn.Module, dict[Any, bool]] = WeakKeyDictionary()
+"""Model -> whether its examples do not interact, for each way in which its parts train, as far as that was tried."""
 
 
 def _check_independent(passes: Passes, batch: Batch, v: Tensors) -> None:
     """Try it on the first batch that a model scores, in full precision: with examples that interact, engines differ."""
     known = _INDEPENDENT.setdefault(passes.model, {})
-    if passes.model.training not in known:
+    modes = tuple(module.training for module in passes.model.modules()), tuple(passes.parameters)
+    if modes not in known:
         state = random_state(passes.device)
         with torch.autocast(passes.device.type, enabled=False):
             _, ghost, _ = _ghost_pass(passes, batch, v)
@@ -227,20 +281,30 @@ def _check_independent(passes: Passes, batch: Batch, v: Tensors) -> None:
             _, exact, *_ = _derivative(passes, batch, v)
         restore(state)
         tolerance = torch.finfo(exact.dtype).eps ** 0.5 * exact.abs().max()
-        known[passes.model.training] = bool((ghost - exact).abs().max() <= tolerance)
-    if not known[passes.model.training]:
+        independent = bool((ghost - exact).abs().max() <= tolerance)
+        if len(exact) == 1:  # a single example has nothing to interact with
+            if not independent:
+                raise Unsuited("the example acts on itself")
+            return
+        known[modes] = independent
+    if not known[modes]:
         raise Unsuited("the examples of a batch interact")
 
 
 def _reverse(passes: Passes, batch: Batch, clean_batch: Batch, _: float) -> Scores:
     clean_loss, v = passes.clean_gradient(clean_batch)
+    losses, u, buffers = _reverse_pass(passes, batch, v)
+    return Scores(losses, u, clean_loss, buffers, "reverse")
+
+
+def _reverse_pass(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
     with sdpa_kernel(SDPBackend.MATH):
         losses, buffers = passes.training(passes.parameters, batch)
         s = torch.zeros_like(losses, requires_grad=True)
         g = passes.gradient(losses, grad_outputs=s, create_graph=True)  # g(s) = sum_i s_i grad f_i, linear in s
         inner = sum((g[name] * v[name]).sum() for name in g)
         (u,) = torch.autograd.grad(inner, s)  # d <g(s), v> / d s_i = <grad f_i, v>
-    return Scores(losses, u.detach(), clean_loss, buffers, "reverse")
+    return losses, u.detach(), buffers
 
 
 def _lookahead(passes: Passes, batch: Batch, clean_batch: Batch, step_size: float) -> Scores:
@@ -267,9 +331,17 @@ ENGINES: dict[str, Callable[[Passes, Batch, Batch, float], Scores]] = {
 }
 
 
+def _undifferentiable(error: Exception, engine: str) -> str:
+    return (
+        f'engine "{engine}" has to differentiate a backward pass, and a part of the model does not allow it: {error}. '
+        "Write that part with other operators, as nn.Embedding and a sum in place of nn.EmbeddingBag"
+    )
+
+
 def _fallback_message(error: NotImplementedError) -> str:
     words = str(error).split()
     operator = words[words.index("with") + 1] if "Trying" in words else "a custom autograd.Function"
+    operator = "activation checkpointing" if isinstance(error, Recomputed) else operator
     return (
         f'{operator} has no forward-mode derivative; engine "reverse" is used instead: the same numbers, more time. '
         'Ask for engine="reverse" to say so yourself.'

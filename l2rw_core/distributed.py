@@ -131,8 +131,8 @@ class DistributedReweighter(Reweighter):
             ids=ids,
             effective_of_all=effective,
         )
-        self._done(step, scores)
-        return (weights * scores.losses).sum(), scores, step
+        with torch.enable_grad():
+            return (weights * scores.losses).sum(), scores, step
 
     def _backward(self, loss: Tensor) -> None:
         super()._backward(loss)

@@ -10,6 +10,8 @@ every other one takes PyTorch's forward-mode rule, by itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -26,6 +28,36 @@ _without_duals = torch._C.DisableTorchFunctionSubclass
 
 class Untracked(Exception):
     """A value depends on the parameters in a way that was not seen here, so its slope is not known."""
+
+
+class Recomputed(NotImplementedError):
+    """Activation checkpointing: the backward pass repeats a part of the model, on tensors without a slope by then."""
+
+
+_hooks_on_saved_tensors = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", lambda _: None)
+
+
+def saving() -> Any:
+    """What is done at present with tensors that are saved for the backward pass."""
+    return _hooks_on_saved_tensors(True)
+
+
+_saving: ContextVar[Any] = ContextVar("saving", default=None)
+
+
+@contextmanager
+def nothing_recomputed() -> Iterator[None]:
+    """Within it a function of dual numbers raises `Recomputed` where activation checkpointing has begun since."""
+    token = _saving.set(saving())
+    try:
+        yield
+    finally:
+        _saving.reset(token)
+
+
+def check_not_recomputed() -> None:
+    if saving() is not None and saving() != _saving.get():
+        raise Recomputed("activation checkpointing has no forward-mode derivative")
 
 
 class Dual(Tensor):
@@ -57,6 +89,7 @@ class Dual(Tensor):
         with _without_duals():
             if not torch.is_grad_enabled():
                 return func(*_primals(args), **_primals(kwargs))
+            check_not_recomputed()
             for value in _tensors((args, kwargs)):
                 _check_tracked(value)
             if _in_place(func, kwargs):
@@ -242,6 +275,13 @@ def _linear_in_one(func: Callable) -> Callable:
     return rule
 
 
+def _pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = None) -> Tensor:
+    """What is padded with is a constant: its slope is zero."""
+    out = F.pad(input.primal, pad, mode, value)
+    with torch.no_grad():
+        return _pair(out, F.pad(input.tangent, pad, mode))
+
+
 def _add(input: Any, other: Any, **options: Any) -> Any:
     if options or not (isinstance(input, Dual) and isinstance(other, Dual)) or input.shape != other.shape:
         return _by_forward_mode(torch.add)(input, other, **options)
@@ -365,6 +405,7 @@ _RULES: dict[Callable, Callable] = (
         torch.conv1d: _product(torch.conv1d),
         torch.conv2d: _product(torch.conv2d),
         torch.conv3d: _product(torch.conv3d),
+        F.pad: _pad,
         F.relu: _relu,
         torch.relu: _relu,
         Tensor.relu: _relu,
@@ -403,7 +444,6 @@ _RULES: dict[Callable, Callable] = (
             Tensor.__getitem__,
             Tensor.mean,
             Tensor.sum,
-            F.pad,
             F.avg_pool2d,
             F.adaptive_avg_pool2d,
         )

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from l2rw_core.attention import COMPOSED
+from l2rw_core.dual import check_not_recomputed
 
 _without_parameters = torch._C.DisableTorchFunctionSubclass
 
@@ -93,6 +94,7 @@ class Parameter(Tensor):
         if func in COMPOSED and (out := COMPOSED[func](*args, **kwargs)) is not None:
             return out
         with _without_parameters():
+            check_not_recomputed()
             if func in _RULES:
                 return _RULES[func](*args, **kwargs)
             out = func(*_values(args), **_values(kwargs))

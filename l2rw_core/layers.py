@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from l2rw_core.alignment import alignment
-from l2rw_core.passes import Batch, LossFn
+from l2rw_core.passes import Batch, LossFn, call, check_batch
 
 
 class LayerFactors(NamedTuple):
@@ -52,7 +51,7 @@ def layer_factors(model: nn.Module, loss_fn: LossFn, batch: Batch, clean_batch: 
     """
     layers = _linear_layers(model)
     _, u = alignment(model, loss_fn, batch, clean_batch)
-    train, clean = (_Recording(model, layers).of(loss_fn, *pair) for pair in (batch, clean_batch))
+    train, clean = (_Recording(model, layers).of(loss_fn, pair) for pair in (batch, clean_batch))
     factors = {name: _factors(layer, train[name], clean[name]) for name, layer in layers.items() if name in train}
     _check_complete(factors, u)
     return factors
@@ -95,20 +94,16 @@ class _Recording:
         self.model, self.layers = model, layers
         self.calls: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def of(self, loss_fn: LossFn, inputs: Any, targets: Any) -> dict[str, _Seen]:
+    def of(self, loss_fn: LossFn, batch: Batch) -> dict[str, _Seen]:
+        inputs, targets, _ = check_batch(batch, "training")
         handles = [layer.register_forward_hook(self._hook(name)) for name, layer in self.layers.items()]
         try:
             with torch.enable_grad():
-                losses = loss_fn(self._outputs(inputs), targets)
+                losses = loss_fn(call(self.model, {}, inputs)[0], targets)
         finally:
             for handle in handles:
                 handle.remove()
         return self._seen(losses)
-
-    def _outputs(self, inputs: Any) -> Any:
-        args, kwargs = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
-        buffers = {name: b.clone() for name, b in self.model.named_buffers()}
-        return functional_call(self.model, buffers, tuple(args) if isinstance(args, list) else args, kwargs)
 
     def _hook(self, name: str) -> Any:
         def note(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:

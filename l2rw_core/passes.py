@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -63,6 +63,8 @@ class Passes:
         self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         if not self.parameters:
             raise ValueError("the model has no trainable parameter: set requires_grad on those that training may move")
+        if torch.is_inference_mode_enabled():
+            raise ValueError("inference mode is on, which records no gradients: leave it, as by inference_mode(False)")
         if self.device.type == "meta":
             raise ValueError("the model's parameters hold no values: give it some by to_empty() and load_state_dict()")
 
@@ -95,10 +97,8 @@ class Passes:
 
     def _losses(self, parameters: Tensors, batch: Batch, role: str) -> tuple[Tensor, Tensors]:
         inputs, targets, n = check_batch(batch, role)
-        args, kwargs = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
-        buffers = {name: b.clone() for name, b in self.model.named_buffers()}
         with self._explaining(inputs, targets, role):
-            outputs = functional_call(self.model, {**parameters, **buffers}, args, kwargs)
+            outputs, buffers = call(self.model, parameters, inputs)
         _check_labels(self.loss_fn, outputs, targets, role)
         with self._explaining(inputs, targets, role):
             losses = self.loss_fn(outputs, targets)
@@ -121,6 +121,45 @@ class Passes:
             ) from error
 
 
+def call(model: nn.Module, parameters: Tensors, inputs: tuple[Any, ...] | dict[str, Any]) -> tuple[Any, Tensors]:
+    """Outputs of a model with other parameters, by name, on copies of its buffers; and what the buffers became.
+
+    The model is left as it was. A module that it holds under two names is one module.
+    """
+    buffers = {name: b.clone() for name, b in model.named_buffers()}
+    slots = _slots(model, parameters | buffers)
+    args, kwargs = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
+    outputs = functional_call(model, slots, args, kwargs, tie_weights=False)
+    with torch.no_grad():  # the call has put into `slots` what the model put in the place of a buffer
+        after = {name: slots[name] for name in buffers}
+        return outputs, {name: b.detach() if isinstance(b, Tensor) else buffers[name] for name, b in after.items()}
+
+
+def _slots(model: nn.Module, values: Tensors) -> Tensors:
+    """Where a module holds a tensor -> the value to put there.
+
+    PyTorch's own `tie_weights` fills a module of two names twice, and then restores what it had put there.
+    """
+    first = {id(t): name for name, t in (*model.named_parameters(), *model.named_buffers())}
+    return {
+        f"{prefix}.{key}" if prefix else key: values[first[id(t)]]
+        for prefix, module in model.named_modules()
+        for key, t in (*module._parameters.items(), *module._buffers.items())
+        if t is not None and first[id(t)] in values
+    }
+
+
+@torch.no_grad()
+def write_buffers(model: nn.Module, buffers: Tensors) -> None:
+    """Give the buffers of a model new values, by name; one of another shape takes the place of the old one."""
+    for name, buffer in list(model.named_buffers()):
+        if buffers[name].shape == buffer.shape:
+            buffer.copy_(buffers[name])
+        else:
+            owner, _, key = name.rpartition(".")
+            model.get_submodule(owner)._buffers[key] = buffers[name]
+
+
 @contextmanager
 def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
     """Random numbers from `seed` on the CPU and on `device`; the state found is put back."""
@@ -137,16 +176,25 @@ def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
 
 def check_batch(batch: Batch, role: str) -> tuple[Any, Any, int]:
     if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise TypeError(f"the {role} batch must be a pair (inputs, targets), got {type(batch).__name__}")
+        parts = f" of {len(batch)}, not 2" if isinstance(batch, tuple | list) else ""
+        raise TypeError(
+            f"the {role} batch must be a pair (inputs, targets), got {type(batch).__name__}{parts}: put several inputs "
+            "into a tuple or a dict of their own, and leave out what the model does not take"
+        )
     inputs, targets = batch
     if isinstance(inputs, Tensor):
         inputs = (inputs,)
     elif isinstance(inputs, list):
         inputs = tuple(inputs)
+    elif isinstance(inputs, Mapping):
+        inputs = dict(inputs)
     values = inputs.values() if isinstance(inputs, dict) else inputs
     first = next((value for value in values if isinstance(value, Tensor)), None)
     if first is None or first.ndim == 0:
-        raise TypeError(f"the {role} inputs must be a tensor, or a tuple or dict of tensors, examples first")
+        raise TypeError(
+            f"the {role} inputs must be a tensor, or a tuple or dict of tensors, examples first, "
+            f"got {_described(batch[0])}"
+        )
     if len(first) == 0:
         raise ValueError(f"the {role} batch is empty: give it at least one example")
     return inputs, targets, len(first)
@@ -179,9 +227,12 @@ def _check_losses(losses: Tensor, n: int, role: str) -> None:
     if not isinstance(losses, Tensor):
         raise TypeError(f"loss_fn must return a tensor, got {type(losses).__name__}")
     if losses.shape != (n,):
+        remedy = 'use reduction="none", and average over any further dimension yourself'
+        if losses.shape == (n, n) and n > 1:
+            remedy = f"outputs and targets of shapes ({n}, 1) and ({n},) make such a table: give them the same shape"
         raise ValueError(
             f"loss_fn must return one loss per example, shape ({n},) for this {role} batch, got {tuple(losses.shape)}; "
-            'use reduction="none", and average over any further dimension yourself'
+            f"{remedy}"
         )
     if losses.is_complex():
         raise TypeError(f"loss_fn must return real numbers, got {losses.dtype}: take the real part")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from l2rw_core.alignment import ENGINES, Scores, score
 from l2rw_core.health import Health
-from l2rw_core.passes import Batch, LossFn
+from l2rw_core.passes import Batch, LossFn, write_buffers
 
 
 def to_weights(u: Tensor) -> Tensor:
@@ -145,6 +146,7 @@ class Reweighter:
             self.optimizer.step()
             self._write_buffers(scores)
             self.optimizer.zero_grad(set_to_none=True)
+        self._done(step, scores, batch, clean_batch)
         return step
 
     def loss(self, batch: Batch, clean_batch: Batch, ids: Any = None) -> Tensor:
@@ -156,20 +158,18 @@ class Reweighter:
         least one gradient: leave its step and its update out where every ``.grad`` is ``None``.
         """
         loss, scores, step = self._weigh(batch, clean_batch, ids)
-        if not step.effective_examples:
-            return torch.zeros_like(loss, requires_grad=True)
-        self._write_buffers(scores)
-        return loss
+        if step.effective_examples:
+            self._write_buffers(scores)
+        self._done(step, scores, batch, clean_batch)
+        return loss if step.effective_examples else torch.zeros_like(loss, requires_grad=True)
 
     def _weigh(self, batch: Batch, clean_batch: Batch, ids: Any) -> tuple[Tensor, Scores, Step]:
         scores = score(self.model, self.loss_fn, batch, clean_batch, self.engine)
         weights = scaled(self._unscaled(scores.alignment))
         ids = None if ids is None else as_ids(ids, len(weights))
-        loss = (weights * scores.losses).sum()
+        with torch.enable_grad():
+            loss = (weights * scores.losses).sum()
         step = Step(loss.detach(), weights, scores.alignment, scores.losses.detach(), scores.clean_loss, ids)
-        self._done(step, scores)
-        if self.health is not None:
-            self.health.see(step, batch[1], clean_batch[1], self.model.training)
         return loss, scores, step
 
     def _unscaled(self, u: Tensor) -> Tensor:
@@ -177,20 +177,22 @@ class Reweighter:
         positive = positive_part(u)
         return torch.ones_like(positive) if self.steps < self.warmup else positive
 
-    def _done(self, step: Step, scores: Scores) -> None:
+    def _done(self, step: Step, scores: Scores, batch: Batch, clean_batch: Batch) -> None:
         self.engine = scores.engine
         self.steps += 1
         self.last = step
+        if self.health is not None:
+            self.health.see(step, batch[1], clean_batch[1], self.model.training)
 
     def _backward(self, loss: Tensor) -> None:
+        """Gradients of what the optimizer holds; those of other parameters would add up from step to step."""
+        held = [p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad]
         with torch.autocast(loss.device.type, enabled=False):
-            loss.backward()
+            loss.backward(inputs=held)
 
-    @torch.no_grad()
     def _write_buffers(self, scores: Scores) -> None:
         """The training pass that was scored is the one that is learned from: its running statistics count, once."""
-        for name, buffer in self.model.named_buffers():
-            buffer.copy_(scores.buffers[name])
+        write_buffers(self.model, scores.buffers)
 
 
 def as_ids(ids: Any, n: int) -> Tensor:
@@ -218,4 +220,10 @@ def _check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer) -> None
         raise ValueError(
             "the optimizer holds none of the model's trainable parameters: build it from model.parameters(), "
             "after the model was moved or replaced"
+        )
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise ValueError(
+            f"{type(optimizer).__name__} evaluates the loss several times a step, and the weights hold for one point: "
+            "take an optimizer whose step() needs no closure"
         )

@@ -94,6 +94,11 @@ def _images(*shape: int):
     return lambda n: torch.rand(n, *shape, dtype=torch.float64)
 
 
+def _one_layer_under_two_names() -> nn.Module:
+    shared = nn.Linear(8, 8)
+    return nn.Sequential(nn.Linear(4, 8), shared, nn.Tanh(), shared, nn.Linear(8, 3))
+
+
 ARCHITECTURES = {
     "mlp": (lambda: Mlp([4, 8, 8, 3], nn.Tanh), _images(4), 3),
     "lenet": (lambda: LeNet(3), _images(1, 28, 28), 3),
@@ -106,10 +111,12 @@ ARCHITECTURES = {
     "lstm": (lambda: Recurrent(nn.LSTM), _images(6, 4), 3),
     "dropout": (_dropout_mlp, _images(4), 3),
     "branching": (Branching, _images(4), 3),
+    "two_names": (_one_layer_under_two_names, _images(4), 3),
     "two_inputs_tuple": (TwoInputs, lambda n: (_images(4)(n), _images(2)(n)), 3),
     "two_inputs_dict": (TwoInputs, lambda n: {"left": _images(4)(n), "right": _images(2)(n)}, 3),
 }
-WITHOUT_RANDOMNESS = [name for name in ARCHITECTURES if name not in ("attention", "dropout")]
+WITHOUT_RANDOMNESS = [name for name in ARCHITECTURES if name not in ("attention", "dropout", "two_names")]
+"""Those that PyTorch's own `functional_call` can repeat; it spoils a model that holds a module under two names."""
 BATCH_INDEPENDENT = [name for name in WITHOUT_RANDOMNESS if name != "resnet32"]
 
 

@@ -91,7 +91,22 @@ def test_inner_products_of_per_example_gradients(name):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("name", ["resnet32", "attention", "branching"])
+def test_a_module_under_two_names_has_the_gradients_of_one(engine):
+    case = make_case("two_names")
+
+    def gradient(x, y):
+        found = torch.autograd.grad(case.loss_fn(case.model(x), y).mean(), list(case.model.parameters()))
+        return torch.cat([g.flatten() for g in found])
+
+    x, y = case.batch
+    clean = gradient(*case.clean)
+    expected = torch.stack([gradient(x[i : i + 1], y[i : i + 1]) @ clean for i in range(len(y))])
+    for _ in range(2):
+        assert relative_error(scores(case, engine)[1], expected) < 1e-10
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", ["resnet32", "attention", "branching", "two_names"])
 def test_scoring_leaves_the_model_bit_identical(name, engine):
     case = make_case(name)
     before = {key: value.clone() for key, value in case.model.state_dict().items()}

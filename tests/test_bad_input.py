@@ -134,8 +134,28 @@ def unpooled(x):
     return nn.functional.max_unpool2d(pooled, places, (1, 3)).flatten(1)
 
 
+def column_loss(outputs, targets):
+    return (outputs[:, :1] - targets).square()
+
+
 DO_NOT_FIT = r"have to fit, as in loss_fn\(model\(inputs\), targets\)"
 STEPS = {
+    "an optimizer with a closure": Wrong(
+        lambda w: Reweighter(w.model, torch.optim.LBFGS(w.model.parameters()), NONE), "LBFGS .* needs no closure"
+    ),
+    "inference mode": Wrong(torch.inference_mode()(lambda w: w.step()), "inference mode is on.* leave it"),
+    "outputs in a column, targets in a row": Wrong(
+        lambda w: w.step(y=torch.rand(7), loss_fn=column_loss), r"\(5, 1\) and \(5,\) make such a table: .* same shape"
+    ),
+    "a batch of three parts": Wrong(
+        lambda w: w.step(batch=(w.x, w.y, w.y)), "got tuple of 3, not 2: put several inputs", TypeError
+    ),
+    "numpy inputs": Wrong(lambda w: w.step(x=w.x.numpy()), "must be a tensor.*got ndarray", TypeError),
+    "an embedding bag": Wrong(
+        lambda w: w.step(x=torch.randint(9, (7, 4)), clean=(torch.randint(9, (5, 4)), w.clean_y)),
+        "differentiate a backward pass.*EmbeddingBag",
+        model=lambda: nn.Sequential(nn.EmbeddingBag(9, 8), nn.Linear(8, 3)),
+    ),
     "inputs too wide": Wrong(
         lambda w: w.step(x=torch.rand(7, 5)), rf"training batch, inputs \(7, 5\).*4x8.*{DO_NOT_FIT}"
     ),

@@ -76,6 +76,8 @@ FOLLOWED = {
     "max pooling": lambda _, x: F.max_pool2d(x, 3, stride=2, padding=1),
     "max pooling in another layout": lambda _, x: F.max_pool2d(x.contiguous(memory_format=torch.channels_last), 2),
     "max pooling with places": lambda _, x: F.max_pool2d(x, 2, return_indices=True)[0],
+    "padding with a number": lambda _, x: F.pad(x, (1, 1, 0, 2), value=0.5).square(),
+    "padding by reflection": lambda _, x: F.pad(x, (1, 1, 2, 2), mode="reflect").square(),
     "average pooling and padding": lambda _, x: F.avg_pool2d(F.pad(x, (1, 1, 0, 0)), 2),
     "dropout": lambda _, x: F.dropout(x, 0.5),
     "dropout in place": lambda _, x: F.dropout(x * 2, 0.5, inplace=True),
@@ -83,7 +85,6 @@ FOLLOWED = {
     "a constant part": lambda _, x: x * (x > 0) + x.detach() * x,
     "a maximum with its place": lambda _, x: x.max(1).values,
     "indexing": lambda _, x: x[:, [0, 2, 2], 1:],
-    "checkpointing": lambda _, x: checkpoint(lambda y: y.tanh() * y, x, use_reentrant=False),
     "layer norm": lambda self, x: F.layer_norm(x, (6,), self.scale, self.scale),
     "layer norm without a scale": lambda _, x: F.layer_norm(x, (6,)),
     "layer norm with a fixed scale": lambda self, x: F.layer_norm(x, (6,), self.scale.detach(), None),
@@ -129,6 +130,52 @@ def test_what_cannot_be_followed_is_seen_and_left_to_torch(name):
     ours, theirs = scores_of(HIDDEN[name], "forward"), scores_of(HIDDEN[name], "dual")
     assert ours.engine == "dual"
     assert torch.equal(ours.alignment, theirs.alignment)
+
+
+@pytest.mark.parametrize("engine", ["forward", "dual", "ghost"])
+def test_checkpointed_activations_are_left_to_reverse(engine):
+    plain = lambda y: y.tanh() * y  # noqa: E731
+    with pytest.warns(RuntimeWarning, match=r"activation checkpointing has no forward-mode .* \"reverse\""):
+        ours = scores_of(lambda _, x: checkpoint(plain, x, use_reentrant=False), engine)
+    theirs = scores_of(lambda _, x: plain(x), "reverse")
+    assert ours.engine == "reverse"
+    torch.testing.assert_close(ours.alignment, theirs.alignment, rtol=1e-11, atol=1e-12)
+    ours.losses.sum().backward()
+
+
+def test_hooks_of_ones_own_are_no_checkpointing():
+    with torch.autograd.graph.save_on_cpu():
+        assert scores_of(FOLLOWED["batch norm"], "forward").engine == "forward"
+
+
+class TiedWithPadding(nn.Module):
+    """An embedding that is the last layer too, so that the row of the padding has a gradient of its own."""
+
+    def __init__(self, hidden: bool) -> None:
+        super().__init__()
+        self.embedding, self.hidden = nn.Embedding(11, 6, padding_idx=0), hidden
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        z = self.embedding(tokens).mean(1)
+        if self.hidden:
+            h = torch.zeros_like(z.detach())
+            h[:] = z
+            z = h
+        return z @ self.embedding.weight.T
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_the_padding_of_a_tied_embedding_has_no_slope(hidden):
+    torch.manual_seed(0)
+    model = TiedWithPadding(hidden).double()
+    torch.nn.init.normal_(model.embedding.weight)
+    batch, clean = ((torch.randint(3, (n, 5)), torch.randint(11, (n,))) for n in (8, 6))
+    loss_fn = nn.CrossEntropyLoss(reduction="none")
+    exact = score(model, loss_fn, batch, clean, "reverse")
+    for engine in ("forward", "dual", "ghost", "lookahead"):
+        found = score(model, loss_fn, batch, clean, engine)
+        torch.testing.assert_close(found.alignment, exact.alignment, rtol=1e-10, atol=1e-12)
+    assert score(model, loss_fn, batch, clean, "forward").engine == ("dual" if hidden else "forward")
 
 
 @pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name != "lstm"])

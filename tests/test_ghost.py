@@ -140,6 +140,33 @@ def test_what_is_found_out_holds_for_the_mode_that_it_was_found_in():
     assert_as_forward(case, "ghost")
 
 
+def test_a_part_in_another_mode_is_looked_at_again():
+    norm = nn.BatchNorm1d(8, affine=False)
+    case = case_of(nn.Sequential(nn.Linear(4, 8), norm, nn.Linear(8, 3)), vectors)
+    norm.eval()
+    assert_as_forward(case, "ghost")
+    norm.train()
+    assert_as_forward(case, "forward")
+
+
+def test_a_single_example_says_nothing_about_more():
+    case = case_of(nn.Sequential(nn.Linear(4, 8), BetweenExamples(), nn.Linear(8, 3)), vectors)
+    x, y = case.batch
+    score(case.model, case.loss_fn, (x[:1], y[:1]), case.clean, "ghost")
+    assert_as_forward(case, "forward")
+
+
+@pytest.mark.parametrize("engine", ["forward", "dual", "ghost"])
+def test_every_fast_engine_ends_at_reverse_where_there_is_no_forward_mode(engine):
+    from test_alignment import WithCustomFunction
+
+    case = make_case("mlp")
+    model = WithCustomFunction().double()
+    with pytest.warns(RuntimeWarning, match="no forward-mode"):
+        found = score(model, case.loss_fn, case.batch, case.clean, engine)
+    assert found.engine == "reverse"
+
+
 class Unusual(nn.Module):
     """A layer with a parameter, and a way to use it that has no rule."""
 

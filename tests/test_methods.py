@@ -330,6 +330,15 @@ def test_meta_weight_net_learns_by_the_exact_gradient_through_the_virtual_step()
         torch.testing.assert_close(p.grad, g, rtol=1e-9, atol=1e-14)
 
 
+def test_meta_weight_net_takes_a_model_with_a_parameter_that_it_does_not_use():
+    model = Mlp([4, 8, 3]).double()
+    model.unused = nn.Parameter(torch.ones(2).double())
+    case = make_case("mlp")
+    method = build("meta_weight_net", model)
+    method.step(Minibatch(*case.batch), case.clean, 0)
+    assert torch.equal(model.unused, torch.ones(2).double())
+
+
 def test_unknown_method_lists_the_valid_ones():
     with pytest.raises(ValueError, match=r"'l2rv'; choose one of baseline, .*l2rw"):
         methods.get("l2rv")

@@ -140,6 +140,86 @@ def test_step_follows_the_weighted_gradient_and_updates_statistics_once():
     assert all(p.grad is None for p in case.model.parameters()), "gradients are released"
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_modules_under_two_names_are_one_module(engine):
+    act, norm = nn.PReLU(), nn.BatchNorm1d(8)
+    model = nn.Sequential(nn.Linear(4, 8), norm, act, nn.Linear(8, 8), norm, act, nn.Linear(8, 3)).double()
+    case, other = make_case("mlp"), copy.deepcopy(model)
+    held = {name: id(t) for name, t in model.named_parameters(remove_duplicate=False)}
+    reweighter = Reweighter(model, sgd(model), case.loss_fn, engine)
+    with torch.random.fork_rng():
+        steps = [reweighter.step(case.batch, case.clean) for _ in range(2)]
+    other(case.batch[0])
+    assert norm.num_batches_tracked == 2 * other[1].num_batches_tracked == 4, "one training pass a step"
+    assert {name: id(t) for name, t in model.named_parameters(remove_duplicate=False)} == held
+    assert all(type(p) is nn.Parameter for p in model.parameters())
+    copy.deepcopy(model).load_state_dict(model.state_dict())
+    expected = Reweighter(other, sgd(other), case.loss_fn, "reverse").step(case.batch, case.clean)
+    torch.testing.assert_close(steps[0].alignment, expected.alignment, rtol=1e-10, atol=1e-12)
+
+
+class Averaging(nn.Module):
+    """Puts a new tensor in the place of a buffer, and a longer one in the place of another."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+        self.register_buffer("mean", torch.zeros(3))
+        self.register_buffer("history", torch.zeros(0))
+
+    def forward(self, x):
+        out = self.layer(x)
+        self.mean = 0.9 * self.mean + 0.1 * out.mean(0)
+        self.history = torch.cat([self.history, self.mean.detach()[:1]])
+        return out
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_buffer_that_is_replaced_is_kept_as_in_plain_training(engine):
+    case = make_case("mlp")
+    model = Averaging().double()
+    plain = copy.deepcopy(model)
+    plain(case.batch[0])
+    Reweighter(model, sgd(model), case.loss_fn, engine).step(case.batch, case.clean)
+    for mine, other in zip(model.buffers(), plain.buffers(), strict=True):
+        assert type(mine) is torch.Tensor
+        assert not mine.requires_grad
+        torch.testing.assert_close(mine, other.detach())
+
+
+def test_what_the_optimizer_does_not_hold_keeps_its_gradient_field():
+    case = make_case("mlp")
+    head = list(case.model.parameters())[-2:]
+    reweighter = Reweighter(case.model, torch.optim.SGD(head, 0.1), case.loss_fn)
+    before = {name: p.detach().clone() for name, p in case.model.named_parameters()}
+    for _ in range(2):
+        reweighter.step(case.batch, case.clean)
+    assert all(p.grad is None for p in case.model.parameters())
+    moved = [name for name, p in case.model.named_parameters() if not torch.equal(p, before[name])]
+    assert len(moved) == len(head)
+
+
+def test_a_step_that_fails_is_not_counted():
+    case = make_case("mlp")
+    optimizer = sgd(case.model)
+    reweighter = Reweighter(case.model, optimizer, case.loss_fn)
+    reweighter.step(case.batch, case.clean)
+    optimizer.step = lambda: (_ for _ in ()).throw(RuntimeError("the disk is full"))
+    with pytest.raises(RuntimeError, match="full"):
+        reweighter.step(case.batch, case.clean)
+    assert reweighter.steps == 1
+
+
+def test_a_step_is_the_same_where_gradients_are_switched_off():
+    models = [make_case("mlp").model for _ in range(2)]
+    case = make_case("mlp")
+    for model, graph in zip(models, (True, False), strict=True):
+        with torch.set_grad_enabled(graph):
+            Reweighter(model, sgd(model), case.loss_fn).step(case.batch, case.clean)
+    for mine, other in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.equal(mine, other)
+
+
 def test_everything_in_a_step_is_detached_and_consistent():
     case = make_case("mlp")
     reweighter = Reweighter(case.model, sgd(case.model), case.loss_fn)

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from l2rw_core.alignment import directional_derivative
 from l2rw_core.methods.base import Method, Minibatch, Update
+from l2rw_core.passes import call, write_buffers
 
 
 @dataclass
@@ -43,9 +43,7 @@ class MetaWeightNet(Method):
         with torch.no_grad():
             weights = self.value(losses) / n
         self.descend(losses, weights)
-        with torch.no_grad():
-            for name, buffer in self.model.named_buffers():
-                buffer.copy_(buffers[name])
+        write_buffers(self.model, buffers)
         return Update(losses.detach(), weights)
 
     def value(self, losses: Tensor) -> Tensor:
@@ -57,19 +55,19 @@ class MetaWeightNet(Method):
         theta = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         with torch.no_grad():
             values = self.value(losses)
-        g = torch.autograd.grad((values * losses).mean(), list(theta.values()))
+        g = torch.autograd.grad((values * losses).mean(), list(theta.values()), materialize_grads=True)
         alpha = self.optimizer.param_groups[0]["lr"]
         theta_hat = {
             name: (p - alpha * d).detach().requires_grad_() for (name, p), d in zip(theta.items(), g, strict=True)
         }
         x, y = clean_batch
         clean_loss = self.loss_fn(self._evaluate(theta_hat, x), y).mean()
-        return dict(zip(theta_hat, torch.autograd.grad(clean_loss, list(theta_hat.values())), strict=True))
+        ahead = torch.autograd.grad(clean_loss, list(theta_hat.values()), materialize_grads=True)
+        return dict(zip(theta_hat, ahead, strict=True))
 
     def _evaluate(self, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
         """Outputs in training mode; running statistics stay as they are."""
-        buffers = {name: b.clone() for name, b in self.model.named_buffers()}
-        return functional_call(self.model, {**parameters, **buffers}, (x,))
+        return call(self.model, parameters, (x,))[0]
 
     def _follow_clean_loss(self, losses: Tensor, u: Tensor, n: int) -> None:
         alpha = self.optimizer.param_groups[0]["lr"]

@@ -57,6 +57,15 @@ def test_shares_add_up_and_are_inner_products_of_gradients(training):
     assert why.alignment == pytest.approx(float(u), rel=1e-10)
 
 
+def test_layers_without_a_forward_mode_rule():
+    model = nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(36, 4))).double()
+    example, clean = images(1, 1), images(7, 2)
+    why = explain(model, LOSS, example, clean)
+    expected = alignment(model, LOSS, example, clean, engine="lookahead")[1]
+    assert why.alignment == pytest.approx(float(expected), rel=1e-10)
+    assert why.clean["share"].sum() == pytest.approx(why.alignment, rel=1e-10)
+
+
 def test_the_model_is_left_as_it_was():
     model = mixed_model()
     model[3].eval()
