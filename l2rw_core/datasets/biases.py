@@ -161,8 +161,13 @@ class LongTail:
         return num_classes
 
     def apply(self, examples: Examples, rng: np.random.Generator, num_classes: int) -> Examples:
-        """Draw from each class its share, in a new order; ValueError if a class has too few for `size`."""
+        """Draw from each class its share, in a new order; ValueError if a class has none, or too few for `size`."""
         counts = examples.class_counts(num_classes)
+        if not counts.all():
+            raise ValueError(
+                f"no image has the label {int(counts.argmin())}, so a long tail would keep next to nothing: "
+                "put LongTail before the bias that took them away"
+            )
         shares = long_tail_shares(self.factor, num_classes)
         largest = float((counts / shares).min())
         if self.size is not None:

@@ -122,10 +122,10 @@ def _check_quota(quota: np.ndarray, counts: np.ndarray) -> None:
 def make_split(source: Source, biases: Sequence[Bias] = (), clean: CleanSet | None = None, seed: int = 0) -> Split:
     """Bias a source's training set and carve the clean set out of it.
 
-    Biases are applied in order, and the clean set is taken just before the first one that changes labels, or at the
-    end: its labels are right, and its images are not trained on. `CleanSet` has the ways in which it can be worse than
-    that. Each bias and the clean set draw from a random stream of their own, so changing the noise rate changes neither
-    the images that are drawn nor the clean set.
+    Biases are applied in order; a `PairImbalance` has to come before what flips labels. The clean set is taken just
+    before the first bias that changes labels, or at the end: its labels are right, and its images are not trained on.
+    `CleanSet` has the ways in which it can be worse than that. Each bias and the clean set draw from a random stream of
+    their own, so changing the noise rate changes neither the images that are drawn nor the clean set.
 
     The test set is the source's own. After a `PairImbalance` it has only the two classes, as many of each: all that
     the smaller one has. Its labels are always right.
@@ -137,8 +137,10 @@ def make_split(source: Source, biases: Sequence[Bias] = (), clean: CleanSet | No
         seed: of all random choices.
 
     Raises:
-        ValueError: if there are too few images for a bias or for the clean set.
+        ValueError: if a `PairImbalance` comes after a bias that flips labels, or there are too few images for a bias or
+            for the clean set.
     """
+    _check_order(biases)
     how = clean or CleanSet()
     train, num_classes = _as_examples(source.x_train, source.y_train), source.num_classes
     carved = None
@@ -152,6 +154,18 @@ def make_split(source: Source, biases: Sequence[Bias] = (), clean: CleanSet | No
     if how.noise:
         carved = UniformFlip(how.noise).apply(carved, _stream(seed, 1_000), num_classes)
     return Split(train, carved, _test_set(source, biases), num_classes, source.name, source.checksum)
+
+
+def _check_order(biases: Sequence[Bias]) -> None:
+    """After a flip, a pair would be drawn by wrong labels, and a clean set taken before it would have other classes."""
+    flip = None
+    for bias in biases:
+        if isinstance(bias, PairImbalance) and flip is not None:
+            raise ValueError(
+                f"PairImbalance changes the classes and comes after {type(flip).__name__}, which flips labels of the "
+                "old ones: put PairImbalance first"
+            )
+        flip = bias if bias.flips_labels else flip
 
 
 def _stream(seed: int, number: int) -> np.random.Generator:

@@ -10,6 +10,7 @@ from l2rw_core.datasets import (
     CleanSet,
     LongTail,
     PairImbalance,
+    Subset,
     UniformFlip,
     carve_clean,
     load,
@@ -87,3 +88,41 @@ def test_otherwise_the_test_set_is_the_sources_own():
 def test_impossible_clean_sets_are_refused(biases, size, message):
     with pytest.raises(ValueError, match=message):
         make_split(DIGITS, biases, CleanSet(size))
+
+
+@pytest.mark.parametrize("origin", ["clean", "noisy"])
+@pytest.mark.parametrize(
+    ("biases", "flip"),
+    [
+        ((UniformFlip(0.3), PAIR), "UniformFlip"),
+        ((UniformFlip(0.0), PAIR), "UniformFlip"),
+        ((BackgroundFlip(0.3, 1), PAIR), "BackgroundFlip"),
+        ((Subset(900), UniformFlip(0.3), LongTail(2), PAIR), "UniformFlip"),
+        ((PAIR, UniformFlip(0.3), PairImbalance(0, 1, 0.5, 40)), "UniformFlip"),
+    ],
+)
+def test_a_pair_after_flipped_labels_is_refused_before_anything_is_drawn(biases, flip, origin, monkeypatch):
+    monkeypatch.setattr("l2rw_core.datasets.split._stream", lambda *_: pytest.fail("something was drawn"))
+    with pytest.raises(ValueError, match=f"comes after {flip}, .*: put PairImbalance first"):
+        make_split(DIGITS, biases, CleanSet(4, origin=origin))
+
+
+@pytest.mark.parametrize(
+    "biases",
+    [
+        (PAIR, UniformFlip(0.3)),
+        (Subset(1100), LongTail(2), PairImbalance(4, 9, 0.8, 50)),
+        (PAIR, LongTail(2)),
+        (PAIR, PairImbalance(1, 0, 0.5, 20)),
+    ],
+)
+def test_training_clean_and_test_set_have_the_same_two_classes_after_a_pair(biases):
+    split = make_split(DIGITS, biases, CleanSet(4))
+    for part in (split.train, split.clean, split.test):
+        assert set(part.y.tolist()) == set(part.y_true.tolist()) == {0, 1}
+    assert split.num_classes == 2
+
+
+def test_a_long_tail_of_a_label_that_nobody_has_is_refused():
+    with pytest.raises(ValueError, match=r"no image has the label 0, .* put LongTail before"):
+        make_split(DIGITS, (BackgroundFlip(1.0, 3), LongTail(10)))
