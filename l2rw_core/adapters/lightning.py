@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -9,9 +11,24 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from l2rw_core.passes import LossFn
 from l2rw_core.reweight import Reweighter
+
+_LEFT_OUT = ("monitor", "strict", "reduce_on_plateau")
+"""What Lightning does not keep of a scheduler under manual optimization."""
+
+
+def _heard_out(configure: Callable[[ReweightedModule], Any]) -> Callable[[ReweightedModule], Any]:
+    """A `configure_optimizers` of which the module keeps what Lightning leaves out."""
+
+    @functools.wraps(configure)
+    def configure_optimizers(self: ReweightedModule) -> Any:
+        return self._hear(configure(self))
+
+    configure_optimizers.heard_out = True
+    return configure_optimizers
 
 
 class ReweightedModule(LightningModule):
@@ -30,7 +47,8 @@ class ReweightedModule(LightningModule):
     clipping     `clip_norm`, of the unscaled gradients, before the optimizer moves. ``Trainer(gradient_clip_val=...)``
                  is refused by Lightning
     schedules    as configured: after an update (``"interval": "step"``) or after an epoch, every `frequency`; a batch
-                 without any weight counts
+                 without any weight counts. ``ReduceLROnPlateau`` looks at the value that was logged under the name of
+                 its `monitor`, at the end of an epoch after validation
     precision    the trainer's. With a gradient scaler (``"16-mixed"``) an update without any gradient is left out
     devices      one; several are refused, since weights would be shared out on each of them apart
     checkpoints  hold the number of steps, for the warm-up
@@ -42,13 +60,17 @@ class ReweightedModule(LightningModule):
         optimizer: makes an optimizer from parameters, for example ``partial(torch.optim.AdamW, lr=1e-3)``. Not needed
             if a subclass has ``configure_optimizers``.
         scheduler: makes a learning-rate scheduler from the optimizer; it is stepped after each epoch.
+        monitor: name of the logged value that a ``ReduceLROnPlateau`` made by `scheduler` looks at, for example
+            ``"clean_loss"`` or what a ``validation_step`` logs.
         accumulate: batches an update.
         clip_norm: largest norm of the gradient.
         engine, warmup: as for `l2rw_core.Reweighter`; `warmup` counts batches.
 
     Raises:
-        ValueError: if `accumulate` or `clip_norm` is not positive; when training starts, if the trainer uses several
-            devices, the loaders are not a dictionary of ``"train"`` and ``"clean"``, or there are several optimizers.
+        ValueError: if `accumulate` is no positive whole number, `clip_norm` is not positive, or a `monitor` has no
+            `scheduler`; when training starts, if the trainer uses several devices, the loaders are not a dictionary of
+            ``"train"`` and ``"clean"``, there are several optimizers, or a ``ReduceLROnPlateau`` has no monitor; and if
+            nothing was logged under the monitor's name.
 
     Example::
 
@@ -66,12 +88,18 @@ class ReweightedModule(LightningModule):
         clip_norm: float | None = None,
         engine: str = "forward",
         warmup: int = 0,
+        monitor: str | None = None,
     ) -> None:
         super().__init__()
-        if accumulate < 1:
-            raise ValueError(f"accumulate must be a number of batches, at least 1, got {accumulate}")
+        if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
+            raise ValueError(f"accumulate must be a whole number of batches, at least 1, got {accumulate!r}")
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"clip_norm must be positive, got {clip_norm}")
+        if monitor is not None and scheduler is None:
+            raise ValueError(
+                f"monitor={monitor!r} is for a scheduler, and there is none: give scheduler= too, "
+                "or name the monitor in configure_optimizers"
+            )
         self.automatic_optimization = False
         self.model = model
         self.accumulate = accumulate
@@ -79,11 +107,20 @@ class ReweightedModule(LightningModule):
         self.reweighter = Reweighter(model, None, loss_fn, engine, warmup)
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
+        self._monitor = monitor
+        self._said: list[dict[str, Any]] = []
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """A `configure_optimizers` of one's own is heard out too."""
+        super().__init_subclass__(**kwargs)
+        if not hasattr(cls.configure_optimizers, "heard_out"):
+            cls.configure_optimizers = _heard_out(cls.configure_optimizers)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the model gives."""
         return self.model(*args, **kwargs)
 
+    @_heard_out
     def configure_optimizers(self) -> Any:
         """The optimizer and scheduler that were asked for."""
         if self._make_optimizer is None:
@@ -91,7 +128,45 @@ class ReweightedModule(LightningModule):
         optimizer = self._make_optimizer(self.model.parameters())
         if self._make_scheduler is None:
             return optimizer
-        return [optimizer], [self._make_scheduler(optimizer)]
+        made = self._make_scheduler(optimizer)
+        said = made if isinstance(made, dict) else {"scheduler": made}
+        return [optimizer], [said if self._monitor is None else {"monitor": self._monitor} | said]
+
+    def _hear(self, configured: Any) -> Any:
+        """Keep what is said of schedulers, in any form that Lightning takes, and hand on what it can use."""
+        if isinstance(configured, dict):
+            if "lr_scheduler" not in configured:
+                return configured
+            return configured | {"lr_scheduler": self._keep(configured["lr_scheduler"], configured.get("monitor"))}
+        if isinstance(configured, list | tuple):
+            if configured and all(isinstance(part, dict) for part in configured):
+                return [self._hear(part) for part in configured]
+            if len(configured) == 2 and isinstance(configured[0], list):
+                optimizers, schedulers = configured
+                return optimizers, [
+                    self._keep(s) for s in (schedulers if isinstance(schedulers, list) else [schedulers])
+                ]
+        return configured
+
+    def _keep(self, scheduler: Any, monitor: str | None = None) -> dict[str, Any]:
+        said = scheduler if isinstance(scheduler, dict) else {"scheduler": scheduler}
+        self._said.append({"monitor": monitor} | said)
+        return {name: value for name, value in said.items() if name not in _LEFT_OUT}
+
+    def _watch(self) -> None:
+        """Tell Lightning's record of each scheduler what was kept."""
+        for config in self.trainer.lr_scheduler_configs:
+            config.reduce_on_plateau |= isinstance(config.scheduler, ReduceLROnPlateau)
+            for said in (s for s in self._said if s.get("scheduler") is config.scheduler):
+                config.monitor = said["monitor"] or config.monitor
+                config.strict = said.get("strict", config.strict)
+                config.reduce_on_plateau = said.get("reduce_on_plateau", config.reduce_on_plateau)
+            if config.reduce_on_plateau and config.monitor is None:
+                raise ValueError(
+                    f"{type(config.scheduler).__name__} has to know which logged value it looks at: "
+                    'give monitor=, such as "clean_loss", beside scheduler=, or "monitor" in configure_optimizers'
+                )
+        self._said.clear()
 
     def on_fit_start(self) -> None:
         """Refuse what would train otherwise than asked."""
@@ -102,6 +177,7 @@ class ReweightedModule(LightningModule):
             )
         if isinstance(self.optimizers(), list):
             raise ValueError("ReweightedModule trains with one optimizer, and configure_optimizers gave several")
+        self._watch()
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One batch; logs ``train_loss`` (weighted) and ``clean_loss``."""
@@ -109,10 +185,10 @@ class ReweightedModule(LightningModule):
         loss = self.reweighter.loss(train[:2], clean[:2], *train[2:])
         with torch.autocast(loss.device.type, enabled=False):
             self.manual_backward(loss / self.accumulate)
-        if (batch_idx + 1) % self.accumulate == 0 or self.trainer.is_last_batch:
-            self._update(batch_idx + 1)
         step = self.reweighter.last
         self.log_dict({"train_loss": step.loss, "clean_loss": step.clean_loss}, batch_size=len(step.losses))
+        if (batch_idx + 1) % self.accumulate == 0 or self.trainer.is_last_batch:
+            self._update(batch_idx + 1)
         return step.loss
 
     def _update(self, batches: int) -> None:
@@ -133,10 +209,28 @@ class ReweightedModule(LightningModule):
         self._schedule("epoch", self.current_epoch + 1)
 
     def _schedule(self, interval: str, count: int) -> None:
+        if self._said:  # a subclass may have left out on_fit_start
+            self._watch()
         for config in self.trainer.lr_scheduler_configs:
             if config.interval == interval and count % config.frequency == 0:
-                metric = self.trainer.callback_metrics.get(config.monitor) if config.reduce_on_plateau else None
-                self.lr_scheduler_step(config.scheduler, metric)
+                if config.reduce_on_plateau:
+                    self._look(config.scheduler, config.monitor, config.strict)
+                else:
+                    self.lr_scheduler_step(config.scheduler, None)
+
+    def _look(self, scheduler: Any, monitor: str, strict: bool) -> None:
+        metrics = self.trainer.callback_metrics
+        if monitor in metrics:
+            self.lr_scheduler_step(scheduler, metrics[monitor])
+        elif self.trainer.fit_loop.restarting:
+            return  # a checkpoint does not hold what was logged: Lightning leaves this look out too
+        elif strict:
+            raise ValueError(
+                f"{type(scheduler).__name__} looks at {monitor!r}, and nothing was logged under that name; there is "
+                f"{', '.join(sorted(metrics)) or 'nothing'}: log it before the schedule moves, or name another monitor"
+            )
+        else:
+            warnings.warn(f"{monitor!r} was not logged: the learning rate stays", RuntimeWarning, stacklevel=2)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The warm-up goes by the number of steps."""
@@ -151,6 +245,23 @@ def _parts(batch: Any) -> tuple[Any, Any]:
     if not isinstance(batch, dict) or set(batch) != {"train", "clean"}:
         raise ValueError(
             'give the trainer two loaders by name, fit(module, {"train": loader, "clean": clean_loader}); '
-            f"a step got a {type(batch).__name__}" + (f" with {', '.join(map(str, batch))}" if batch else "")
+            f"a step got {_described(batch)}"
         )
     return batch["train"], batch["clean"]
+
+
+def _described(value: Any) -> str:
+    """What a batch is, in few words and without its numbers."""
+    if isinstance(value, Tensor):
+        return f"a tensor {tuple(value.shape)}"
+    kind = f"a {type(value).__name__}"
+    if isinstance(value, dict):
+        return f"{kind} with {_some(str(name) for name in value)}"
+    if isinstance(value, list | tuple):
+        return f"{kind} of {_some(map(_described, value))}"
+    return kind
+
+
+def _some(words: Iterable[str]) -> str:
+    words = list(words)
+    return ", ".join([*words[:4], "and more"] if len(words) > 4 else words) or "nothing"

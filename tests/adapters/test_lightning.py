@@ -8,13 +8,14 @@ import pytest
 import torch
 from problems import LOSS, accuracy, background_flips, by_hand, largest_difference, network
 from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 from torch.utils.data import DataLoader, TensorDataset
 
 pytest.importorskip("lightning", reason="Lightning is not installed: the extra 'lightning' brings it")
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.plugins.precision import MixedPrecision
 
 from l2rw_core import Reweighter
@@ -91,6 +92,150 @@ def test_a_schedule_moves_after_each_epoch(tmp_path):
     assert module.optimizers().param_groups[0]["lr"] == 0.1 / 2**3
 
 
+def plateau(optimizer, **options):
+    """Halves the rate each time it is asked and the value has not fallen by half."""
+    return ReduceLROnPlateau(optimizer, factor=0.5, patience=0, threshold=0.5, **options)
+
+
+class Validated(ReweightedModule):
+    """Logs the number of the epoch in validation: a value that never falls."""
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val", 1.0 + self.current_epoch)
+
+
+class Configured(Validated):
+    """Whose `configure_optimizers` returns what a function makes of the optimizer."""
+
+    form = staticmethod(lambda optimizer: optimizer)
+
+    def configure_optimizers(self):
+        return self.form(SGD(self.model.parameters()))
+
+
+def rate(module):
+    return module.optimizers().param_groups[0]["lr"]
+
+
+FORMS = {
+    "beside the optimizer": lambda o: {"optimizer": o, "lr_scheduler": plateau(o), "monitor": "val"},
+    "with the scheduler": lambda o: {"optimizer": o, "lr_scheduler": {"scheduler": plateau(o), "monitor": "val"}},
+    "in two lists": lambda o: ([o], [{"scheduler": plateau(o), "monitor": "val"}]),
+    "alone in the second place": lambda o: ([o], {"scheduler": plateau(o), "monitor": "val"}),
+    "in a list": lambda o: [{"optimizer": o, "lr_scheduler": {"scheduler": plateau(o), "monitor": "val"}}],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.filterwarnings("error:The lr scheduler dict contains")
+def test_a_plateau_is_seen_in_the_value_of_its_monitor_after_validation(tmp_path, form):
+    module = Configured(network(), LOSS)
+    module.form = FORMS[form]
+    trainer(tmp_path, num_sanity_val_steps=0).fit(module, loaders(), DataLoader(background_flips()[1][0], 20))
+    assert rate(module) == 0.1 / 2**2  # the first of three values is the best
+    assert [c.scheduler.best for c in module.trainer.lr_scheduler_configs] == [1.0]
+
+
+def test_a_monitor_that_a_class_further_up_names_is_heard(tmp_path):
+    class Mixin:
+        def configure_optimizers(self):
+            return FORMS["with the scheduler"](SGD(self.model.parameters()))
+
+    class Mixed(Mixin, Validated):
+        pass
+
+    class Further(Mixed):
+        def configure_optimizers(self):
+            return super().configure_optimizers()
+
+        def on_fit_start(self):
+            pass
+
+    for kind in (Mixed, Further):
+        module = kind(network(), LOSS)
+        trainer(tmp_path).fit(module, loaders(), DataLoader(background_flips()[1][0], 20))
+        assert rate(module) == 0.1 / 2**2
+
+
+def test_a_plateau_can_be_given_as_a_scheduler(tmp_path):
+    never = partial(plateau, mode="max")
+    seen = []
+
+    class Seen(ReweightedModule):
+        def lr_scheduler_step(self, scheduler, metric):
+            seen.append((float(metric), float(self.reweighter.last.clean_loss)))
+            super().lr_scheduler_step(scheduler, metric)
+
+    module = Seen(network(), LOSS, SGD, never, monitor="clean_loss")
+    trainer(tmp_path).fit(module, loaders())
+    assert len(seen) == 3
+    assert all(metric == pytest.approx(own) for metric, own in seen)
+    assert rate(module) == 0.1 / 2**2
+
+
+def test_a_plateau_can_be_looked_for_after_every_update(tmp_path):
+    def each(optimizer):
+        return {"scheduler": plateau(optimizer, mode="max"), "interval": "step", "monitor": "train_loss"}
+
+    module = ReweightedModule(network(), LOSS, SGD, each, accumulate=4)
+    trainer(tmp_path).fit(module, loaders())
+    assert rate(module) < 0.1 / 2**3
+
+
+@pytest.mark.parametrize("at_the_end", [True, False])
+@pytest.mark.filterwarnings("ignore:Be aware that when using .ckpt_path.")
+def test_a_plateau_goes_on_from_a_checkpoint(tmp_path, at_the_end):
+    """Of a checkpoint from the validation the plateau has not yet heard, with Lightning as here."""
+
+    def run(epochs, saved=None, seed=0, **options):
+        module = Configured(network(seed), LOSS)
+        module.form = FORMS["with the scheduler"]
+        given = {"callbacks": [saved], "enable_checkpointing": True} if saved else {}
+        valid = DataLoader(background_flips()[1][0], 20)
+        trainer(tmp_path, num_sanity_val_steps=0, max_epochs=epochs, **given).fit(module, loaders(), valid, **options)
+        return module
+
+    saved = ModelCheckpoint(tmp_path / "c", monitor="val", mode="max", save_on_train_epoch_end=at_the_end)
+    run(2, saved)
+    whole, resumed = run(4), run(4, seed=1, ckpt_path=saved.best_model_path, weights_only=False)
+    assert resumed.reweighter.steps == 32
+    assert rate(whole) == 0.1 / 2**3
+    assert rate(resumed) == (rate(whole) if at_the_end else 2 * rate(whole))
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        (lambda o: ([o], [plateau(o)]), "ReduceLROnPlateau has to know .*: give monitor="),
+        (FORMS["in two lists"], "looks at 'val', and nothing was logged .*; there is clean_loss, train_loss: log it"),
+    ],
+)
+def test_a_plateau_of_nothing_is_refused(tmp_path, form, message):
+    class Unvalidated(ReweightedModule):
+        def configure_optimizers(self):
+            return form(SGD(self.model.parameters()))
+
+    with pytest.raises(ValueError, match=message):
+        trainer(tmp_path).fit(Unvalidated(network(), LOSS), loaders())
+
+
+def test_a_plateau_that_may_wait_for_its_value_does(tmp_path):
+    def lenient(optimizer):
+        return {"scheduler": plateau(optimizer), "monitor": "val", "strict": False}
+
+    module = ReweightedModule(network(), LOSS, SGD, lenient)
+    with pytest.warns(RuntimeWarning, match="'val' was not logged"):
+        trainer(tmp_path).fit(module, loaders())
+    assert rate(module) == 0.1
+
+
+def test_a_plateau_without_a_monitor_is_refused_before_a_step(tmp_path):
+    module = ReweightedModule(network(), LOSS, SGD, plateau)
+    with pytest.raises(ValueError, match="give monitor="):
+        trainer(tmp_path).fit(module, loaders())
+    assert module.reweighter.steps == 0
+
+
 def test_the_callback_that_averages_parameters_averages_those_of_the_steps(tmp_path):
     module = ReweightedModule(network(), LOSS, SGD)
     trainer(tmp_path, callbacks=[EMAWeightAveraging(decay=0.7)]).fit(module, loaders())
@@ -160,7 +305,13 @@ def test_a_gradient_scaler_changes_neither_clipping_nor_a_batch_without_weight(t
     ("given", "message"),
     [
         (lambda: loaders()["train"], "two loaders by name"),
-        (lambda: {"train": loaders()["train"]}, "got a dict with train"),
+        (lambda: {"train": loaders()["train"]}, "got a dict with train$"),
+        (lambda: loaders()["train"], r"got a list of a tensor \(50, 2\), a tensor \(50,\), a tensor \(50,\)$"),
+        (
+            lambda: list(loaders().values()),
+            r"got a list of a list of a tensor .*, a list of a tensor \(5, 2\), a tensor",
+        ),
+        (lambda: DataLoader(torch.ones(100), 50), r"got a tensor \(50,\)$"),
     ],
 )
 def test_loaders_without_a_clean_one_are_refused(tmp_path, given, message):
@@ -184,7 +335,16 @@ def test_several_optimizers_are_refused(tmp_path):
         trainer(tmp_path).fit(Two(network(), LOSS), loaders())
 
 
-@pytest.mark.parametrize(("options", "message"), [({"accumulate": 0}, "accumulate"), ({"clip_norm": 0}, "clip_norm")])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"accumulate": 0}, "accumulate must be a whole number of batches, at least 1, got 0"),
+        ({"accumulate": 1.5}, "accumulate must be a whole number of batches, at least 1, got 1.5"),
+        ({"accumulate": True}, "accumulate must be a whole number of batches, at least 1, got True"),
+        ({"clip_norm": 0}, "clip_norm"),
+        ({"monitor": "clean_loss"}, "monitor='clean_loss' is for a scheduler, and there is none: give scheduler="),
+    ],
+)
 def test_impossible_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         ReweightedModule(network(), LOSS, SGD, **options)
