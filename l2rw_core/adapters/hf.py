@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sized
 from typing import Any
 
@@ -177,11 +178,36 @@ class _Beginning(TrainerCallback):
 
 
 def _loss_of(model: nn.Module) -> LossFn:
-    kind, config = getattr(model, "loss_type", None), getattr(model, "config", None)
-    problem = getattr(config, "problem_type", None)
-    if kind not in _LOSSES or problem in ("regression", "multi_label_classification"):
-        raise ValueError(
-            f"the loss of one example is not known for {type(model).__name__}: give loss_fn(outputs, labels), "
-            "of shape (n,), such as label_losses or next_token_losses of this module"
-        )
+    kind = getattr(model, "loss_type", None)
+    if kind is None and any(base.__name__.endswith("LMHeadModel") for base in type(model).__mro__):
+        kind = "ForCausalLM"  # what transformers falls back to, for GPT-2 for example
+    unknown = _unknown(model, kind)
+    if unknown:
+        raise ValueError(f"the loss of one example is not known for {type(model).__name__}{unknown}")
     return _LOSSES[kind]
+
+
+def _unknown(model: nn.Module, kind: str | None) -> str:
+    """Why the loss is not known, and what to give instead; empty if it is known."""
+    config = getattr(model, "config", None)
+    problem, outputs = (getattr(config, name, None) for name in ("problem_type", "num_labels"))
+    if kind in _LOSSES and kind.endswith("Classification") and (problem == "regression" or outputs == 1):
+        why = ", which is a regression for transformers" + (", since it has one output" if outputs == 1 else "")
+        example = "(outputs.logits.squeeze(1) - labels).square()"
+    elif kind not in _LOSSES or problem in ("regression", "multi_label_classification"):
+        why, example = "", "label_losses or next_token_losses of this module"
+    elif kind == "ForCausalLM" and _has_a_loss_of_its_own(model):
+        why = ", which does not compare each place with the token after it"
+        example = "label_losses of this module, or next_token_losses if your labels are the tokens themselves"
+    else:
+        return ""
+    return f"{why}: give loss_fn(outputs, labels), of shape (n,), such as {example}"
+
+
+def _has_a_loss_of_its_own(model: nn.Module) -> bool:
+    """Of a model of transformers: whether it computes a loss without the function that goes with its type."""
+    kind = type(model)
+    return (
+        kind.__module__.startswith("transformers.")
+        and "loss_function" not in inspect.unwrap(kind.forward).__code__.co_names
+    )

@@ -9,14 +9,26 @@ pytest.importorskip("transformers", reason="transformers is not installed: the e
 pytest.importorskip("accelerate", reason="accelerate is not installed: the extra 'transformers' brings it")
 
 from transformers import (
+    BartConfig,
+    BartForCausalLM,
     BertConfig,
     BertForMaskedLM,
     BertForSequenceClassification,
+    BertForTokenClassification,
+    BertLMHeadModel,
+    CTRLConfig,
+    CTRLLMHeadModel,
+    GPT2Config,
+    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    OpenAIGPTConfig,
+    OpenAIGPTLMHeadModel,
     Trainer,
     TrainerCallback,
     TrainingArguments,
+    XLNetConfig,
+    XLNetLMHeadModel,
     get_linear_schedule_with_warmup,
 )
 
@@ -65,6 +77,29 @@ def bert(dropout=0.0, seed=0, kind=BertForSequenceClassification):
 def llama():
     torch.manual_seed(0)
     return LlamaForCausalLM(LlamaConfig(**SIZE, pad_token_id=0, bos_token_id=1, eos_token_id=2)).double()
+
+
+GPT = {"vocab_size": 12, "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 8, "initializer_range": 0.2}
+GPT |= {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+
+
+class OwnName(GPT2LMHeadModel):
+    pass
+
+
+HEADS = {
+    "GPT-2": lambda: GPT2LMHeadModel(GPT2Config(**GPT, bos_token_id=1, eos_token_id=2)),
+    "GPT-2 under a name of one's own": lambda: OwnName(GPT2Config(**GPT, bos_token_id=1, eos_token_id=2)),
+    "GPT": lambda: OpenAIGPTLMHeadModel(OpenAIGPTConfig(**GPT)),
+    "CTRL": lambda: CTRLLMHeadModel(CTRLConfig(**GPT, dff=24)),
+    "BERT as a decoder": lambda: BertLMHeadModel(BertConfig(**SIZE, is_decoder=True)),
+    "Llama": llama,
+}
+
+
+def head(name):
+    torch.manual_seed(0)
+    return HEADS[name]().double().eval()
 
 
 def arguments(tmp_path, **options):
@@ -230,6 +265,53 @@ def test_several_devices_are_refused(tmp_path):
     run.args._n_gpu = 2
     with pytest.raises(ValueError, match="one GPU visible"):
         run._check_arguments(None)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_for_the_next_token_gets_the_loss_of_the_model_itself(tmp_path, name):
+    model = head(name)
+    loss_fn = trainer(model, tmp_path).reweighter.loss_fn
+    words = TRAIN.words[:5] % 12
+    found = loss_fn(model(words), words).detach().mean()
+    own = model(words, labels=words).loss.detach()
+    torch.testing.assert_close(found.to(own.dtype), own, rtol=1e-6, atol=1e-7)
+
+
+def test_gpt_2_is_trained(tmp_path):
+    data = [{"input_ids": words, "labels": words} for words in TRAIN.words]
+    model = head("GPT-2")
+    run = trainer(model, tmp_path, train_dataset=data[20:], clean_dataset=data[:20], id_column=None)
+    run.train()
+    assert run.reweighter.last.weights.sum() == pytest.approx(1)
+    assert largest_difference(model, head("GPT-2")) > 1e-3
+
+
+def bart():
+    size = {"d_model": 16, "decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 24}
+    return BartForCausalLM(BartConfig(vocab_size=12, **size, pad_token_id=0, bos_token_id=1, eos_token_id=2))
+
+
+def xlnet():
+    return XLNetLMHeadModel(XLNetConfig(vocab_size=12, d_model=16, n_layer=1, n_head=2, d_inner=24))
+
+
+@pytest.mark.parametrize("build", [bart, xlnet])
+def test_a_head_whose_own_loss_is_another_one_is_refused(tmp_path, build):
+    with pytest.raises(ValueError, match=r"does not compare each place with the token after it: give loss_fn\("):
+        trainer(build(), tmp_path)
+    assert trainer(build(), tmp_path, loss_fn=label_losses).reweighter.loss_fn is label_losses
+
+
+@pytest.mark.parametrize("kind", [BertForSequenceClassification, BertForTokenClassification])
+def test_a_single_output_is_a_regression_and_refused(tmp_path, kind):
+    model = kind(BertConfig(**SIZE, num_labels=1))
+    with pytest.raises(ValueError, match=r"regression .* one output: give loss_fn\(outputs, labels\).*square"):
+        trainer(model, tmp_path)
+
+    def squares(outputs, labels):
+        return (outputs.logits.squeeze(1) - labels).square()
+
+    assert trainer(model, tmp_path, loss_fn=squares).reweighter.loss_fn is squares
 
 
 def test_a_model_whose_loss_is_unknown_is_refused(tmp_path):
