@@ -87,8 +87,19 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator):
 
         Raises:
             ValueError: if only one of `X_clean` and `y_clean` is given, `y` has one class only, a label of `y_clean` is
-                not in `y`, a number is NaN or infinite, or a parameter is out of range.
+                not in `y`, a number is NaN or infinite, the network has not one output for each label, or a parameter
+                is out of range. What was fitted before stays as it was, whatever goes wrong.
         """
+        before = dict(vars(self))
+        try:
+            self._fit(X, y, X_clean, y_clean)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        return self
+
+    def _fit(self, X: Any, y: Any, X_clean: Any, y_clean: Any) -> None:
         if (X_clean is None) != (y_clean is None):
             raise ValueError("give both X_clean and y_clean, or neither for training with equal weights")
         if self.epochs < 1:
@@ -106,7 +117,6 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self._train(train, clean, seed)
-        return self
 
     def _tensors(self, X: np.ndarray, y: np.ndarray) -> tuple[Tensor, Tensor]:
         place = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
@@ -119,6 +129,7 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator):
         x, y = train
         build = _two_hidden_layers if self.build_model is None else self.build_model
         self.model_ = build(x.shape[1], len(self.classes_)).to(x)
+        self._check_outputs(x[:2])
         optimizer, loss_fn = self.optimizer(self.model_.parameters(), lr=self.lr), nn.CrossEntropyLoss(reduction="none")
         reweighter = Reweighter(self.model_, optimizer, loss_fn, warmup=self.warmup)
         self.ledger_ = None if clean is None else WeightLedger(len(y))
@@ -137,6 +148,19 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator):
                 chosen = clean_batches.indices(number)
                 self.ledger_.record(reweighter.step(batch, (clean[0][chosen], clean[1][chosen]), ids))
         self.model_.eval()
+
+    def _check_outputs(self, x: Tensor) -> None:
+        """In eval mode, which changes neither the module nor a random state."""
+        wanted = (len(x), len(self.classes_))
+        self.model_.eval()
+        with torch.no_grad():
+            outputs = self.model_(x)
+        if not isinstance(outputs, Tensor) or outputs.shape != wanted:
+            got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+            raise ValueError(
+                f"the network gives {got} for {len(x)} examples, and y has {wanted[1]} labels, so that {wanted} are "
+                f"needed: let build_model(features, classes) make a last layer as wide as classes"
+            )
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """(n, K) probabilities, in the order of `classes_`."""

@@ -129,3 +129,74 @@ def test_training_for_no_epoch_is_refused():
     X, y, clean, _ = arrays()
     with pytest.raises(ValueError, match="epochs must be at least 1"):
         classifier(epochs=0).fit(X, y, **clean)
+
+
+class Twice(torch.nn.Linear):
+    def forward(self, x):
+        return (super().forward(x),) * 2
+
+
+@pytest.mark.parametrize("with_clean_set", [True, False])
+@pytest.mark.parametrize(
+    ("build", "got"),
+    [
+        (lambda features, classes: torch.nn.Linear(features, classes + 1), r"\(2, 3\)"),
+        (lambda features, classes: torch.nn.Linear(features, 1), r"\(2, 1\)"),
+        (Twice, "tuple"),
+    ],
+)
+def test_a_network_of_another_width_is_refused_before_training(build, got, with_clean_set, monkeypatch):
+    X, y, clean, _ = arrays()
+    clean = clean if with_clean_set else {}
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda *_: pytest.fail("a step was made"))
+    with pytest.raises(ValueError, match=rf"gives {got} for 2 examples, and y has 2 labels, .*build_model"):
+        classifier(build_model=build).fit(X, y, **clean)
+
+
+def test_a_look_at_the_width_changes_nothing():
+    def build(features, classes):
+        return torch.nn.Sequential(
+            torch.nn.BatchNorm1d(features), torch.nn.Dropout(0.5), torch.nn.Linear(features, classes)
+        )
+
+    made = classifier(build_model=build)
+    made.classes_ = np.arange(2)
+    made.model_ = build(2, 2)
+    before = {name: value.clone() for name, value in made.model_.state_dict().items()}
+    state = torch.get_rng_state()
+    made._check_outputs(torch.randn(2, 2, generator=torch.Generator().manual_seed(0)))
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(value, made.model_.state_dict()[name]) for name, value in before.items())
+
+
+def too_wide(features, classes):
+    return torch.nn.Linear(features, classes + 1)
+
+
+def stopped(*_, **__):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"build_model": too_wide}, ValueError),
+        ({"lr": -1.0}, ValueError),
+        ({"batch_size": 0}, ValueError),
+        ({"optimizer": stopped}, KeyboardInterrupt),
+    ],
+)
+def test_a_failed_fit_leaves_what_was_fitted_before(changed, error):
+    X, y, clean, _ = arrays()
+    fitted = classifier(epochs=2).fit(X, y, **clean)
+    fitted.set_params(**changed)
+    before, kept = fitted.predict_proba(X), dict(vars(fitted))
+    wide, names = np.hstack([X, X]), np.where(y == "left", "down", "up")
+    with pytest.raises(error):
+        fitted.fit(wide, names, np.hstack([clean["X_clean"]] * 2), np.array(["up", "down"] * 10))
+    assert vars(fitted) == kept
+    assert np.array_equal(fitted.predict_proba(X), before)
+    fresh = classifier(**changed)
+    with pytest.raises(error):
+        fresh.fit(X, y, **clean)
+    assert not [name for name in vars(fresh) if name.endswith("_")]
