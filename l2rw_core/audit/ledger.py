@@ -94,7 +94,8 @@ class WeightLedger:
         Raises:
             TypeError: if ids are not integers.
             ValueError: if neither the step nor `ids` says which examples these are, shapes differ, an id or a target is
-                out of range, or a value is NaN or infinite.
+                out of range, logits have no targets or one column only, a target is no whole number, or a value is NaN
+                or infinite.
         """
         ids = _as_ids(_ids_of(step) if ids is None else ids, self.n)
         w, u, f = (_vector(step, name, len(ids)) for name in ("weights", "alignment", "losses"))
@@ -208,13 +209,30 @@ def _relative(u: Tensor) -> Tensor:
 
 
 def _margins(logits: Tensor, targets: Any, b: int) -> Tensor:
-    z, y = torch.as_tensor(logits).detach().cpu().double(), torch.as_tensor(targets).detach().cpu()
+    if targets is None:
+        raise ValueError("logits need targets, the given labels of the batch: record(step, logits=..., targets=...)")
+    z = torch.as_tensor(logits).detach().cpu().double()
+    try:
+        y = torch.as_tensor(targets).detach().cpu()
+    except (TypeError, ValueError) as error:  # names of classes, say
+        raise ValueError(f"targets must be whole numbers, got {type(targets).__name__}: {error}") from error
     if z.ndim not in (1, 2) or len(z) != b or y.shape != (b,):
         raise ValueError(f"{b} ids need logits (b, K) or (b,) and targets (b,), got {tuple(z.shape)}, {tuple(y.shape)}")
+    if z.ndim == 2 and z.shape[1] < 2:
+        raise ValueError(
+            f"logits of shape {tuple(z.shape)} leave no other class to compare with: give those of a binary classifier "
+            "as (b,), for example logits.squeeze(1)"
+        )
     if not z.isfinite().all():
         raise ValueError("the logits are NaN or infinite")
     z = torch.stack([-z / 2, z / 2], 1) if z.ndim == 1 else z
-    y = y.long()
+    whole = y.long()
+    if (whole != y).any():
+        first = y[whole != y][0].item()
+        raise ValueError(
+            f"targets must be whole numbers from 0 to {z.shape[1] - 1}, got {first}: give labels, no scores"
+        )
+    y = whole
     if ((y < 0) | (y >= z.shape[1])).any():
         raise ValueError(f"targets must lie between 0 and {z.shape[1] - 1} for these logits")
     given = z.gather(1, y[:, None])

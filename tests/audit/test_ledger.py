@@ -132,6 +132,12 @@ GOOD = step_of([1.0, -1.0])
         ([0, 1], GOOD, {"logits": torch.zeros(3, 2), "targets": [0, 1]}, "2 ids need logits"),
         ([0, 1], GOOD, {"logits": torch.zeros(2, 2), "targets": [0, 2]}, "targets must lie between 0 and 1"),
         ([0, 1], GOOD, {"logits": torch.full((2, 2), np.inf), "targets": [0, 1]}, "logits are NaN or infinite"),
+        ([0, 1], GOOD, {"logits": torch.zeros(2, 1), "targets": [0, 0]}, r"\(2, 1\) leave no other .*squeeze\(1\)"),
+        ([0, 1], GOOD, {"logits": torch.zeros(2, 0), "targets": [0, 0]}, r"\(2, 0\) leave no other class"),
+        ([0, 1], GOOD, {"logits": torch.zeros(2, 2)}, r"logits need targets, .*: record\(step, logits="),
+        ([0, 1], GOOD, {"logits": torch.zeros(2, 2), "targets": [0, 0.5]}, "whole numbers from 0 to 1, got 0.5: give"),
+        ([0, 1], GOOD, {"logits": torch.zeros(2), "targets": [0, np.nan]}, "whole numbers from 0 to 1, got nan"),
+        ([0, 1], GOOD, {"logits": torch.zeros(2, 2), "targets": ["u", "v"]}, "targets must be whole numbers, got list"),
     ],
 )
 def test_a_wrong_step_is_refused_and_leaves_the_ledger_alone(ids, step, more, message):
@@ -142,6 +148,13 @@ def test_a_wrong_step_is_refused_and_leaves_the_ledger_alone(ids, step, more, me
         ledger.record(step, ids, **more)
     for name, value in ledger.state_dict().items():
         assert torch.equal(torch.as_tensor(value), torch.as_tensor(before[name])), name
+
+
+def test_whole_numbers_are_targets_whatever_their_type():
+    for targets in ([0, 1], np.array([0.0, 1.0]), torch.tensor([False, True])):
+        ledger = WeightLedger(2)
+        ledger.record(GOOD, [0, 1], torch.tensor([-1.0, 3.0]), targets)
+        assert ledger.total("margin").tolist() == [1.0, 3.0]
 
 
 @pytest.mark.parametrize("ids", [[0.0, 1.0], [True, False]])
