@@ -51,6 +51,8 @@ class Table:
     labels: np.ndarray
     """(N,) strings."""
     names: list[str] = field(default_factory=list)
+    columns: tuple[str, ...] = ()
+    """Of the file: features, label, and what was left out."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -71,7 +73,20 @@ def read_data(path: str | Path, label_column: str | None = None, ignore: tuple[s
     Raises:
         ValueError: if there is no such file, it is damaged, or what it holds cannot be used.
     """
-    path = Path(path)
+    found = _read(Path(path), label_column, ignore)
+    _check_ignored(ignore, path, found)
+    return found
+
+
+def _check_ignored(ignore: tuple[str, ...], path: str | Path, *found: Data) -> None:
+    """A column to be left out that no file has is a slip of the pen; `path` is that of the first."""
+    known = {name for data in found if isinstance(data, Table) for name in data.columns}
+    absent = [name for name in ignore if name not in known]
+    if absent:
+        raise ValueError(f"{path} has no column {absent[0]!r}; it has {_some(set(found[0].columns))}")
+
+
+def _read(path: Path, label_column: str | None, ignore: tuple[str, ...]) -> Data:
     if not path.exists():
         raise ValueError(f"there is no file or folder {path}")
     kind = path.suffix.lower()
@@ -91,6 +106,8 @@ def read_pair(
 ) -> tuple[Data, Data]:
     """Read a training set and its clean set, and check that they belong together.
 
+    A column of `ignore` need not be in both tables.
+
     Raises:
         ValueError: as `read_data`; also if they differ in kind, shape or columns, if the clean set has a label that
             the training set lacks, or if there are fewer than two labels.
@@ -98,7 +115,8 @@ def read_pair(
     folder, inner = Path(data).resolve(), Path(clean).resolve()
     if inner == folder or folder in inner.parents:
         raise ValueError(f"the clean set {clean} is inside the data {data}: it would be trained on, move it out")
-    train, trusted = (read_data(path, label_column, ignore) for path in (data, clean))
+    train, trusted = (_read(Path(path), label_column, ignore) for path in (data, clean))
+    _check_ignored(ignore, data, train, trusted)
     if type(train) is not type(trusted):
         raise ValueError(f"{data} holds {_kind(train)} and {clean} holds {_kind(trusted)}: both must be of one kind")
     train, trusted = _fit_together(train, trusted)
@@ -223,13 +241,13 @@ def _read_table(path: Path, label_column: str | None, ignore: tuple[str, ...]) -
     if frame.empty:
         raise ValueError(f"{path} has no rows")
     frame.columns = [str(name) for name in frame.columns]
-    absent = [name for name in (*((label_column,) if label_column else ()), *ignore) if name not in frame.columns]
-    if absent:
-        raise ValueError(f"{path} has no column {absent[0]!r}; it has {_some(set(frame.columns))}")
+    if label_column and label_column not in frame.columns:
+        raise ValueError(f"{path} has no column {label_column!r}; it has {_some(set(frame.columns))}")
     label = label_column or _guess_label(path, list(frame.columns))
     labels = _labels_of(_as_written(path, frame[label]), path, label)
-    features = frame.drop(columns=[label, *ignore]).pipe(_usable, path)
-    return Table(features, labels, [f"row {number}" for number in range(1, len(frame) + 1)])
+    features = frame.drop(columns=[label, *ignore], errors="ignore").pipe(_usable, path)
+    rows = [f"row {number}" for number in range(1, len(frame) + 1)]
+    return Table(features, labels, rows, tuple(frame.columns))
 
 
 def _read_frame(path: Path) -> pd.DataFrame:

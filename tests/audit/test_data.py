@@ -112,10 +112,19 @@ def test_the_label_is_the_column_that_is_named_or_sounds_like_one(tmp_path, opti
     assert found.labels.tolist() == {"b": ["u", "v"], "Target": ["p", "q"]}[label]
 
 
-def pair(tmp_path, data, clean):
+def pair(tmp_path, data, clean, **options):
     for name, text in (("data", data), ("clean", clean)):
         (tmp_path / f"{name}.csv").write_text(text)
-    return read_pair(tmp_path / "data.csv", tmp_path / "clean.csv")
+    return read_pair(tmp_path / "data.csv", tmp_path / "clean.csv", **options)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_column_that_says_nothing_need_not_be_in_both_tables(tmp_path, turned):
+    texts = "id,a,label\n7,1,u\n8,2,v\n", "a,label\n1,u\n2,v\n"
+    for found in pair(tmp_path, *(texts[::-1] if turned else texts), ignore=("id",)):
+        assert list(found.frame.columns) == ["a"]
+    with pytest.raises(ValueError, match=r"data\.csv has no column 'key'; it has 'a', "):
+        pair(tmp_path, *(texts[::-1] if turned else texts), ignore=("id", "key"))
 
 
 def test_columns_of_the_clean_set_may_come_in_any_order(tmp_path):
