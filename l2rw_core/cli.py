@@ -27,8 +27,8 @@ class Run:
 
     method: MethodName = "l2rw"
     """How to train."""
-    ratio: Ratio = 200
-    """Nominal imbalance, frequent to rare."""
+    ratio: Ratio | None = None
+    """Nominal imbalance, frequent to rare; None is the largest that the data set allows: 200, for digits 20."""
     pair: tuple[int, int] = (4, 9)
     """The rare digit and the frequent one."""
     data: DataName = "mnist"
@@ -53,10 +53,11 @@ class Run:
     def __call__(self) -> None:
         _check_positive("trials", self.trials)
         _check_device(self.device)
+        ratio = self._ratio()
         if self.threads is not None:
             _check_positive("threads", self.threads)
             torch.set_num_threads(self.threads)
-        wanted = [self._experiment(seed) for seed in range(self.seed, self.seed + self.trials)]
+        wanted = [self._experiment(ratio, seed) for seed in range(self.seed, self.seed + self.trials)]
         done = {} if self.again else {r.experiment: r for r in experiments.load_records("fig2", self.records)}
         source = None
         if not all(e in done for e in wanted):
@@ -67,13 +68,22 @@ class Run:
             if record is None:
                 record = experiments.run_and_append(experiment, self.records, self.device, source)
             print(
-                f"{experiment.data} {self.pair[0]} against {self.pair[1]}, {self.ratio}:1, {self.method}, "
+                f"{experiment.data} {self.pair[0]} against {self.pair[1]}, {ratio}:1, {self.method}, "
                 f"seed {experiment.seed}: test error {1 - record.last:.2%} after the last step, "
                 f"{1 - record.best:.2%} at best, {record.duration:.0f} s, record {record.id}"
             )
 
-    def _experiment(self, seed: int) -> experiments.Experiment:
-        experiment = experiments.mnist_imbalance(self.method, self.ratio, self.pair, seed, self.scale, self.data)
+    def _ratio(self) -> int:
+        largest = experiments.largest_ratio(self.data)
+        if self.ratio is not None and self.ratio > largest:
+            raise ValueError(
+                f"{self.ratio}:1 leaves too few rare images of {self.data} for the clean set: give --ratio {largest} "
+                "or less, or a larger data set"
+            )
+        return self.ratio or largest
+
+    def _experiment(self, ratio: int, seed: int) -> experiments.Experiment:
+        experiment = experiments.mnist_imbalance(self.method, ratio, self.pair, seed, self.scale, self.data)
         if self.steps is None or self.steps == experiment.steps:
             return experiment
         return experiment.with_(steps=self.steps, scale="quick" if self.scale == "quick" else "reduced")
@@ -122,14 +132,16 @@ class Reproduce:
 
     def __call__(self) -> None:
         _check_positive("trials", self.trials)
-        if self.jobs == 0:
-            raise ValueError("jobs must be a number of processes, or -1 for one a core, got 0")
-        if not self.scheduler:  # a worker has devices of its own
+        if self.jobs < 1 and self.jobs != -1:
+            raise ValueError(f"jobs must be a number of processes, or -1 for one a core, got {self.jobs}")
+        if not (self.scheduler or self.dry_run):  # a worker has devices of its own
             _check_device(self.device)
         cells = self._cells()
         wanted = [cell.trial(seed) for seed in range(self.trials) for cell in cells]
         todo = experiments.missing(wanted, experiments.load_records(folder=self.records))
-        print(f"{self.name} at the scale {self.scale}: {len(wanted)} trials, {len(todo)} to run")
+        shared = len(wanted) - len(experiments.missing(wanted, ()))
+        sharing = f", of which {shared} share the run of another" if shared else ""
+        print(f"{self.name} at the scale {self.scale}: {len(wanted)} trials{sharing}, {len(todo)} to run")
         if self.dry_run:
             return
         check_writable(self.records, OTHER_RECORDS)
@@ -137,6 +149,7 @@ class Reproduce:
             todo, self.records, self.jobs, self.device, experiments.progress_wanted(), self.scheduler
         )
         records = experiments.load_records(folder=self.records)
+        print("test accuracy in percent: last is after the last step, best at the best evaluation")
         print(experiments.grid_table(cells, records).to_string(index=False))
         others = set(experiments.missing(todo, records)) - {experiment for experiment, _ in failed}
         if others:
@@ -182,7 +195,15 @@ class Show:
     """Folder of the record files."""
 
     def __call__(self) -> None:
+        if not self.records.exists():
+            raise ValueError(
+                f"there is no folder {self.records}: name the folder that holds the records with --records"
+            )
         found = experiments.load_records(self.name, self.records)
+        if not found and self.name is not None:
+            names = sorted(path.stem for path in self.records.glob("*.jsonl"))
+            there = f"there is {', '.join(names)}" if names else "the folder holds no record"
+            raise ValueError(f"nothing of {self.name!r} is on record in {self.records}: {there}")
         if not found:
             print(f"nothing on record in {self.records}")
             return

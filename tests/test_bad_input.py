@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -284,10 +285,26 @@ STEPS = {
     "weights of NaN": Wrong(lambda w: to_weights(torch.tensor([torch.nan])), "NaN or inf.*lower the learning"),
 }
 
+
+def as_step(n: int) -> SimpleNamespace:
+    return SimpleNamespace(weights=torch.ones(n), alignment=torch.ones(n), losses=torch.ones(n))
+
+
 DIGITS = ("x_train", "y_train", "x_test", "y_test")
 VALUES = {
     "a ledger of negative size": Wrong(lambda w: WeightLedger(-1), "n must be .* at least 1, got -1"),
     "a ledger that forgets nothing": Wrong(lambda w: WeightLedger(3, decay=1.0), "decay must lie between 0"),
+    "margins of one column": Wrong(
+        lambda w: WeightLedger(7).record(as_step(7), range(7), torch.zeros(7, 1), torch.zeros(7)),
+        r"\(7, 1\) leave no other class .*squeeze",
+    ),
+    "margins without labels": Wrong(
+        lambda w: WeightLedger(7).record(as_step(7), range(7), torch.zeros(7, 3)), "logits need targets, the given lab"
+    ),
+    "margins of half a label": Wrong(
+        lambda w: WeightLedger(7).record(as_step(7), range(7), torch.zeros(7, 3), torch.full((7,), 0.5)),
+        "targets must be whole numbers from 0 to 2, got 0.5",
+    ),
     "labels of other length": Wrong(
         lambda w: suspects(WeightLedger(3), [0, 1]), r"labels must have shape \(3,\), .* got \(2,\)"
     ),
@@ -333,6 +350,10 @@ VALUES = {
     "a rate above 1": Wrong(lambda w: UniformFlip(1.5), "rate must lie between 0 and 1, got 1.5"),
     "a background that is no class": Wrong(
         lambda w: make_split(load("digits"), (BackgroundFlip(0.4, 11),)), "no class 11"
+    ),
+    "a pair after flipped labels": Wrong(
+        lambda w: make_split(load("digits"), [UniformFlip(0.3), PairImbalance(4, 9, 0.9, 80)], CleanSet(size=4)),
+        "PairImbalance changes the classes and comes after UniformFlip.*put PairImbalance first",
     ),
     "one class against itself": Wrong(lambda w: PairImbalance(4, 4), "two different classes, got 4 twice"),
     "a tail the wrong way": Wrong(lambda w: LongTail(0.5), "factor must be at least 1, got 0.5"),
@@ -544,7 +565,8 @@ def test_a_wrong_call_is_one_clear_error_and_changes_nothing(name, tmp_path):
 
 TABLE = "a,b,label\n" + "".join(f"{i},{i % 3},{'uv'[i % 2]}\n" for i in range(12))
 COMMANDS = {
-    "run --data digits --ratio 200 --records {0}": "clean set wants 5 images of class 0 .* smaller clean set",
+    "run --data digits --ratio 200 --records {0}": "200:1 leaves too few rare images of digits .*: give --ratio 20 or",
+    "run --data digits --ratio 50 --records {0}": "50:1 leaves too few rare images of digits .*: give --ratio 20 or",
     "run --data digits --pair 4 4 --records {0}": "two different classes",
     "run --data digits --pair 4 11 --ratio 10 --records {0}": "no class 11",
     "run --data digits --trials 0 --records {0}": "trials must be at least 1, got 0",
@@ -562,8 +584,12 @@ COMMANDS = {
     "reproduce fig2 --scale reduced --records {0}": "reduced",
     "reproduce table2 --trials 0 --records {0}": "trials must be at least 1, got 0",
     "reproduce table2 --jobs 0 --records {0}": "jobs must be a number of processes, or -1 for one a core, got 0",
+    "reproduce table2 --jobs -7 --records {0}": "jobs must be a number of processes, or -1 for one a core, got -7",
     "reproduce table2 --device cuda:99 --records {0}": "device 'cuda:99' cannot be used",
     "show --records {0}/a.csv": "a.csv is a file: name the folder",
+    "show --records {0}/none": "there is no folder .*none: name the folder .* with --records",
+    "show --name nope --records {0}": "nothing of 'nope' is on record in .*: the folder holds no record",
+    "show --name nope --records {0}/spoilt": "nothing of 'nope' is on record in .*: there is fig2",
     "show --records {0}/spoilt": "fig2.jsonl, line 1, is not a record",
     "report --root {0}": "has no folder data: name a checkout of the project with --root",
     "audit {0}/none.csv --clean {0}/b.csv --out {0}/o": "there is no file or folder .*none.csv",

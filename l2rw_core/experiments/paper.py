@@ -19,6 +19,16 @@ MAJORITY_SHARES = {10: 0.9, 20: 0.95, 50: 0.98, 100: 0.99, 200: 0.995}
 """Nominal ratio -> share of the majority class among the 5,000 images. 0.995 is what the paper calls 200:1."""
 
 
+def largest_ratio(data: str) -> int:
+    """The largest of `MAJORITY_SHARES` of which a data set has more rare images than ten clean ones take."""
+    return max(r for r in MAJORITY_SHARES if _pair_of(data, r).counts[0] > 5)
+
+
+def _pair_of(data: str, ratio: int, pair: tuple[int, int] = (4, 9)) -> PairImbalance:
+    rare, frequent = pair
+    return PairImbalance(rare, frequent, MAJORITY_SHARES[ratio], 120 if data == "digits" else 5000)
+
+
 @dataclass(frozen=True)
 class Cell:
     """One number of a figure or a table: trials of one experiment that differ in their seed alone."""
@@ -86,15 +96,13 @@ def mnist_imbalance(
         raise ValueError(f"no imbalance of {ratio}:1; choose one of {', '.join(map(str, MAJORITY_SHARES))}")
     if scale not in ("paper", "quick"):
         raise ValueError(f"this experiment has no scale {scale!r} of {', '.join(SCALES)}; choose paper or quick")
-    size = 120 if data == "digits" else 5000
-    rare, frequent = pair
     paper = scale == "paper"
     return Experiment(
         name="fig2",
         scale=scale,
         method=method,
         data=data,
-        biases=(PairImbalance(rare, frequent, MAJORITY_SHARES[ratio], size),),
+        biases=(_pair_of(data, ratio, pair),),
         steps=8000 if paper else 800,
         lr=1e-3 if paper else 5e-3,
         evaluate_every=200 if paper else 40,

@@ -126,4 +126,5 @@ def test_reproduce_from_a_shell(arguments, tmp_path):
     assert lines[0].endswith(f"{trials} to run")
     assert second.splitlines()[0].endswith(f"{trials} trials, 0 to run")
     assert first.splitlines()[1:] == second.splitlines()[1:]
-    assert len(lines) == trials + 2
+    assert lines[1].startswith("test accuracy in percent: last is after the last step")
+    assert len(lines) == trials + 3
