@@ -16,18 +16,18 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from l2rw_core.passes import LossFn
 from l2rw_core.reweight import Reweighter
 
-_LEFT_OUT = ("monitor", "strict", "reduce_on_plateau")
-"""What Lightning does not keep of a scheduler under manual optimization."""
+_DROPPED = ("monitor", "strict", "reduce_on_plateau")
+"""Options of a scheduler that Lightning drops under manual optimization."""
 
 
-def _heard_out(configure: Callable[[ReweightedModule], Any]) -> Callable[[ReweightedModule], Any]:
-    """A `configure_optimizers` of which the module keeps what Lightning leaves out."""
+def _recording_options(configure: Callable[[ReweightedModule], Any]) -> Callable[[ReweightedModule], Any]:
+    """A `configure_optimizers` whose module keeps the options of schedulers that Lightning drops."""
 
     @functools.wraps(configure)
     def configure_optimizers(self: ReweightedModule) -> Any:
-        return self._hear(configure(self))
+        return self._record_options(configure(self))
 
-    configure_optimizers.heard_out = True
+    configure_optimizers.records_options = True
     return configure_optimizers
 
 
@@ -108,19 +108,19 @@ class ReweightedModule(LightningModule):
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
         self._monitor = monitor
-        self._said: list[dict[str, Any]] = []
+        self._options: list[dict[str, Any]] = []
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """A `configure_optimizers` of one's own is heard out too."""
+        """A `configure_optimizers` of one's own is recorded too."""
         super().__init_subclass__(**kwargs)
-        if not hasattr(cls.configure_optimizers, "heard_out"):
-            cls.configure_optimizers = _heard_out(cls.configure_optimizers)
+        if not hasattr(cls.configure_optimizers, "records_options"):
+            cls.configure_optimizers = _recording_options(cls.configure_optimizers)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the model gives."""
         return self.model(*args, **kwargs)
 
-    @_heard_out
+    @_recording_options
     def configure_optimizers(self) -> Any:
         """The optimizer and scheduler that were asked for."""
         if self._make_optimizer is None:
@@ -129,44 +129,46 @@ class ReweightedModule(LightningModule):
         if self._make_scheduler is None:
             return optimizer
         made = self._make_scheduler(optimizer)
-        said = made if isinstance(made, dict) else {"scheduler": made}
-        return [optimizer], [said if self._monitor is None else {"monitor": self._monitor} | said]
+        options = made if isinstance(made, dict) else {"scheduler": made}
+        return [optimizer], [options if self._monitor is None else {"monitor": self._monitor} | options]
 
-    def _hear(self, configured: Any) -> Any:
-        """Keep what is said of schedulers, in any form that Lightning takes, and hand on what it can use."""
+    def _record_options(self, configured: Any) -> Any:
+        """Keep the options of schedulers, in any form that Lightning takes, and hand on those that it does not drop."""
         if isinstance(configured, dict):
             if "lr_scheduler" not in configured:
                 return configured
-            return configured | {"lr_scheduler": self._keep(configured["lr_scheduler"], configured.get("monitor"))}
+            return configured | {
+                "lr_scheduler": self._record_scheduler(configured["lr_scheduler"], configured.get("monitor"))
+            }
         if isinstance(configured, list | tuple):
             if configured and all(isinstance(part, dict) for part in configured):
-                return [self._hear(part) for part in configured]
+                return [self._record_options(part) for part in configured]
             if len(configured) == 2 and isinstance(configured[0], list):
                 optimizers, schedulers = configured
                 return optimizers, [
-                    self._keep(s) for s in (schedulers if isinstance(schedulers, list) else [schedulers])
+                    self._record_scheduler(s) for s in (schedulers if isinstance(schedulers, list) else [schedulers])
                 ]
         return configured
 
-    def _keep(self, scheduler: Any, monitor: str | None = None) -> dict[str, Any]:
-        said = scheduler if isinstance(scheduler, dict) else {"scheduler": scheduler}
-        self._said.append({"monitor": monitor} | said)
-        return {name: value for name, value in said.items() if name not in _LEFT_OUT}
+    def _record_scheduler(self, scheduler: Any, monitor: str | None = None) -> dict[str, Any]:
+        options = scheduler if isinstance(scheduler, dict) else {"scheduler": scheduler}
+        self._options.append({"monitor": monitor} | options)
+        return {name: value for name, value in options.items() if name not in _DROPPED}
 
-    def _watch(self) -> None:
-        """Tell Lightning's record of each scheduler what was kept."""
+    def _restore_options(self) -> None:
+        """Put the options that were kept into Lightning's record of each scheduler."""
         for config in self.trainer.lr_scheduler_configs:
             config.reduce_on_plateau |= isinstance(config.scheduler, ReduceLROnPlateau)
-            for said in (s for s in self._said if s.get("scheduler") is config.scheduler):
-                config.monitor = said["monitor"] or config.monitor
-                config.strict = said.get("strict", config.strict)
-                config.reduce_on_plateau = said.get("reduce_on_plateau", config.reduce_on_plateau)
+            for options in (s for s in self._options if s.get("scheduler") is config.scheduler):
+                config.monitor = options["monitor"] or config.monitor
+                config.strict = options.get("strict", config.strict)
+                config.reduce_on_plateau = options.get("reduce_on_plateau", config.reduce_on_plateau)
             if config.reduce_on_plateau and config.monitor is None:
                 raise ValueError(
                     f"{type(config.scheduler).__name__} has to know which logged value it looks at: "
                     'give monitor=, such as "clean_loss", beside scheduler=, or "monitor" in configure_optimizers'
                 )
-        self._said.clear()
+        self._options.clear()
 
     def on_fit_start(self) -> None:
         """Refuse what would train otherwise than asked."""
@@ -177,7 +179,7 @@ class ReweightedModule(LightningModule):
             )
         if isinstance(self.optimizers(), list):
             raise ValueError("ReweightedModule trains with one optimizer, and configure_optimizers gave several")
-        self._watch()
+        self._restore_options()
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One batch; logs ``train_loss`` (weighted) and ``clean_loss``."""
@@ -209,16 +211,16 @@ class ReweightedModule(LightningModule):
         self._schedule("epoch", self.current_epoch + 1)
 
     def _schedule(self, interval: str, count: int) -> None:
-        if self._said:  # a subclass may have left out on_fit_start
-            self._watch()
+        if self._options:  # a subclass may have left out on_fit_start
+            self._restore_options()
         for config in self.trainer.lr_scheduler_configs:
             if config.interval == interval and count % config.frequency == 0:
                 if config.reduce_on_plateau:
-                    self._look(config.scheduler, config.monitor, config.strict)
+                    self._step_plateau(config.scheduler, config.monitor, config.strict)
                 else:
                     self.lr_scheduler_step(config.scheduler, None)
 
-    def _look(self, scheduler: Any, monitor: str, strict: bool) -> None:
+    def _step_plateau(self, scheduler: Any, monitor: str, strict: bool) -> None:
         metrics = self.trainer.callback_metrics
         if monitor in metrics:
             self.lr_scheduler_step(scheduler, metrics[monitor])
