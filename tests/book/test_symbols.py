@@ -64,7 +64,7 @@ def test_each_formula_knows_the_rows_that_explain_it():
 
 def test_the_step_of_the_method_is_explained():
     used = explained(r"w_i = \frac{\tilde w_i}{\sum_j \tilde w_j + \delta(\sum_j \tilde w_j)}")
-    assert {r"w_i", r"\tilde w_i", r"\delta(a)"} <= used
+    assert {r"w_i", r"\tilde w_i", r"\delta(s)"} <= used
     assert not {r"\alpha", r"\eta", "K"} & used
 
 
