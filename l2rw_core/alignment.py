@@ -23,7 +23,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -127,19 +128,18 @@ def score(
         raise ValueError('engine "lookahead" differentiates the clean loss itself: give it the clean batch')
     passes = Passes(model, loss_fn, 0 if is_unread() else int(torch.randint(2**62, ())))
     with torch.enable_grad():
+        if engine in ("reverse", "lookahead"):
+            with _second_derivatives(engine, ', or try engine="forward"'):
+                return ENGINES[engine](passes, batch, clean_batch, step_size)
         try:
             with nothing_recomputed():
                 return ENGINES[engine](passes, batch, clean_batch, step_size)
         except NotImplementedError as error:
-            if engine in ("reverse", "lookahead"):
-                raise ValueError(_undifferentiable(error, engine)) from error
             if "forward" not in str(error):
                 raise
             reason = error
-        try:
+        with _second_derivatives("reverse"):
             scores = _reverse(passes, batch, clean_batch, step_size)
-        except NotImplementedError as error:
-            raise ValueError(_undifferentiable(error, "reverse")) from error
         warnings.warn(_fallback_message(reason), RuntimeWarning, stacklevel=3)
         return scores
 
@@ -179,7 +179,8 @@ def directional_derivative(
     except NotImplementedError as error:
         if "forward" not in str(error):
             raise
-    return _reverse_pass(passes, batch, direction)
+    with _second_derivatives("reverse"):
+        return _reverse_pass(passes, batch, direction)
 
 
 def _dual_pass(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
@@ -331,11 +332,19 @@ ENGINES: dict[str, Callable[[Passes, Batch, Batch, float], Scores]] = {
 }
 
 
-def _undifferentiable(error: Exception, engine: str) -> str:
-    return (
-        f'engine "{engine}" has to differentiate a backward pass, and a part of the model does not allow it: {error}. '
-        "Write that part with other operators, as nn.Embedding and a sum in place of nn.EmbeddingBag"
-    )
+@contextmanager
+def _second_derivatives(engine: str, or_else: str = "") -> Iterator[None]:
+    """Say it where PyTorch says that an operator's backward pass cannot be differentiated; `or_else` ends the remedy."""
+    try:
+        yield
+    except RuntimeError as error:
+        said = str(error)
+        if not isinstance(error, NotImplementedError) and not ("derivative for" in said and "not implemented" in said):
+            raise
+        raise ValueError(
+            f'engine "{engine}" has to differentiate a backward pass, and a part of the model does not allow it: {said}. '
+            f"Write that part with other operators, as nn.Embedding and a sum in place of nn.EmbeddingBag{or_else}"
+        ) from error
 
 
 def _fallback_message(error: NotImplementedError) -> str:

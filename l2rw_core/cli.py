@@ -212,7 +212,7 @@ class Show:
 
 @dataclass
 class Report:
-    """Write data/reproduction.csv and the book's page reproduction.md from the records."""
+    """Write data/reproduction.csv, the book's page reproduction.md and the README's table from the records."""
 
     root: Path = field(default_factory=lambda: experiments.results_root().parents[1])
     """Folder of the checkout."""

@@ -9,6 +9,7 @@ every other one takes PyTorch's forward-mode rule, by itself.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -37,7 +38,7 @@ class Recomputed(NotImplementedError):
 _hooks_on_saved_tensors = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", lambda _: None)
 
 
-def saving() -> Any:
+def _saved_by() -> Any:
     """What is done at present with tensors that are saved for the backward pass."""
     return _hooks_on_saved_tensors(True)
 
@@ -48,15 +49,18 @@ _saving: ContextVar[Any] = ContextVar("saving", default=None)
 @contextmanager
 def nothing_recomputed() -> Iterator[None]:
     """Within it a function of dual numbers raises `Recomputed` where activation checkpointing has begun since."""
-    token = _saving.set(saving())
+    token = _saving.set(_saved_by())
     try:
         yield
+    except Recomputed as error:
+        traceback.clear_frames(error.__traceback__)  # up to torch 2.11 its hooks stay as long as checkpoint's own frame
+        raise
     finally:
         _saving.reset(token)
 
 
 def check_not_recomputed() -> None:
-    if saving() is not None and saving() != _saving.get():
+    if _saved_by() not in (None, _saving.get()):
         raise Recomputed("activation checkpointing has no forward-mode derivative")
 
 

@@ -97,16 +97,16 @@ class Passes:
 
     def _losses(self, parameters: Tensors, batch: Batch, role: str) -> tuple[Tensor, Tensors]:
         inputs, targets, n = check_batch(batch, role)
-        with self._explaining(inputs, targets, role):
+        with self._explaining(batch, role):
             outputs, buffers = call(self.model, parameters, inputs)
         _check_labels(self.loss_fn, outputs, targets, role)
-        with self._explaining(inputs, targets, role):
+        with self._explaining(batch, role):
             losses = self.loss_fn(outputs, targets)
         _check_losses(losses, n, role)
         return losses, buffers
 
     @contextmanager
-    def _explaining(self, inputs: Any, targets: Any, role: str) -> Iterator[None]:
+    def _explaining(self, batch: Batch, role: str) -> Iterator[None]:
         """Say what the model was given where it fails; lack of memory or of a derivative speaks for itself."""
         try:
             yield
@@ -115,8 +115,8 @@ class Passes:
         except (RuntimeError, TypeError, ValueError, AttributeError, LookupError) as error:
             p = next(iter(self.parameters.values()))
             raise ValueError(
-                f"the model or its loss cannot take the {role} batch, inputs {_described(inputs)} and targets "
-                f"{_described(targets)} with parameters of {p.dtype} on {p.device}: {error}; shapes, types and devices "
+                f"the model or its loss cannot take the {role} batch, inputs {described(batch[0])} and targets "
+                f"{described(batch[1])} with parameters of {p.dtype} on {p.device}: {error}; shapes, types and devices "
                 "have to fit, as in loss_fn(model(inputs), targets)"
             ) from error
 
@@ -193,18 +193,24 @@ def check_batch(batch: Batch, role: str) -> tuple[Any, Any, int]:
     if first is None or first.ndim == 0:
         raise TypeError(
             f"the {role} inputs must be a tensor, or a tuple or dict of tensors, examples first, "
-            f"got {_described(batch[0])}"
+            f"got {described(batch[0])}"
         )
     if len(first) == 0:
         raise ValueError(f"the {role} batch is empty: give it at least one example")
     return inputs, targets, len(first)
 
 
-def _described(value: Any) -> str:
+def described(value: Any) -> str:
+    """What a batch or a part of it is, in few words and without its numbers."""
     if isinstance(value, Tensor):
         return f"{tuple(value.shape)} {value.dtype} on {value.device}"
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else ()
-    return ", ".join(map(_described, parts)) or type(value).__name__
+    parts: list[str] = []
+    if isinstance(value, Mapping):
+        parts = [f"{name}: {described(part)}" for name, part in value.items()]
+    elif isinstance(value, list | tuple):
+        parts = [described(part) for part in value]
+    more = ["and more"] if len(parts) > 4 else []
+    return type(value).__name__ + (f"({', '.join(parts[:4] + more)})" if parts else "")
 
 
 def _check_labels(loss_fn: LossFn, outputs: Any, targets: Any, role: str) -> None:

@@ -90,7 +90,7 @@ class Reweighter:
 
     Raises:
         TypeError, ValueError: if one of these is of another kind, the engine is unknown, `warmup` is negative, or the
-            optimizer holds none of the model's trainable parameters.
+            optimizer holds none of the model's trainable parameters (`step` looks again).
 
     Example::
 
@@ -123,7 +123,8 @@ class Reweighter:
         if warmup < 0:
             raise ValueError(f"warmup must be a number of steps, at least 0, got {warmup}")
         if optimizer is not None:
-            _check_optimizer(model, optimizer)
+            _check_held(model, optimizer)
+            _check_closure(optimizer)
 
     def step(self, batch: Batch, clean_batch: Batch, ids: Any = None) -> Step:
         """Weigh the n training examples of `batch` by the m of `clean_batch`, and update the model once.
@@ -139,6 +140,7 @@ class Reweighter:
         """
         if self.optimizer is None:
             raise ValueError("step() needs an optimizer: give one to Reweighter, or use loss() in your own loop")
+        _check_held(self.model, self.optimizer)
         loss, scores, step = self._weigh(batch, clean_batch, ids)
         self.optimizer.zero_grad(set_to_none=True)
         if step.effective_examples:
@@ -214,13 +216,16 @@ def _check_kinds(model: Any, optimizer: Any, loss_fn: Any, engine: Any) -> None:
         raise ValueError(f"unknown engine {engine!r}; choose one of {', '.join(map(repr, ENGINES))}")
 
 
-def _check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def _check_held(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     if not any(id(p) in held for p in model.parameters() if p.requires_grad):
         raise ValueError(
             "the optimizer holds none of the model's trainable parameters: build it from model.parameters(), "
-            "after the model was moved or replaced"
+            "after the model was moved or replaced, or unfreeze what it holds"
         )
+
+
+def _check_closure(optimizer: torch.optim.Optimizer) -> None:
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise ValueError(

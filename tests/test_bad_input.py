@@ -157,6 +157,11 @@ STEPS = {
         "differentiate a backward pass.*EmbeddingBag",
         model=lambda: nn.Sequential(nn.EmbeddingBag(9, 8), nn.Linear(8, 3)),
     ),
+    "no second derivative": Wrong(
+        lambda w: w.step(engine="reverse"),
+        'engine "reverse" has to differentiate a backward pass.*hardsigmoid.*try engine="forward"',
+        model=lambda: nn.Sequential(nn.Linear(4, 8), nn.Hardsigmoid(), nn.Linear(8, 3)),
+    ),
     "inputs too wide": Wrong(
         lambda w: w.step(x=torch.rand(7, 5)), rf"training batch, inputs \(7, 5\).*4x8.*{DO_NOT_FIT}"
     ),

@@ -185,6 +185,23 @@ def test_what_is_frozen_or_unused_stays_and_all_else_moves(name, still):
     assert unlike(model, before) == {name for name, _ in model.named_parameters()} - still
 
 
+def test_freezing_all_that_the_optimizer_holds_is_refused_and_ends_with_unfreezing():
+    model, loss_fn, batch, clean = made("low-rank adapters")
+    for p in model.parameters():
+        p.requires_grad_(True)
+    first = model[0]
+    reweighter = Reweighter(model, sgd(first), loss_fn)
+    before = copy.deepcopy(model)
+    first.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"holds none of the model's trainable parameters.*unfreeze"):
+        reweighter.step(batch, clean)
+    assert not unlike(model, before)
+    assert reweighter.steps == 0
+    first.requires_grad_(True)
+    reweighter.step(batch, clean)
+    assert {name.split(".")[0] for name in unlike(model, before)} == {"0"}
+
+
 def test_a_token_that_is_ignored_has_no_part():
     model, loss_fn, (x, y), clean = made("masked tokens")
     expected = score(model, loss_fn, (x, y), clean)

@@ -1,11 +1,12 @@
-"""Run every notebook as a Colab user would: an environment with Colab's versions, no data, no repository.
+"""Run every notebook as a Colab user would, and the tests of the method: Colab's versions, no data, no repository.
 
     python tools/colab_check.py [NAME ...]
 
 Builds the wheel; makes an environment with the versions of `tools/colab.txt`; lets one notebook install the package by
 its own first cell, from the last commit in place of the public address; then installs the wheel, requires that this
-has changed none of Colab's versions, and runs the notebooks by papermill in an empty folder. The environment is kept
-in `_build/colab`, so a second run is quick; outputs never are.
+has changed none of Colab's versions, and runs the notebooks by papermill in an empty folder. Without a NAME it ends
+with the tests that depend on what PyTorch does inside. The environment is kept in `_build/colab`, so a second run is
+quick; outputs never are.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ from repository import CELL_ID, current_address, extras_of, notebooks
 ROOT = Path(__file__).parents[1]
 PYTHON = "3.13"
 KERNEL = "colab"
+METHOD = ("alignment", "dual", "ghost", "in_your_loop", "layers", "methods", "reweight")
+"""Tests of the method: another version of PyTorch may do the same in another way inside."""
+
 CLOSED_PORT = "http://127.0.0.1:9"
 """As a proxy: nothing listens there, so a download of data fails at once."""
 
@@ -46,7 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         python = make_environment(options.keep, options.python)
         with tempfile.TemporaryDirectory() as folder:
-            return check(python, chosen, Path(folder))
+            faulty = check(python, chosen, Path(folder))
+            return faulty if options.names else int(check_method(python, Path(folder)) or faulty)
     except subprocess.CalledProcessError as error:
         print(f"failed: {' '.join(map(str, error.cmd))}\n{error.stderr or ''}", file=sys.stderr)
         return 1
@@ -172,6 +177,22 @@ def run(path: Path, folder: Path) -> bool:
         fault = str(error)
     shutil.rmtree(work)
     return told(str(path.relative_to(ROOT)), fault, started)
+
+
+# --- the method ------------------------------------------------------------------------------------------------------
+
+
+def check_method(python: Path, folder: Path) -> bool:
+    """Whether one of the method's tests fails, of the working tree."""
+    (wheel,) = (folder / "dist").glob("*.whl")
+    uv("pip", "install", "--python", python, "-c", ROOT / "tools" / "colab.txt", f"{wheel}[test]")
+    files = [f"tests/test_{name}.py" for name in METHOD]
+    started = time.monotonic()
+    done = subprocess.run(
+        [python, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *files],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return told("tests of the method", done.stdout + done.stderr if done.returncode else "", started)
 
 
 UV = (sys.executable, "-m", "uv")

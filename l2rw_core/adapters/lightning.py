@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from l2rw_core.passes import LossFn
+from l2rw_core.passes import LossFn, described
 from l2rw_core.reweight import Reweighter
 
 _DROPPED = ("monitor", "strict", "reduce_on_plateau")
@@ -247,23 +247,6 @@ def _parts(batch: Any) -> tuple[Any, Any]:
     if not isinstance(batch, dict) or set(batch) != {"train", "clean"}:
         raise ValueError(
             'give the trainer two loaders by name, fit(module, {"train": loader, "clean": clean_loader}); '
-            f"a step got {_described(batch)}"
+            f"a step got {described(batch)}"
         )
     return batch["train"], batch["clean"]
-
-
-def _described(value: Any) -> str:
-    """What a batch is, in few words and without its numbers."""
-    if isinstance(value, Tensor):
-        return f"a tensor {tuple(value.shape)}"
-    kind = f"a {type(value).__name__}"
-    if isinstance(value, dict):
-        return f"{kind} with {_some(str(name) for name in value)}"
-    if isinstance(value, list | tuple):
-        return f"{kind} of {_some(map(_described, value))}"
-    return kind
-
-
-def _some(words: Iterable[str]) -> str:
-    words = list(words)
-    return ", ".join([*words[:4], "and more"] if len(words) > 4 else words) or "nothing"

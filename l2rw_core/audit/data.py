@@ -67,6 +67,7 @@ def read_data(path: str | Path, label_column: str | None = None, ignore: tuple[s
     Args:
         path: a folder with one folder of images for each label; a ``.csv`` or ``.parquet`` table; or an ``.npz`` with
             ``x`` of shape (N, height, width), (N, height, width, channels) or (N, features), and ``y`` of shape (N,).
+            The row numbers that pandas writes in front of a CSV are no feature.
         label_column: of a table; by default the one of `LABEL_NAMES` that it has.
         ignore: columns of a table that are no features, for example an id.
 
@@ -245,9 +246,16 @@ def _read_table(path: Path, label_column: str | None, ignore: tuple[str, ...]) -
         raise ValueError(f"{path} has no column {label_column!r}; it has {_some(set(frame.columns))}")
     label = label_column or _guess_label(path, list(frame.columns))
     labels = _labels_of(_as_written(path, frame[label]), path, label)
-    features = frame.drop(columns=[label, *ignore], errors="ignore").pipe(_usable, path)
+    features = frame.drop(columns=[label, *ignore, *_row_names(frame)], errors="ignore").pipe(_usable, path)
     rows = [f"row {number}" for number in range(1, len(frame) + 1)]
     return Table(features, labels, rows, tuple(frame.columns))
+
+
+def _row_names(frame: pd.DataFrame) -> list[str]:
+    """The first column of a CSV that pandas wrote with its index: no name, and a number of its own in each row."""
+    first = frame.columns[0]
+    numbers = first == "Unnamed: 0" and pd.api.types.is_integer_dtype(frame[first]) and frame[first].is_unique
+    return [first] if numbers else []
 
 
 def _read_frame(path: Path) -> pd.DataFrame:

@@ -27,22 +27,30 @@ class CellResult:
     @property
     def accuracies(self) -> list[float]:
         """After the cell's last step, one a trial."""
-        return [100 * record.at(self.cell.experiment.all_steps) for record in self.records]
+        return self.of_trials("last")
+
+    def of_trials(self, what: str) -> list[float]:
+        """The ``last`` or ``best`` accuracy or the ``error`` of each trial."""
+        steps = self.cell.experiment.all_steps
+        if what == "best":
+            return [100 * record.best_until(steps) for record in self.records]
+        accuracies = [100 * record.at(steps) for record in self.records]
+        return [100 - accuracy for accuracy in accuracies] if what == "error" else accuracies
 
     @property
     def last(self) -> Interval:
         """Accuracy after the last step."""
-        return interval(self.accuracies)
+        return interval(self.of_trials("last"))
 
     @property
     def error(self) -> Interval:
         """Error after the last step."""
-        return interval([100 - accuracy for accuracy in self.accuracies])
+        return interval(self.of_trials("error"))
 
     @property
     def best(self) -> Interval:
         """Highest accuracy of any evaluation; the test set picks it, so it is optimistic."""
-        return interval([100 * record.best_until(self.cell.experiment.all_steps) for record in self.records])
+        return interval(self.of_trials("best"))
 
     @property
     def realised_noise(self) -> float:

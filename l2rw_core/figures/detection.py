@@ -79,11 +79,9 @@ class DetectionNumber(Number):
         scale = 100 if self.what == "first" else 1
         return [scale * v for v in detection_values(self.result, self.what)[self.score]]
 
-    def __str__(self) -> str:
-        value = self.value
-        digits, unit = (1, "%") if self.what == "first" else (3, "")
-        half = "" if np.isnan(value.half_width) else f" ± {value.half_width:.{digits}f}"
-        return f"{value.mean:.{digits}f}{half}{unit}"
+    @property
+    def _form(self) -> tuple[int, str]:
+        return (1, "%") if self.what == "first" else (3, "")
 
     @property
     def _meaning(self) -> str:

@@ -96,16 +96,9 @@ def outcome(duel: Duel, recorded: Recorded, measure: str = "last") -> Outcome | 
         CellResult(cell, tuple(found[seed] for seed in seeds))
         for cell, found in zip((duel.ours, *duel.rivals), by_seed, strict=True)
     )
-    rival = max(rivals, key=lambda result: np.mean(accuracies(result, measure)))
-    gains = np.subtract(accuracies(ours, measure), accuracies(rival, measure))
+    rival = max(rivals, key=lambda result: np.mean(result.of_trials(measure)))
+    gains = np.subtract(ours.of_trials(measure), rival.of_trials(measure))
     return Outcome(duel, ours, rival, interval(gains.tolist()))
-
-
-def accuracies(result: CellResult, measure: str) -> list[float]:
-    """Accuracy of each trial in percent: after the last step, or the best of any evaluation until then."""
-    if measure == "last":
-        return result.accuracies
-    return [100 * record.best_until(result.cell.experiment.all_steps) for record in result.records]
 
 
 Change = Callable[[Cell], Cell]

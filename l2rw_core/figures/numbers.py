@@ -38,6 +38,8 @@ class Opening(Protocol):
 class Number:
     """A mean over recorded trials, as text that opens a note on its records. Shown by a notebook, or glued into prose.
 
+    Where trials lie so far apart that half of the interval is over 50 points, it is the lowest and the highest instead.
+
     Args:
         result: the trials.
         what: ``last`` or ``best`` accuracy, or ``error``, in percent.
@@ -58,8 +60,11 @@ class Number:
         return getattr(self.result, self.what)
 
     def __str__(self) -> str:
-        value = self.value
-        return f"{value.mean:.1f}%" if math.isnan(value.half_width) else f"{value.mean:.1f} ± {value.half_width:.1f}%"
+        value, (digits, unit) = self.value, self._form
+        if self._is_range:
+            return f"{min(self._of_trials):.{digits}f} to {max(self._of_trials):.{digits}f}{unit}"
+        half = "" if math.isnan(value.half_width) else f" ± {value.half_width:.{digits}f}"
+        return f"{value.mean:.{digits}f}{half}{unit}"
 
     @property
     def html(self) -> str:
@@ -76,9 +81,23 @@ class Number:
         return WHAT[self.what]
 
     @property
+    def _form(self) -> tuple[int, str]:
+        """Decimals and unit."""
+        return 1, "%"
+
+    @property
+    def _is_range(self) -> bool:
+        """Whether the interval is wider than all that a share can be, and says nothing."""
+        return self._form[1] == "%" and self.value.half_width > 50
+
+    @property
+    def _of_trials(self) -> list[float]:
+        return self.result.of_trials(self.what)
+
+    @property
     def _trials(self) -> list[str]:
         """The value of each trial."""
-        return [f"{100 - a if self.what == 'error' else a:.2f}" for a in self.result.accuracies]
+        return [f"{value:.2f}" for value in self._of_trials]
 
     def _note(self) -> dict[str, str]:
         first, cell = self.result.records[0], self.result.cell
@@ -90,7 +109,7 @@ class Number:
         devices = sorted({r.environment.get("device", "") for r in self.result.records})
         seconds = sum(r.duration for r in self.result.records) / len(self.result.records)
         return {
-            self._meaning: f"{self}, {_counted(self.value.trials)}",
+            self._meaning: f"{self}, {_counted(self.value.trials, self._is_range)}",
             "Trials": trials,
             "Wrong labels": f"{self.result.realised_noise:.1%} of the training set",
             "Configuration": describe_experiment(cell.experiment),
@@ -160,8 +179,7 @@ class Difference:
 
 def _by_seed(result: CellResult, what: str) -> dict[int, float]:
     """Accuracy in percent by seed."""
-    single = ((r.experiment.seed, CellResult(result.cell, (r,))) for r in result.records)
-    return {seed: getattr(one, what).mean for seed, one in single}
+    return dict(zip((r.experiment.seed for r in result.records), result.of_trials(what), strict=True))
 
 
 def fresh_name(content: str) -> str:
@@ -263,5 +281,6 @@ def row_values(rows: Mapping[str, CellResult | None], what: str = "last") -> dic
     return {name: Number(result, what) if result else "not run" for name, result in rows.items()}
 
 
-def _counted(trials: int) -> str:
-    return "a single trial" if trials == 1 else f"mean and 95% interval of {trials} trials"
+def _counted(trials: int, is_range: bool = False) -> str:
+    what = "lowest and highest" if is_range else "mean and 95% interval"
+    return "a single trial" if trials == 1 else f"{what} of {trials} trials"

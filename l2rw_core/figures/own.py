@@ -43,14 +43,14 @@ class OwnRun:
     @property
     def value(self) -> float:
         """In percent."""
-        return _percent(self.record.last, self.what)
+        return 100 * (1 - self.record.last if self.what == "error" else self.record.last)
 
     @property
     def range(self) -> Interval | None:
         """Where one more trial falls, from the others alone: a trial must not vouch for itself."""
         if self.others is None:
             return None
-        return prediction_interval([_percent(a / 100, self.what) for a in self.others.accuracies])
+        return prediction_interval(self.others.of_trials(self.what))
 
     @property
     def limits(self) -> tuple[float, float] | None:
@@ -65,10 +65,6 @@ class OwnRun:
         # Accuracies are rounded when they are recorded; a range without width still holds its own value.
         inside = abs(self.value - self.range.mean) <= self.range.half_width + 1e-6
         return "inside" if inside else "outside"
-
-
-def _percent(accuracy: float, what: str) -> float:
-    return 100 * (1 - accuracy if what == "error" else accuracy)
 
 
 def own_run(record: Record, recorded: Recorded, what: str = "last") -> OwnRun:

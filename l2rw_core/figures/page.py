@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from l2rw_core.experiments import (
     grid,
     reported_numbers,
     reproduction,
+    sees_clean,
 )
 from l2rw_core.figures.comparison import DATA_NAMES
 from l2rw_core.figures.numbers import Number, NumberTable
@@ -53,13 +55,56 @@ A run that is interrupted goes on from its last checkpoint.
 """
 
 
+_CORNER: dict[str, object] = {"noise": 0.4, "imbalance": 100, "clean": 100}
+HEADLINES: tuple[tuple[str, str, str, dict[str, object]], ...] = (
+    ("4 against 9, 200:1, MNIST", "fig2", "paper", {"ratio": 200}),
+    ("40% uniform flips, Fashion-MNIST", "table1", "reduced", {"data": "fashion_mnist"}),
+    ("40% uniform flips, MNIST", "table1", "reduced", {"data": "mnist"}),
+    ("40% background flips, Fashion-MNIST", "table2", "reduced", {"data": "fashion_mnist"}),
+    ("40% background flips, MNIST", "table2", "reduced", {"data": "mnist"}),
+    ("both biases, Fashion-MNIST", "noise_imbalance", "reduced", {"data": "fashion_mnist", **_CORNER}),
+    ("both biases, MNIST", "noise_imbalance", "reduced", {"data": "mnist", **_CORNER}),
+    ("40% background flips, CIFAR-10", "cifar_small", "reduced", {}),
+)
+"""What the README shows: words, grid, scale, and the place in the grid."""
+
+_HEADLINE = re.compile(r"(<!-- what came out -->\n).*?(<!-- end of what came out -->)", flags=re.DOTALL)
+
+
 def write_report(records: Iterable[Record], root: Path) -> list[Path]:
-    """Write ``data/reproduction.csv`` and the page ``reproduction.md`` under `root`; returns their paths."""
+    """Write what the records say under `root`; returns the paths.
+
+    These are ``data/reproduction.csv``, the page ``reproduction.md``, and the table of ``README.md`` between its two
+    comments, if there is one.
+    """
     records = list(records)
-    csv, markdown = root / "data" / "reproduction.csv", root / "reproduction.md"
+    csv, markdown, readme = root / "data" / "reproduction.csv", root / "reproduction.md", root / "README.md"
     csv.write_text(reproduction(records).to_csv(index=False))
     markdown.write_text(page(records))
-    return [csv, markdown]
+    if not readme.exists() or not _HEADLINE.search(readme.read_text()):
+        return [csv, markdown]
+    table = headline(records)
+    readme.write_text(_HEADLINE.sub(lambda found: found[1] + table + found[2], readme.read_text()))
+    return [csv, markdown, readme]
+
+
+def headline(records: Iterable[Record]) -> str:
+    """`HEADLINES` as a table in Markdown: plain training, the best row without clean labels, fine-tuning, L2RW."""
+    recorded = Recorded(records)
+    text = "| test accuracy, % | plain training | best without clean labels | plain + fine-tuning | L2RW | trials |\n"
+    text += "| :-- | --: | --: | --: | --: | --: |\n"
+    for words, name, scale, place in HEADLINES:
+        cells = [c for c in grid(name, scale).cells if place.items() <= dict(c.column).items()]
+        results = {c.row: result for c in cells if (result := cell_result(c, recorded))}
+        blind = [row for row in results if sees_clean(row) == "no"]
+        best = max(blind, key=lambda row: results[row].last.mean, default="")
+        shown = {row: str(Number(results[row])).removesuffix("%") for row in results}
+        values = [shown.get("baseline", ""), f"{shown[best]} ({best})" if best else ""]
+        values += [shown.get("baseline+ft", ""), shown.get("l2rw", "")]
+        trials = [results[row].last.trials for row in ("baseline", best, "baseline+ft", "l2rw") if row in results]
+        counted = "" if not trials else f"{min(trials)} to {max(trials)}" if len(set(trials)) > 1 else str(trials[0])
+        text += f"| {' | '.join([words, *values, counted])} |\n"
+    return text
 
 
 def page(records: Iterable[Record]) -> str:

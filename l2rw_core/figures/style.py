@@ -87,6 +87,7 @@ _RC: dict[str, Any] = {
     "axes.titleweight": "bold",
     "figure.dpi": 72.0,
     "figure.facecolor": "none",
+    "figure.labelsize": _FONT,
     "figure.titlesize": _FONT + 1,
     "font.size": _FONT,
     "grid.alpha": 0.15,

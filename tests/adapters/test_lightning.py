@@ -305,13 +305,10 @@ def test_a_gradient_scaler_changes_neither_clipping_nor_a_batch_without_weight(t
     ("given", "message"),
     [
         (lambda: loaders()["train"], "two loaders by name"),
-        (lambda: {"train": loaders()["train"]}, "got a dict with train$"),
-        (lambda: loaders()["train"], r"got a list of a tensor \(50, 2\), a tensor \(50,\), a tensor \(50,\)$"),
-        (
-            lambda: list(loaders().values()),
-            r"got a list of a list of a tensor .*, a list of a tensor \(5, 2\), a tensor",
-        ),
-        (lambda: DataLoader(torch.ones(100), 50), r"got a tensor \(50,\)$"),
+        (lambda: {"train": loaders()["train"]}, r"got dict\(train: list\(\(50, 2\) torch.float64 on cpu, "),
+        (lambda: loaders()["train"], r"got list\(\(50, 2\) .*, \(50,\) torch.int64 on cpu\)$"),
+        (lambda: list(loaders().values()), r"got list\(list\(\(50, 2\) .*\), list\(\(5, 2\) .*\)\)$"),
+        (lambda: DataLoader(torch.ones(100), 50), r"got \(50,\) torch.float32 on cpu$"),
     ],
 )
 def test_loaders_without_a_clean_one_are_refused(tmp_path, given, message):

@@ -118,6 +118,13 @@ def pair(tmp_path, data, clean, **options):
     return read_pair(tmp_path / "data.csv", tmp_path / "clean.csv", **options)
 
 
+@pytest.mark.parametrize(("index", "left"), [([7, 3], ["a"]), ([7, 7], ["Unnamed: 0", "a"]), (list("uv"), None)])
+def test_row_numbers_that_pandas_wrote_are_no_feature(tmp_path, index, left):
+    pd.DataFrame({"a": [1, 2], "label": ["p", "q"]}, index=index).to_csv(tmp_path / "a.csv")
+    assert list(read_data(tmp_path / "a.csv").frame.columns) == (left or ["Unnamed: 0", "a"])
+    assert list(read_data(tmp_path / "a.csv", ignore=("Unnamed: 0",)).frame.columns) == ["a"]
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_column_that_says_nothing_need_not_be_in_both_tables(tmp_path, turned):
     texts = "id,a,label\n7,1,u\n8,2,v\n", "a,label\n1,u\n2,v\n"

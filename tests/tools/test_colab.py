@@ -55,3 +55,8 @@ def test_the_kernel_sees_neither_the_working_tree_nor_a_network(tmp_path: Path) 
 def test_every_notebook_of_the_book_is_run() -> None:
     names = {path.name for path in repository.notebooks(ROOT)}
     assert {path.name for path in (ROOT / "chapters").glob("*.ipynb")} | {"intro.ipynb"} == names
+
+
+def test_the_tests_of_the_method_are_there() -> None:
+    for name in colab_check.METHOD:
+        assert (ROOT / "tests" / f"test_{name}.py").exists(), name
