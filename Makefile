@@ -66,7 +66,7 @@ test: lint ## Check style, then run every test: package, chapters, and the built
 	$(BIN)/pytest --numprocesses $(CORES) --dist loadgroup
 
 COLAB_PYTHON ?= 3.13
-colab-check: $(INSTALLED) ## Run every notebook with Colab's versions against the built wheel (COLAB_PYTHON=path of a Python 3.13)
+colab-check: $(INSTALLED) ## Run every notebook and the method's tests with Colab's versions (COLAB_PYTHON=path of a Python 3.13)
 	$(BIN)/python tools/colab_check.py --python $(COLAB_PYTHON)
 
 repository: ## Bring README, CITATION.cff and the first cells in line with the repository's address (URL=... changes it)

@@ -98,6 +98,16 @@ CONTRASTS = """() => {
 }"""
 
 
+# Text of a picture that runs over its edge by more than a pixel.
+CUT_TEXT = """() => [...document.querySelectorAll('article.bd-article svg text')]
+    .filter(text => text.textContent.trim() && text.checkVisibility())
+    .filter(text => {
+        const box = text.getBoundingClientRect(), edge = text.closest('svg').getBoundingClientRect();
+        return Math.max(edge.left - box.left, box.right - edge.right, edge.top - box.top, box.bottom - edge.bottom) > 1;
+    })
+    .map(text => text.textContent.trim())"""
+
+
 @every_page
 def test_page_loads_without_an_error(visit: Visit, document: str) -> None:
     page = visit.open(document)
@@ -118,6 +128,13 @@ def test_page_shows_no_traces_of_a_failed_run(visit: Visit, document: str) -> No
     assert page.locator(".jupyter-widgets.progress, .widget-hprogress, .widget-vprogress, progress").count() == 0
     views = page.locator("script[type='application/vnd.jupyter.widget-view+json']").count()
     assert page.locator(".widget-subarea > .jupyter-widgets").count() >= views, "a widget was not drawn"
+
+
+@pytest.mark.parametrize("document", CHAPTERS)
+def test_no_text_of_a_picture_is_cut_off(visit: Visit, document: str) -> None:
+    page = visit.open(document)
+    assert page.locator("article.bd-article svg text").count() > 10
+    assert page.evaluate(CUT_TEXT) == []
 
 
 @pytest.mark.parametrize("document", CHAPTERS)

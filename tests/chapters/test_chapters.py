@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
 from pathlib import Path
 
 import build_book
@@ -60,6 +61,18 @@ def test_chapter_has_the_parts_that_readers_rely_on(chapter: Path) -> None:
     last = notebook.cells[-1]
     assert last.metadata.tags == ["claims"]
     assert "assert held" in last.source
+
+
+@every_chapter
+def test_code_that_is_shown_fits_the_column(chapter: Path) -> None:
+    """The formatter breaks what it can; words it cannot."""
+    width = tomllib.loads((ROOT / "chapters" / "ruff.toml").read_text())["line-length"]
+    folded = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
+    cells = nbformat.read(chapter, as_version=4).cells
+    shown = [c for c in cells if c.cell_type == "code" and not folded & set(c.metadata.get("tags", []))]
+    lines = [line for cell in shown for line in cell.source.splitlines()]
+    assert lines
+    assert [line for line in lines if len(line) > width] == []
 
 
 @pytest.mark.apart

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 
 import pandas as pd
 import pytest
@@ -12,11 +13,16 @@ from l2rw_core.experiments.report import CellResult, cell_result, compare, in_wo
 from l2rw_core.figures.page import write_report
 
 ROOT = results_root().parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 def test_the_committed_report_is_what_the_records_give(tmp_path):
     (tmp_path / "data").mkdir()
-    for path in write_report(load_records(), tmp_path):
+    start, _, end = re.split(r"(?<=<!-- what came out -->\n)(.*?)(?=<!-- end of)", README, flags=re.DOTALL)
+    (tmp_path / "README.md").write_text(start + end)
+    written = write_report(load_records(), tmp_path)
+    assert [path.name for path in written] == ["reproduction.csv", "reproduction.md", "README.md"]
+    for path in written:
         kept = ROOT / path.relative_to(tmp_path)
         assert kept.read_text() == path.read_text(), f"{kept.name} is out of date: run `l2rw report`"
 

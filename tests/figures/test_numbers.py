@@ -3,6 +3,7 @@
 import math
 import re
 import shlex
+from dataclasses import replace
 
 import pytest
 
@@ -60,6 +61,24 @@ def test_single_trials_have_no_interval():
     single = Number(CellResult(CELL, RESULT.records[:1]))
     assert str(single) == f"{100 * RESULT.records[0].last:.1f}%"
     assert "a single trial" in single.html
+
+
+def test_the_note_on_a_best_accuracy_has_the_best_of_every_trial():
+    worst = min(RESULT.records, key=lambda r: r.last - r.best)
+    assert worst.last < worst.best
+    assert f"seed {worst.experiment.seed}: {100 * worst.best:.2f}" in Number(RESULT, "best").html
+
+
+def test_an_interval_that_says_nothing_is_the_range_of_its_trials():
+    far_apart = tuple(
+        replace(r, curve=replace(r.curve, accuracy=[*r.curve.accuracy[:-1], last]))
+        for r, last in zip(RESULT.records, (0.1, 0.77), strict=False)
+    )
+    number = Number(CellResult(CELL, far_apart), "error")
+    assert number.value.half_width > 400
+    assert str(number) == "23.0 to 90.0%"
+    assert "23.0 to 90.0%, lowest and highest of 2 trials" in number.html
+    assert "seed 0: 90.00" in number.html
 
 
 def test_configuration_says_what_is_unusual():
