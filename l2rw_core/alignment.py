@@ -334,7 +334,7 @@ ENGINES: dict[str, Callable[[Passes, Batch, Batch, float], Scores]] = {
 
 @contextmanager
 def _second_derivatives(engine: str, or_else: str = "") -> Iterator[None]:
-    """Say it where PyTorch says that an operator's backward pass cannot be differentiated; `or_else` ends the remedy."""
+    """One error where PyTorch finds that a backward pass has no derivative; `or_else` ends the remedy."""
     try:
         yield
     except RuntimeError as error:
@@ -342,8 +342,9 @@ def _second_derivatives(engine: str, or_else: str = "") -> Iterator[None]:
         if not isinstance(error, NotImplementedError) and not ("derivative for" in said and "not implemented" in said):
             raise
         raise ValueError(
-            f'engine "{engine}" has to differentiate a backward pass, and a part of the model does not allow it: {said}. '
-            f"Write that part with other operators, as nn.Embedding and a sum in place of nn.EmbeddingBag{or_else}"
+            f'engine "{engine}" has to differentiate a backward pass, and a part of the model does not allow it: '
+            f"{said}. Write that part with other operators, "
+            f"as nn.Embedding and a sum in place of nn.EmbeddingBag{or_else}"
         ) from error
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from l2rw_core.progress import progress_wanted
 
@@ -201,29 +202,46 @@ def _with_channels(x: np.ndarray) -> np.ndarray:
 
 
 def _from_torchvision(name: str, root: Path, download: bool) -> Source:
-    with _place_to_unpack(name, root) as (place, kept):
+    if not download and not (root / _PUBLISHED[name].folder).is_dir():
+        raise DataUnavailable(_unavailable(name, root, "the network was not to be used"))
+    kept = root / f"{name}.npz"
+    with _place_to_unpack(name, root) as place:
+        if kept.exists():  # written by another process while this one waited
+            return _from_npz(kept, name)
         _check_archives(place / _PUBLISHED[name].folder)
         train, test = (_read(name, place, is_train, download) for is_train in (True, False))
         source = _as_source(name, train.data, train.targets, test.data, test.targets)
-    if kept:
-        _write_npz(source, root / f"{name}.npz")
+        if place == root:
+            _write_npz(source, kept)
     return source
 
 
 @contextlib.contextmanager
-def _place_to_unpack(name: str, root: Path) -> Iterator[tuple[Path, bool]]:
-    """The root itself if it can be written, otherwise a temporary copy of what it holds of this data set."""
-    with contextlib.suppress(OSError):
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=root):
-            pass
-        yield root, True
+def _place_to_unpack(name: str, root: Path) -> Iterator[Path]:
+    """The root itself if it can be written, otherwise a temporary copy of what it holds of this data set.
+
+    One process at a time has the root: torchvision unpacks in place, and who reads meanwhile finds empty files.
+    """
+    if _writable(root):
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # some file systems have no locks
+                stack.enter_context(FileLock(root / f".{name}.lock"))
+            yield root
         return
     with tempfile.TemporaryDirectory() as temporary:
         raw = root / _PUBLISHED[name].folder
         if raw.is_dir():
             shutil.copytree(raw, Path(temporary) / raw.name, copy_function=shutil.copyfile)
-        yield Path(temporary), False
+        yield Path(temporary)
+
+
+def _writable(root: Path) -> bool:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            return True
+    except OSError:
+        return False
 
 
 def _check_archives(folder: Path) -> None:
@@ -249,14 +267,18 @@ def _read(name: str, root: Path, train: bool, download: bool) -> Any:
     except Exception as error:  # the readers assert, index and unpack what they find in a file
         cause = str(error).partition("\n")[0].rstrip(":")
         if isinstance(error, OSError) or "not found" in cause or "download" in cause:
-            raise DataUnavailable(
-                f"{name} is not in {root} and could not be downloaded ({cause}). Put torchvision's files "
-                f"or {name}.npz there, point L2RW_DATA to a folder with them, or use the embedded data set digits."
-            ) from error
+            raise DataUnavailable(_unavailable(name, root, cause)) from error
         folder = root / _PUBLISHED[name].folder
         raise DataCorrupt(f"the files in {folder} are damaged ({cause}). Delete that folder and load again.") from error
     finally:
         socket.setdefaulttimeout(before)
+
+
+def _unavailable(name: str, root: Path, cause: str) -> str:
+    return (
+        f"{name} is not in {root} and could not be downloaded ({cause}). Put torchvision's files "
+        f"or {name}.npz there, point L2RW_DATA to a folder with them, or use the embedded data set digits."
+    )
 
 
 def _bars_as_wanted() -> contextlib.AbstractContextManager:

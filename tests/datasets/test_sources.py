@@ -1,8 +1,10 @@
 """Data sets come whole or with a message; nothing is half-read, and nothing is replaced in silence."""
 
 import gzip
+import multiprocessing
 import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +151,22 @@ def test_published_files_become_one_npz(raw_fashion, monkeypatch):
     assert [p.name for p in raw_fashion.glob("*.npz")] == ["fashion_mnist.npz"]
     monkeypatch.setattr(module, "_from_torchvision", None)  # a second load does not need it
     assert load("fashion_mnist", raw_fashion).checksum == first.checksum
+
+
+@real
+def test_processes_that_load_at_the_same_time(raw_fashion, tmp_path):
+    whole = shutil.ignore_patterns("*ubyte")
+    shutil.copytree(raw_fashion / "FashionMNIST", tmp_path / "FashionMNIST", ignore=whole)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["l2rw_core.datasets", "torchvision.datasets"])
+    with context.Pool(4) as pool:
+        pool.apply(abs, (0,))  # the imports are over
+        loading = []
+        for _ in range(4):
+            loading.append(pool.apply_async(load, ("fashion_mnist", tmp_path)))
+            time.sleep(0.15)  # unpacking takes about half a second: each starts while another is at it
+        checksums = {source.get().checksum for source in loading}
+    assert checksums == {load("fashion_mnist", raw_fashion).checksum}
 
 
 @real
