@@ -218,14 +218,9 @@ def _from_torchvision(name: str, root: Path, download: bool) -> Source:
 
 @contextlib.contextmanager
 def _place_to_unpack(name: str, root: Path) -> Iterator[Path]:
-    """The root itself if it can be written, otherwise a temporary copy of what it holds of this data set.
-
-    One process at a time has the root: torchvision unpacks in place, and who reads meanwhile finds empty files.
-    """
+    """The root itself if it can be written, otherwise a temporary copy of what it holds of this data set."""
     if _writable(root):
-        with contextlib.ExitStack() as stack:
-            with contextlib.suppress(OSError):  # some file systems have no locks
-                stack.enter_context(FileLock(root / f".{name}.lock"))
+        with _one_at_a_time(root / f".{name}.lock"):
             yield root
         return
     with tempfile.TemporaryDirectory() as temporary:
@@ -242,6 +237,20 @@ def _writable(root: Path) -> bool:
             return True
     except OSError:
         return False
+
+
+@contextlib.contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Other processes wait: torchvision unpacks in place, and who reads meanwhile finds files that are still empty."""
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):  # some file systems have no locks
+            held.enter_context(FileLock(path))
+        try:
+            yield
+        finally:
+            # Who comes now need not wait for those who do: the arrays are there, and all only read them.
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def _check_archives(folder: Path) -> None:
