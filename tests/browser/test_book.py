@@ -108,6 +108,12 @@ CUT_TEXT = """() => [...document.querySelectorAll('article.bd-article svg text')
     .map(text => text.textContent.trim())"""
 
 
+# Code and printed text with a line that ends outside of the column.
+CUT_LINES = """() => [...document.querySelectorAll('.cell_input pre, .cell_output pre')]
+    .filter(pre => pre.checkVisibility() && pre.scrollWidth > pre.clientWidth + 1)
+    .map(pre => pre.innerText.trim())"""
+
+
 @every_page
 def test_page_loads_without_an_error(visit: Visit, document: str) -> None:
     page = visit.open(document)
@@ -135,6 +141,13 @@ def test_no_text_of_a_picture_is_cut_off(visit: Visit, document: str) -> None:
     page = visit.open(document)
     assert page.locator("article.bd-article svg text").count() > 10
     assert page.evaluate(CUT_TEXT) == []
+
+
+@pytest.mark.parametrize("document", CHAPTERS)
+def test_no_line_of_code_or_print_is_cut_off(visit: Visit, document: str) -> None:
+    page = visit.open(document)
+    assert page.locator(".cell_input pre:visible").count() > 3
+    assert page.evaluate(CUT_LINES) == []
 
 
 @pytest.mark.parametrize("document", CHAPTERS)
