@@ -248,7 +248,7 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            # Who comes now need not wait for those who do: the arrays are there, and all only read them.
+            # Who comes now need not wait for those who do: the arrays are there to read, or each fails by itself.
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 
