@@ -117,7 +117,7 @@ class Reproduce:
     rows: tuple[str, ...] = ()
     """Only these rows, for example baseline l2rw; by default all."""
     where: tuple[str, ...] = ()
-    """Only these columns, for example data=mnist ratio=200."""
+    """Only these columns, for example data=mnist ratio=200: all conditions after one --where."""
     jobs: int = -1
     """Processes, each on one thread; -1 is one a core."""
     scheduler: str | None = None
@@ -296,13 +296,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Errors of the user's making are one line and the exit code 2, not a traceback; the exit code of Ctrl-C is 130.
     """
-    command = tyro.cli(Command, prog="l2rw", description=__doc__, args=arguments)
+    given = sys.argv[1:] if arguments is None else arguments
     try:
+        _check_once(given)
+        command = tyro.cli(Command, prog="l2rw", description=__doc__, args=given)
         command()
     except (ValueError, OSError, FloatingPointError, datasets.DataUnavailable) as error:
         _leave(" ".join(str(error).split()), 2)
     except KeyboardInterrupt:
         _leave("interrupted; what is finished is kept, and the same command goes on from there", 130)
+
+
+def _check_once(arguments: Sequence[str]) -> None:
+    """Of two lists after the same option the first would be dropped, and silently."""
+    options = [argument.partition("=")[0] for argument in arguments]
+    for option in ("--rows", "--where", "--ignore"):
+        if options.count(option) > 1:
+            raise ValueError(f"{option} is given twice: give it once, with all its values after it")
 
 
 def _leave(message: str, code: int) -> NoReturn:
