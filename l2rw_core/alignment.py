@@ -22,6 +22,7 @@ lookahead  Algorithm 1 line by line, virtual step and all                the ref
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -183,8 +184,25 @@ def directional_derivative(
         return _reverse_pass(passes, batch, direction)
 
 
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Run a model that `torch.compile` has compiled as it was written: compiled code takes no dual numbers."""
+    if "torch._dynamo" in sys.modules and not torch.compiler.is_compiling():
+        with torch.compiler.set_stance("force_eager"):
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def _plain_operators() -> Iterator[None]:
+    """Without what has no slope and cannot be differentiated twice: fused attention, and compiled code."""
+    with sdpa_kernel(SDPBackend.MATH), _uncompiled():
+        yield
+
+
 def _dual_pass(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
-    with sdpa_kernel(SDPBackend.MATH):
+    with _plain_operators():
         duals = {name: Dual(p, v[name]) for name, p in passes.parameters.items()}
         losses, buffers = passes.training(duals, batch)  # f(theta + h v) = f(theta) + h u + O(h^2)
         losses, u = unpack(losses)
@@ -193,7 +211,7 @@ def _dual_pass(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor
 
 def _torch_dual_pass(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
     """The same by PyTorch's dual tensors: they see into every function, and record a graph that nobody needs."""
-    with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH), _TorchDuals():
+    with forward_ad.dual_level(), _plain_operators(), _TorchDuals():
         duals = {name: forward_ad.make_dual(p, v[name]) for name, p in passes.parameters.items()}
         losses, buffers = passes.training(duals, batch)
         losses, u = forward_ad.unpack_dual(losses)
@@ -259,7 +277,8 @@ def _ghost(passes: Passes, batch: Batch, clean_batch: Batch, _: float) -> Scores
 
 def _ghost_pass(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
     tape = Tape(check_batch(batch, "training")[2], passes.device)
-    losses, buffers = passes.training(tape.parameters(passes.parameters), batch)
+    with _uncompiled():
+        losses, buffers = passes.training(tape.parameters(passes.parameters), batch)
     tape.propagate(losses)
     with torch.no_grad():
         u = tape.alignment(v)
@@ -299,7 +318,7 @@ def _reverse(passes: Passes, batch: Batch, clean_batch: Batch, _: float) -> Scor
 
 
 def _reverse_pass(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
-    with sdpa_kernel(SDPBackend.MATH):
+    with _plain_operators():
         losses, buffers = passes.training(passes.parameters, batch)
         s = torch.zeros_like(losses, requires_grad=True)
         g = passes.gradient(losses, grad_outputs=s, create_graph=True)  # g(s) = sum_i s_i grad f_i, linear in s
@@ -312,7 +331,7 @@ def _lookahead(passes: Passes, batch: Batch, clean_batch: Batch, step_size: floa
     if not step_size > 0:
         raise ValueError(f"step_size must be positive, got {step_size}")
     theta = passes.parameters
-    with sdpa_kernel(SDPBackend.MATH):
+    with _plain_operators():
         losses, buffers = passes.training(theta, batch)  # line 4
         eps = torch.zeros_like(losses, requires_grad=True)
         weighted = (eps * losses).sum()  # line 5
