@@ -13,8 +13,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 Inputs = Tensor | tuple[Any, ...] | list[Any] | dict[str, Any]
-Batch = tuple[Inputs, Any]
+Batch = tuple[Inputs, Any] | list[Any]
+"""Inputs and labels, as a data loader hands them out. Inputs are a tensor, a tuple of positional arguments of the
+model, or a dictionary of named ones; the first dimension of every tensor counts the examples."""
 LossFn = Callable[[Any, Any], Tensor]
+"""A function of the model's outputs and the labels that returns one loss an example, shape (n,)."""
 Tensors = dict[str, Tensor]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from l2rw_core.audit.ledger import Labels
 
 FEW = 5
 """A class with fewer clean examples than this is named."""
@@ -41,7 +42,7 @@ class CleanSetCheck:
 
 
 def check_clean_set(
-    train: tuple[Any, Sequence[Any]], clean: tuple[Any, Sequence[Any]], near: float = 0.1, gain: bool = True
+    train: tuple[Any, Labels], clean: tuple[Any, Labels], near: float = 0.1, gain: bool = True
 ) -> CleanSetCheck:
     """Compare a clean set with the training set that it is to judge.
 

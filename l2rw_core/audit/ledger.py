@@ -18,6 +18,9 @@ QUANTITIES = ("weight", "alignment", "helpful", "influence", "loss", "margin")
 SIGNALS = ("both", "alignment", "weight", "loss", "margin")
 """What `suspects` can rank by: one quantity, or alignment and loss together."""
 
+Labels = Sequence[Any] | np.ndarray | Tensor
+"""(n,) labels: numbers, strings, or anything that can be compared."""
+
 _STEEPNESS = 6.0
 _SOFTNESS = 0.1
 _STATE = ("n", "decay", "seen", "margins_seen", "sums", "latest")
@@ -26,12 +29,17 @@ _STATE = ("n", "decay", "seen", "margins_seen", "sums", "latest")
 class StepLike(Protocol):
     """What a ledger reads of a step: an `l2rw_core.Step`, or anything with these three."""
 
-    weights: Tensor
-    """(b,) weights of the batch."""
-    alignment: Tensor
-    """(b,) alignments u_i."""
-    losses: Tensor
-    """(b,) training losses."""
+    @property
+    def weights(self) -> Tensor:
+        """(b,) weights of the batch."""
+
+    @property
+    def alignment(self) -> Tensor:
+        """(b,) alignments u_i."""
+
+    @property
+    def losses(self) -> Tensor:
+        """(b,) training losses."""
 
 
 class WeightLedger:
@@ -241,8 +249,8 @@ def _margins(logits: Tensor, targets: Any, b: int) -> Tensor:
 
 def suspects(
     ledger: WeightLedger,
-    labels: Sequence[Any],
-    predicted: Sequence[Any] | None = None,
+    labels: Labels,
+    predicted: Labels | None = None,
     by: str = "both",
     recent: bool = False,
     reference: float = 0.9,
