@@ -72,7 +72,8 @@ class DistributedReweighter(Reweighter):
     Example, started with ``torchrun --nproc-per-node 2 train.py``::
 
         torch.distributed.init_process_group("gloo")  # "nccl" on GPUs
-        reweighter = DistributedReweighter(model, optimizer, nn.CrossEntropyLoss(reduction="none"))
+        loss_fn = nn.CrossEntropyLoss(reduction="none")
+        reweighter = DistributedReweighter(model, optimizer, loss_fn)
         for batch in loader:  # with a DistributedSampler
             step = reweighter.step(batch, clean_batch)
     """

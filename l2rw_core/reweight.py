@@ -94,7 +94,8 @@ class Reweighter:
 
     Example::
 
-        reweighter = Reweighter(model, optimizer, nn.CrossEntropyLoss(reduction="none"))
+        loss_fn = nn.CrossEntropyLoss(reduction="none")
+        reweighter = Reweighter(model, optimizer, loss_fn)
         for batch in loader:
             step = reweighter.step(batch, clean_batch)
     """

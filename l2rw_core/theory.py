@@ -22,7 +22,7 @@ class ScalarLoss:
     Attributes:
         value: (scores, targets) -> losses, elementwise.
         slope: (scores, targets) -> derivative of the loss by the score, elementwise.
-        max_slope: the least upper bound of |slope|.
+        max_slope: the least upper bound of the absolute slope.
         max_curvature: the least upper bound of the slope's own rate of change.
     """
 

@@ -40,6 +40,7 @@ from sphinx_external_toc.parsing import parse_toc_yaml
 TOOLS = Path(__file__).resolve().parent
 # Title, authors and addresses of the entries under "Cite this page", and the symbols that a page explains.
 CITED_FROM = ("_config.yml", "pyproject.toml", "CITATION.cff", "references.bib", "notation.md")
+OWN_EXTENSIONS = ("api_reference", "book_pages")
 CELL_TIMEOUT_S = 600
 KEPT_CACHES = 3
 MAX_PASSES = 3
@@ -375,12 +376,12 @@ def installed_versions() -> str:
     return ", ".join([f"Python {platform.python_version()}", *packages])
 
 
-def with_page_ends(sphinx: dict[str, Any], inputs: str) -> dict[str, Any]:
-    """Sphinx's settings with the extension `book_pages`, also where the book lists its extensions itself."""
+def with_own_extensions(sphinx: dict[str, Any], inputs: str) -> dict[str, Any]:
+    """Sphinx's settings with the extensions of this folder, also where the book lists its extensions itself."""
     settings = {**sphinx.get("config", {}), "book_pages_made_from": inputs}
     if "extensions" in settings:
-        settings["extensions"] = [*settings["extensions"], "book_pages"]
-    return {**sphinx, "config": settings, "local_extensions": {"book_pages": str(TOOLS)}}
+        settings["extensions"] = [*settings["extensions"], *OWN_EXTENSIONS]
+    return {**sphinx, "config": settings, "local_extensions": dict.fromkeys(OWN_EXTENSIONS, str(TOOLS))}
 
 
 def build_settings(root: Path, folder: Path) -> dict[str, Any]:
@@ -393,7 +394,7 @@ def build_settings(root: Path, folder: Path) -> dict[str, Any]:
     }
     config = repository_settings(config, url)
     config["execute"] = {**config.get("execute", {}), "cache": str(folder), "execute_notebooks": "cache"}
-    config["sphinx"] = with_page_ends(config.get("sphinx", {}), page_inputs_hash(root))
+    config["sphinx"] = with_own_extensions(config.get("sphinx", {}), page_inputs_hash(root))
     parse = config.get("parse", {})
     config["parse"] = {**parse, "myst_substitutions": {**parse.get("myst_substitutions", {}), **facts}}
     return config

@@ -76,7 +76,7 @@ class ReweightedTrainer(Trainer):
     ============ ======================================================================================================
 
     Args:
-        *args, **kwargs: as for `transformers.Trainer`.
+        args, kwargs: as for `transformers.Trainer`.
         clean_dataset: examples with labels to trust, in the form of the training set, collated as these are.
         clean_batch_size: clean examples a step, all of them if there are fewer; by default the batch size of training.
             They are drawn anew each step, by the seed of the arguments and the number of the step.
@@ -91,7 +91,9 @@ class ReweightedTrainer(Trainer):
 
     Example::
 
-        trainer = ReweightedTrainer(model, arguments, train_dataset=train, clean_dataset=clean)
+        trainer = ReweightedTrainer(
+            model, arguments, train_dataset=train, clean_dataset=clean
+        )
         trainer.train()
     """
 

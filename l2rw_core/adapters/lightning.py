@@ -74,8 +74,11 @@ class ReweightedModule(LightningModule):
 
     Example::
 
-        module = ReweightedModule(model, nn.CrossEntropyLoss(reduction="none"), partial(torch.optim.AdamW, lr=1e-3))
-        Trainer(max_epochs=20).fit(module, {"train": train_loader, "clean": clean_loader})
+        loss_fn = nn.CrossEntropyLoss(reduction="none")
+        optimizer = partial(torch.optim.AdamW, lr=1e-3)
+        module = ReweightedModule(model, loss_fn, optimizer)
+        loaders = {"train": train_loader, "clean": clean_loader}
+        Trainer(max_epochs=20).fit(module, loaders)
     """
 
     def __init__(

@@ -49,7 +49,8 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator):
 
     Example::
 
-        classifier = ReweightedClassifier(random_state=0).fit(X, y, X_clean=X_clean, y_clean=y_clean)
+        classifier = ReweightedClassifier(random_state=0)
+        classifier.fit(X, y, X_clean=X_clean, y_clean=y_clean)
         classifier.predict_proba(X_test)
     """
 

@@ -75,7 +75,7 @@ class Record:
     training_seconds: float | None = None
     """Seconds of training steps alone."""
     detection: dict[str, Any] | None = None
-    """How well scores of the labels find the wrong ones; see `l2rw_core.experiments.detection`."""
+    """How well scores of the labels find the wrong ones; see `detect`."""
 
     @property
     def last(self) -> float:

@@ -36,4 +36,4 @@ def get(name: str) -> type[Method]:
     return METHODS[name]
 
 
-__all__ = ["METHODS", "Method", "Minibatch", "Task", "Update", "get"]
+__all__ = ["METHODS", "Method", "Minibatch", "Task", "Update", "get", *(method.__name__ for method in METHODS.values())]

@@ -104,11 +104,12 @@ def test_pages_are_written_again_when_what_stands_around_their_text_changes(
 
 
 @pytest.mark.parametrize("listed", [{}, {"extensions": ["myst_nb"]}])
-def test_the_pages_get_their_ends_whether_or_not_the_book_lists_its_extensions(
+def test_the_books_own_extensions_are_loaded_whether_or_not_it_lists_those_of_others(
     build_book: ModuleType, listed: dict[str, list[str]]
 ) -> None:
-    settings = build_book.with_page_ends({"config": listed}, "abc")
-    assert settings["local_extensions"] == {"book_pages": str(ROOT / "tools")}
-    assert settings["config"].get("extensions", ["book_pages"])[-1] == "book_pages"
+    settings = build_book.with_own_extensions({"config": listed}, "abc")
+    own = ["api_reference", "book_pages"]
+    assert settings["local_extensions"] == dict.fromkeys(own, str(ROOT / "tools"))
+    assert settings["config"].get("extensions", own)[-2:] == own
     assert settings["config"]["book_pages_made_from"] == "abc"
     assert listed in ({}, {"extensions": ["myst_nb"]}), "the caller's settings stay as they are"
