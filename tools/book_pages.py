@@ -35,7 +35,11 @@ REPAIRS = {
     # A list without items, for a screen reader; and a role for bibliographies that no longer exists.
     '<div role="list" class="citation-list">': '<div class="citation-list">',
     ' role="doc-biblioentry"': "",
+    # The arrow that unfolds the pages below one, in the list of contents.
+    '<summary><span class="toctree-toggle"': '<summary aria-label="Pages below"><span class="toctree-toggle"',
 }
+# A signature that is spread over lines: descriptions of nothing, inside of the name that is described.
+LINES = re.compile(r"<dl>\n(<dd>.*?</dd>\n)</dl>", re.S)
 
 
 def record_ids(text: str) -> list[str]:
@@ -121,7 +125,12 @@ def repair(text: str) -> str:
     """The page without what `REPAIRS` knows."""
     for written, meant in REPAIRS.items():
         text = text.replace(written, meant)
-    return text
+    return LINES.sub(_as_lines, text)
+
+
+def _as_lines(found: re.Match[str]) -> str:
+    lines = found[1].replace("<dd>", '<span class="l2rw-parameter">').replace("</dd>", "</span>")
+    return f"<span>\n{lines}</span>"
 
 
 def repair_pages(app: Sphinx, failure: Exception | None) -> None:
