@@ -63,7 +63,7 @@ growth: $(INSTALLED) ## Measure how time and memory of a step grow with batches,
 
 CORES ?= logical
 test: lint ## Check style, then run every test: package, chapters, and the built book in Chromium (CORES=1 for fewer)
-	$(BIN)/pytest --numprocesses $(CORES) --dist loadgroup
+	$(BIN)/pytest --numprocesses $(CORES) --dist loadgroup --no-loadscope-reorder
 
 COLAB_PYTHON ?= 3.13
 colab-check: $(INSTALLED) ## Run every notebook and the method's tests with Colab's versions (COLAB_PYTHON=path of a Python 3.13)

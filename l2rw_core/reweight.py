@@ -89,8 +89,8 @@ class Reweighter:
             nothing; such a call therefore costs as much as any other.
 
     Raises:
-        TypeError, ValueError: if one of these is of another kind, the engine is unknown, `warmup` is negative, or the
-            optimizer holds none of the model's trainable parameters (`step` looks again).
+        TypeError, ValueError: if one of these is of another kind, the engine is unknown, `warmup` is no number of
+            steps, or the optimizer holds none of the model's trainable parameters (`step` looks again).
 
     Example::
 
@@ -121,8 +121,8 @@ class Reweighter:
         self.health: Health | None = Health()
         """Warns of what looks wrong, through the logger ``l2rw_core``; None to be left alone."""
         _check_kinds(model, optimizer, loss_fn, engine)
-        if warmup < 0:
-            raise ValueError(f"warmup must be a number of steps, at least 0, got {warmup}")
+        if not (warmup >= 0 and warmup % 1 == 0):  # a share of training, such as 0.1, would be a single step
+            raise ValueError(f"warmup must be a whole number of steps, at least 0, got {warmup}")
         if optimizer is not None:
             _check_held(model, optimizer)
             _check_closure(optimizer)

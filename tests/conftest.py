@@ -22,12 +22,27 @@ settings.load_profile("steady")
 
 
 @pytest.hookimpl(wrapper=True)  # a wrapper runs before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """On several cores a file stays with one process, which makes its fixtures once; `apart` tests need not."""
     for item in items:
         if not item.get_closest_marker("apart"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    if config.getoption("loadgroup", False):
+        put_in_turn(items)
     return (yield)
+
+
+def put_in_turn(items: list[pytest.Item]) -> None:
+    """One process builds the book at once, and nobody waits for it; what can run anywhere fills up the end."""
+    of_the_book = {item.path: None for item in items if "book" in item.fixturenames}
+    builder = next(iter(of_the_book), None)
+
+    def turn(item: pytest.Item) -> int:
+        if item.get_closest_marker("apart"):
+            return 3
+        return 0 if item.path == builder else 2 if item.path in of_the_book else 1
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="session")

@@ -326,10 +326,11 @@ def test_a_resumed_warm_up_ends_where_it_would_have():
     assert all(torch.equal(p, q) for p, q in zip(whole.model.parameters(), cut.model.parameters(), strict=True))
 
 
-def test_a_negative_warm_up_is_refused():
+@pytest.mark.parametrize("warmup", [-1, 0.1, float("nan"), float("inf")])
+def test_a_warm_up_that_is_no_number_of_steps_is_refused(warmup):
     case = make_case("mlp")
-    with pytest.raises(ValueError, match="warmup must be a number of steps"):
-        Reweighter(case.model, None, case.loss_fn, warmup=-1)
+    with pytest.raises(ValueError, match="warmup must be a whole number of steps"):
+        Reweighter(case.model, None, case.loss_fn, warmup=warmup)
 
 
 @pytest.mark.parametrize("ids", [range(100, 107), torch.arange(7), [3, 3, 3, 1, 1, 1, 0]])
