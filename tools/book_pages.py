@@ -41,6 +41,10 @@ REPAIRS = {
 # A signature that is spread over lines: descriptions of nothing, inside of the name that is described.
 LINES = re.compile(r"<dl>\n(<dd>.*?</dd>\n)</dl>", re.S)
 
+# A typeset formula is a box to the browser, and a line may end between a box and the full stop behind it.
+_INLINE = r'<span class="math [^>]*>\\\([^<]*\\\)</span>'
+WITH_MARKS = re.compile(rf"[(“]{_INLINE}[.,;:!?)”’]*|{_INLINE}[.,;:!?)”’]+")
+
 
 def record_ids(text: str) -> list[str]:
     """Ids of the records behind the numbers of a page, in the order of their first appearance."""
@@ -118,7 +122,12 @@ def add_page_end(app: Sphinx, page: str, template: str, context: dict[str, Any],
     if isinstance(doctree, nodes.document) and page != NOTATION and notation.is_file():
         box = symbols_box(doctree, notation, "../" * page.count("/") + f"{NOTATION}.html")
         context["body"] = mark_formulas(context["body"], notation).replace("</h1>", f"</h1>{box}", 1)
-    context["body"] += page_end(page, downloads, read_work(root), title, paper_entry(root))
+    context["body"] = keep_marks(context["body"]) + page_end(page, downloads, read_work(root), title, paper_entry(root))
+
+
+def keep_marks(body: str) -> str:
+    """The HTML of a page in which no line begins with the punctuation that belongs to a formula."""
+    return WITH_MARKS.sub(lambda found: f'<span class="l2rw-kept">{found[0]}</span>', body)
 
 
 def repair(text: str) -> str:

@@ -114,6 +114,18 @@ CUT_LINES = """() => [...document.querySelectorAll('.cell_input pre, .cell_outpu
     .map(pre => pre.innerText.trim())"""
 
 
+# Lines that begin with the punctuation of the formula before them.
+LOST_MARKS = """() => [...document.querySelectorAll('article.bd-article .math:has(mjx-container)')]
+    .filter(math => math.checkVisibility() && /^[.,;:!?)”’]/.test(math.nextSibling?.data ?? ''))
+    .filter(math => {
+        const mark = document.createRange();
+        mark.setStart(math.nextSibling, 0);
+        mark.setEnd(math.nextSibling, 1);
+        return mark.getBoundingClientRect().right < math.getBoundingClientRect().right;
+    })
+    .map(math => math.parentElement.textContent.trim())"""
+
+
 @every_page
 def test_page_loads_without_an_error(visit: Visit, document: str) -> None:
     page = visit.open(document)
@@ -186,6 +198,7 @@ def test_page_is_legible_on_a_phone_and_does_not_scroll_sideways(visit: Visit, d
     page.evaluate(UNFOLD)
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 390
     assert page.evaluate(SMALL_TEXT, 14) == []
+    assert page.evaluate(LOST_MARKS) == []
     too_wide = page.evaluate(
         """() => [...document.querySelectorAll('article.bd-article > section *')]
             .filter(e => e.getBoundingClientRect().left < 390 && e.getBoundingClientRect().right > 391)
