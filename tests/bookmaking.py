@@ -17,10 +17,10 @@ BUILT_FOR = ROOT / "_build" / "built_for_tests"
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Keep the other test processes of this checkout waiting."""
+def alone(at: str) -> Iterator[None]:
+    """Keep those of the other test processes of this checkout waiting that want to do the same work."""
     (ROOT / "_build").mkdir(exist_ok=True)
-    with (ROOT / "_build" / ".tests.lock").open("w") as lock:
+    with (ROOT / "_build" / f".{at}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -28,7 +28,7 @@ def alone() -> Iterator[None]:
 def built_book() -> Path:
     """The HTML folder of the book as the sources now are; one of the processes builds it."""
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", "")
-    with alone():
+    with alone("book"):
         if not (run and BUILT_FOR.is_file() and BUILT_FOR.read_text() == run):
             done = subprocess.run(
                 [sys.executable, ROOT / "tools" / "build_book.py"], capture_output=True, text=True, check=False

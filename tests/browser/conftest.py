@@ -20,7 +20,7 @@ PACKAGES = ROOT / "_build" / "npm"
 @pytest.fixture(scope="session")
 def packages() -> Path:
     """`node_modules` with what the pages would load from a network."""
-    with alone():
+    with alone("packages"):
         return installed_packages(Path(__file__).with_name("package.json"))
 
 
