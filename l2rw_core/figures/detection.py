@@ -75,9 +75,12 @@ class DetectionNumber(Number):
         return interval(self._of_trials)
 
     @property
+    def _largest(self) -> float:
+        return 100 if self.what == "first" else 1
+
+    @property
     def _of_trials(self) -> list[float]:
-        scale = 100 if self.what == "first" else 1
-        return [scale * v for v in detection_values(self.result, self.what)[self.score]]
+        return [self._largest * v for v in detection_values(self.result, self.what)[self.score]]
 
     @property
     def _form(self) -> tuple[int, str]:

@@ -38,7 +38,7 @@ class Opening(Protocol):
 class Number:
     """A mean over recorded trials, as text that opens a note on its records. Shown by a notebook, or glued into prose.
 
-    Where trials lie so far apart that half of the interval is over 50 points, it is the lowest and the highest instead.
+    Where trials lie so far apart that the interval is wider than the scale, it is the lowest and the highest instead.
 
     Args:
         result: the trials.
@@ -87,8 +87,13 @@ class Number:
 
     @property
     def _is_range(self) -> bool:
-        """Whether the interval is wider than all that a share can be, and says nothing."""
-        return self._form[1] == "%" and self.value.half_width > 50
+        """Whether the interval is wider than all that such a value can be, and says nothing."""
+        return self.value.half_width > self._largest / 2
+
+    @property
+    def _largest(self) -> float:
+        """The value of what is perfect; the smallest is 0."""
+        return 100
 
     @property
     def _of_trials(self) -> list[float]:

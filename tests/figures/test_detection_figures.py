@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,6 +42,16 @@ def test_a_number_is_the_mean_over_trials_and_names_each(result, what, scale, di
         assert f"seed {record.experiment.seed}: {value:.{2 if what == 'first' else 4}f} ({record.id})" in number.html
     assert "by weight" in number.html
     assert "data/results/detection.jsonl" in number.html
+
+
+def test_areas_so_far_apart_that_an_interval_says_nothing_are_a_range(result):
+    far_apart = tuple(
+        replace(record, detection=record.detection | {"auc": record.detection["auc"] | {"weight": area}})
+        for record, area in zip(result.records, (0.5, 0.75), strict=True)
+    )
+    number = DetectionNumber(CellResult(CELL, far_apart), score="weight")
+    assert number.value.half_width > 1
+    assert ">0.500 to 0.750<" in number.html
 
 
 def test_what_the_given_label_alone_can_do_is_a_score_too(result):
