@@ -258,7 +258,7 @@ class NumberTable:
     @property
     def html(self) -> str:
         """One `<table class="l2rw-table">`."""
-        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in self.columns)
+        head = "".join(f'<th scope="col">{_heading(name)}</th>' for name in self.columns)
         body = "".join(
             "<tr>" + "".join(_td(entry, first=k == 0) for k, entry in enumerate(row)) + "</tr>" for row in self.rows
         )
@@ -272,11 +272,18 @@ class NumberTable:
         return f"[Table: {self.caption}]"
 
 
+def _heading(name: str) -> str:
+    """A heading that may break after a plus: a stage, as in baseline+ft, then needs no column of its full width."""
+    return html.escape(name).replace("+", "+<wbr>")
+
+
 def _td(entry: Opening | Interval | str, first: bool) -> str:
+    """A cell; in a narrow column a number breaks before its ±, never after it."""
     if not isinstance(entry, Interval | str):
-        return f'<td data-value="{entry.value.mean:.4f}">{entry.html}</td>'
+        number = entry.html.replace(" ± ", " ±&nbsp;", 1)
+        return f'<td data-value="{entry.value.mean:.4f}">{number}</td>'
     if isinstance(entry, Interval):
-        half = "" if math.isnan(entry.half_width) else f" ± {entry.half_width:.1f}"
+        half = "" if math.isnan(entry.half_width) else f" ±&nbsp;{entry.half_width:.1f}"
         return f'<td data-value="{entry.mean:.4f}" class="l2rw-reported">{entry.mean:.1f}{half}%</td>'
     return f'<th scope="row">{html.escape(entry)}</th>' if first else f"<td>{html.escape(entry)}</td>"
 

@@ -113,6 +113,14 @@ CUT_LINES = """() => [...document.querySelectorAll('.cell_input pre, .cell_outpu
     .filter(pre => pre.checkVisibility() && pre.scrollWidth > pre.clientWidth + 1)
     .map(pre => pre.innerText.trim())"""
 
+# Tables that do not fit the column and have to be scrolled sideways.
+WIDE_TABLES = """() => [...document.querySelectorAll('article.bd-article table')]
+    .filter(table => table.checkVisibility())
+    .filter(table => { for (let e = table; e.tagName !== 'ARTICLE'; e = e.parentElement)
+                           if (getComputedStyle(e).overflowX !== 'visible') return e.scrollWidth > e.clientWidth + 1;
+                       return false; })
+    .map(table => table.innerText.slice(0, 80))"""
+
 
 # Lines that begin with the punctuation of the formula before them.
 LOST_MARKS = """() => [...document.querySelectorAll('article.bd-article .math:has(mjx-container)')]
@@ -160,6 +168,13 @@ def test_no_line_of_code_or_print_is_cut_off(visit: Visit, document: str) -> Non
     page = visit.open(document)
     assert page.locator(".cell_input pre:visible").count() > 3
     assert page.evaluate(CUT_LINES) == []
+
+
+@pytest.mark.parametrize("document", [*CHAPTERS, "reproduction"])
+def test_every_table_fits_its_column(visit: Visit, document: str) -> None:
+    page = visit.open(document)
+    assert page.locator("article.bd-article table").count() > 0
+    assert page.evaluate(WIDE_TABLES) == []
 
 
 @pytest.mark.parametrize("document", CHAPTERS)

@@ -92,10 +92,12 @@ def test_configuration_says_what_is_unusual():
 
 def test_a_table_can_be_sorted_and_tells_reported_from_ours():
     table = NumberTable(["a", "b", "c"], [["<x>", Interval(86.92, 0.19, 5), Number(RESULT)]], "seen")
-    assert '<td data-value="86.9200" class="l2rw-reported">86.9 ± 0.2%</td>' in table.html
+    assert '<td data-value="86.9200" class="l2rw-reported">86.9 ±&nbsp;0.2%</td>' in table.html
     assert f'<td data-value="{RESULT.last.mean:.4f}"><span class="l2rw-number"' in table.html
     assert '<th scope="row">&lt;x&gt;</th>' in table.html
     assert "<caption>seen</caption>" in table.html
+    assert f" ±&nbsp;{RESULT.last.half_width:.1f}%</button>" in table.html
+    assert '<th scope="col">baseline+<wbr>ft &lt;</th>' in NumberTable(["baseline+ft <"], [], "").html
     assert "±" not in NumberTable(["a"], [[Interval(76.6, math.nan, 5)]], "").html
 
 
