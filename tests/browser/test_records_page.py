@@ -68,3 +68,18 @@ def test_a_note_fits_a_phone(visit: Visit):
     box = visit.page.locator(".l2rw-record:popover-open").bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 390
+
+
+@pytest.mark.parametrize("visit", [{"viewport": {"width": 390, "height": 844}}], indirect=True)
+def test_caption_and_names_stay_while_a_wide_table_is_scrolled(visit: Visit):
+    visit.open("chapters/09_noise_and_imbalance")
+    table = visit.page.locator("table.l2rw-table:visible").last
+    table.evaluate("t => { t.scrollLeft = t.scrollWidth }")
+    assert table.evaluate("t => t.scrollLeft") > 200
+    edge = table.bounding_box()["x"]
+    for part in "caption", "thead th:first-child", "tbody th >> nth=0":
+        box = table.locator(part).bounding_box()
+        assert abs(box["x"] - edge) <= 1
+        assert box["x"] + box["width"] <= 390
+    name = table.locator("tbody th").first
+    assert "rgba(0, 0, 0, 0)" not in name.evaluate("e => getComputedStyle(e).backgroundColor"), "numbers shine through"
