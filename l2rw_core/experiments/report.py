@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from l2rw_core.experiments.claims import CLAIMS, Look
+from l2rw_core.experiments.claims import AGREES, CLAIMS, DISAGREES, NOT_RUN, UNDECIDED, Look
 from l2rw_core.experiments.paper import Cell, grid, grid_names, grid_scales
 from l2rw_core.experiments.records import Interval, Record, interval, results_root
 from l2rw_core.experiments.sweep import Recorded
 
-AGREES, DISAGREES, NOT_RUN = "agrees", "disagrees", "not run"
+WIDEST = 3.0
+"""Points: intervals that together are wider than this can contradict a number, and are no support for it."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,16 @@ def reported_numbers() -> dict[tuple[str, str, str], Interval]:
 
 
 def compare(ours: Interval, paper: Interval) -> str:
-    """`agrees` if the two means are no further apart than their intervals together allow."""
-    widths = np.nan_to_num([ours.half_width, paper.half_width])
-    return AGREES if abs(ours.mean - paper.mean) <= float(np.hypot(*widths)) else DISAGREES
+    """Whether two means are no further apart than their intervals together allow.
+
+    `UNDECIDED` for a single trial, which has no interval, and where intervals wider than `WIDEST` allow it.
+    """
+    widths = float(np.hypot(ours.half_width, np.nan_to_num(paper.half_width)))
+    if np.isnan(widths):
+        return UNDECIDED
+    if abs(ours.mean - paper.mean) > widths:
+        return DISAGREES
+    return AGREES if widths <= WIDEST else UNDECIDED
 
 
 def reproduction(records: Iterable[Record]) -> pd.DataFrame:
@@ -162,7 +170,7 @@ def _claim(claim: Any, scale: str, data: str, recorded: Recorded) -> dict[str, A
         "data": data,
         "scale": scale,
         "trials": finding.trials if finding else 0,
-        "verdict": NOT_RUN if finding is None else AGREES if finding.agrees else DISAGREES,
+        "verdict": finding.verdict if finding else NOT_RUN,
         "finding": finding.text if finding else "",
         "records": " ".join(dict.fromkeys(look.used)) if finding else "",
     }

@@ -18,10 +18,10 @@ from l2rw_core.experiments import (
     reproduction,
     sees_clean,
 )
+from l2rw_core.experiments.claims import NOT_RUN, VERDICTS
 from l2rw_core.figures.comparison import DATA_NAMES
 from l2rw_core.figures.numbers import Number, NumberTable
 
-VERDICTS = ("agrees", "disagrees", "not run")
 SCALE_NAMES = {"paper": "paper's scale", "reduced": "reduced"}
 
 INTRODUCTION = """\
@@ -32,10 +32,15 @@ This page is made from the recorded runs by `l2rw report`; no number on it is ty
 A number of ours opens its records: trials, configuration, versions, and the command that runs them again.
 `data/reproduction.csv` has the same rows as a file.
 
-A verdict is one of three.
-*Agrees*: for a number, the two means are no further apart than their 95% intervals together allow.
-For a claim, it holds for the means over our trials.
-*Disagrees*: it does not.
+A verdict is one of four.
+For a number, *agrees* means that the two means are no further apart than their 95% intervals together allow.
+A claim asks for something of a quantity: of L2RW's accuracy less that of another method, say, to be above 0.
+Trials with the same seed share their data and their clean set, so such a difference is taken seed by seed.
+The claim *agrees* if the whole 95% interval of the quantity is where the claim asks it to be.
+It *disagrees* if the whole interval is elsewhere.
+Where the paper names a number, we allow a margin, and the claim disagrees if the interval leaves that number out.
+*Undecided*: the interval has room for both, so that more trials would have to tell.
+A number is undecided too if it rests on one trial, or on intervals that together are wider than 3 points.
 *Not run*: a run that it needs is not on record.
 
 A run at the *paper's scale* has the data, network and number of steps that the paper states.
@@ -123,14 +128,14 @@ REDUCED = ("settings_200", "fig4", "fig5", "noise_imbalance", "clean_batch", "un
 def _claims(claims: pd.DataFrame) -> str:
     text = "## What the paper says\n\n"
     text += f"{claims.item.nunique()} statements, each looked at on the data and at the scales where it can be:\n\n"
-    text += f"| | {' | '.join(VERDICTS)} |\n| :-- | --: | --: | --: |\n"
+    text += f"| | {' | '.join(VERDICTS)} |\n| :-- |{' --: |' * len(VERDICTS)}\n"
     text += "".join(f"| {' | '.join(row)} |\n" for row in verdict_counts(claims)) + "\n"
     text += "Trials are the fewest of any cell that a finding rests on; with fewer than two it counts as not run.\n"
     for says, settings in claims.groupby("item", sort=False):
         text += f"\n**{settings['where'].iloc[0]}. {says}.**\n\n"
-        for c in settings[settings.verdict != "not run"].itertuples():
+        for c in settings[settings.verdict != NOT_RUN].itertuples():
             text += f"- *{c.verdict.capitalize()}* on {_place(c.data, c.scale)}: {c.finding}; {c.trials} trials.\n"
-        not_run = settings[settings.verdict == "not run"]
+        not_run = settings[settings.verdict == NOT_RUN]
         if len(not_run):
             text += f"- *Not run* on {', '.join(_place(c.data, c.scale) for c in not_run.itertuples())}.\n"
     return text

@@ -61,14 +61,14 @@ def after_drops(experiment):
     return {drop + experiment.evaluate_every for drop in experiment.lr_drops[:1]}
 
 
-def look_with(accuracy_of, scale="reduced", data="fashion_mnist", trials=3):
-    """A look at cells whose trials came to ``accuracy_of(row, place)``, a tenth of a point apart."""
+def look_with(accuracy_of, scale="reduced", data="fashion_mnist", trials=3, apart=lambda row: 0.1):
+    """A look at cells whose trials came to ``accuracy_of(row, place)``, ``apart(row)`` points from each other."""
 
     def result_of(cell):
         accuracy = accuracy_of(cell.row, dict(cell.column))
         if accuracy is None:
             return None
-        records = (record_of(cell.trial(seed), accuracy + 0.1 * (seed - 1)) for seed in range(trials))
+        records = (record_of(cell.trial(seed), accuracy + apart(cell.row) * (seed - 1)) for seed in range(trials))
         return CellResult(cell, tuple(records))
 
     return Look(scale, data, result_of)
@@ -82,13 +82,25 @@ def claim(start):
 def test_a_claim_needs_every_cell_and_more_than_one_trial():
     best = claim("With background flips L2RW is best")
     high = {"l2rw": 90.0}
-    assert best.look_up(look_with(lambda row, _: high.get(row, 80.0))).agrees
+    assert best.look_up(look_with(lambda row, _: high.get(row, 80.0))).verdict == "agrees"
     assert best.look_up(look_with(lambda row, _: None if row == "random" else 80.0)) is None
     assert best.look_up(look_with(lambda row, _: 80.0, trials=1)) is None
     beaten = best.look_up(look_with(lambda row, _: {"l2rw": 80.0, "weighted+ft": 80.5}.get(row, 70.0)))
-    assert not beaten.agrees
-    assert "best of the others weighted+ft 80.5 ± " in beaten.text
+    assert beaten.verdict == "disagrees"
+    assert "best of the others weighted+ft 80.5 ± 0.2%, a difference of -0.5 ± 0.0 points; ahead of 14" in beaten.text
     assert beaten.trials == 3
+
+
+def test_a_claim_is_undecided_where_trials_differ_by_more_than_the_methods():
+    """What counts is the spread of the difference seed by seed: a spread that the methods share takes nothing away."""
+    best = claim("With uniform flips L2RW is best")
+    two_ahead = {"accuracy_of": lambda row, _: 82.0 if row == "l2rw" else 80.0}
+    assert best.look_up(look_with(**two_ahead, apart=lambda row: 5.0)).verdict == "agrees"
+    alone = best.look_up(look_with(**two_ahead, apart=lambda row: 5.0 if row == "random" else 0.1))
+    assert alone.verdict == "undecided"
+    assert "ahead of 8 of 9 rows" in alone.text
+    behind = best.look_up(look_with(lambda row, _: 70.0 if row == "random" else 80.0, apart=lambda row: 2.0))
+    assert behind.verdict == "disagrees"
 
 
 @pytest.mark.parametrize(
@@ -98,14 +110,14 @@ def test_a_claim_needs_every_cell_and_more_than_one_trial():
         ("At 200:1 the other", "paper", "mnist", {"l2rw": 97.0}, {"l2rw": 97.0, "resample": 96.9}),
         ("With uniform flips random", "reduced", "mnist", {"random": 91.0}, {"random": 91.0, "mentornet": 92.0}),
         ("With background flips random", "reduced", "mnist", {"reed-hard+es": 91.0}, {"random": 91.0}),
-        ("L2RW is above the baseline", "reduced", "mnist", {"l2rw": 91.0}, {"l2rw": 91.0, "random": 90.9}),
+        ("L2RW is above the baseline", "reduced", "mnist", {"l2rw": 91.0}, {"l2rw": 91.0, "random": 91.1}),
     ],
 )
 def test_claims_about_an_order(start, scale, data, right, wrong):
     """Rows that are not named have 60%."""
-    for named, expected in ((right, True), (wrong, False)):
+    for named, expected in ((right, "agrees"), (wrong, "disagrees")):
         look = look_with(lambda row, _, named=named: named.get(row, 60.0), scale, data)
-        assert claim(start).look_up(look).agrees == expected
+        assert claim(start).look_up(look).verdict == expected
 
 
 @pytest.mark.parametrize(
@@ -128,25 +140,36 @@ def test_claims_about_an_order(start, scale, data, right, wrong):
     ],
 )
 def test_claims_about_columns(start, right, wrong):
-    assert claim(start).look_up(look_with(right)).agrees
-    assert not claim(start).look_up(look_with(wrong)).agrees
+    assert claim(start).look_up(look_with(right)).verdict == "agrees"
+    assert claim(start).look_up(look_with(wrong)).verdict == "disagrees"
 
 
 def test_claim_about_zero_weights_reads_the_histograms():
     found = claim("Most wrong labels").look_up(look_with(lambda row, at: 80.0))
-    assert found.agrees
+    assert found.verdict == "agrees"
     assert found.text.startswith("weight 0 for 80.0 ± 0.0% of wrong and 10.0 ± 0.0% of right labels")
 
 
 def test_flat_after_the_drop_reads_the_curves():
-    assert not claim("After the first drop").look_up(look_with(lambda row, at: 80.0)).agrees
+    drop = claim("After the first drop")
+    assert drop.look_up(look_with(lambda row, at: 80.0)).verdict == "disagrees"
+
+
+def test_a_number_of_the_paper_fails_only_where_the_interval_leaves_it_out():
+    about = claim("At 200:1 L2RW has")
+    for accuracy, apart, verdict in ((98.0, 0.1, "agrees"), (97.0, 0.2, "disagrees"), (97.0, 1.0, "undecided")):
+        look = look_with(lambda row, _, a=accuracy: a, "paper", "mnist", 5, lambda row, a=apart: a)
+        assert about.look_up(look).verdict == verdict
 
 
 def test_numbers_agree_when_their_intervals_allow_it():
     paper = Interval(86.9, 0.3, 5)
     assert compare(Interval(86.5, 0.4, 5), paper) == "agrees"
     assert compare(Interval(86.3, 0.4, 5), paper) == "disagrees"
-    assert compare(Interval(86.7, math.nan, 1), paper) == "agrees"
+    assert compare(Interval(86.7, math.nan, 1), paper) == "undecided"  # one trial has no interval
+    assert compare(Interval(86.7, 3.0, 2), paper) == "undecided"  # and one as wide as this would allow anything
+    assert compare(Interval(80.0, 3.0, 3), paper) == "disagrees"
+    assert compare(Interval(76.0, 1.0, 3), Interval(76.6, math.nan, 5)) == "agrees"  # the paper gave none
     assert in_words(Interval(86.5, math.nan, 1)) == "86.50"
 
 
@@ -178,9 +201,9 @@ def test_every_number_of_the_page_stands_in_the_table_it_is_made_from():
 def test_the_verdicts_counted_on_the_page_are_those_of_the_table():
     claims = pd.read_csv(results_root().parent / "reproduction.csv").query("kind == 'claim'")
     lines = (results_root().parents[1] / "reproduction.md").read_text().split("## What the paper says")[1].splitlines()
-    start = lines.index("| | agrees | disagrees | not run |") + 2
+    start = lines.index("| | agrees | disagrees | undecided | not run |") + 2
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[start : start + 3]]
-    for column, verdict in enumerate(("agrees", "disagrees", "not run"), start=1):
+    for column, verdict in enumerate(("agrees", "disagrees", "undecided", "not run"), start=1):
         assert sum(int(row[column]) for row in rows) == (claims.verdict == verdict).sum()
     by_place = {row[0]: sum(map(int, row[1:])) for row in rows}
     assert by_place == {
