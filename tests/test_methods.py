@@ -148,6 +148,11 @@ def test_resample_with_a_batch_that_classes_do_not_divide():
     assert torch.bincount(labels[chosen]).tolist() == [4, 3, 3]
 
 
+def test_resample_refuses_a_batch_that_cannot_hold_every_class():
+    with pytest.raises(ValueError, match="a batch of 2 cannot hold an example of each of 3 classes: raise batch_size"):
+        methods.get("resample").batches(torch.arange(6) % 3, 2, seed=0)
+
+
 def test_smote_fills_the_rare_class_with_points_between_its_own():
     pytest.importorskip("imblearn")
     train = make_split(load("digits"), (PairImbalance(4, 9, 0.9, 120),), CleanSet(10)).train
@@ -188,6 +193,11 @@ def test_hard_mining_draws_larger_batches():
 def test_hard_mining_without_a_rare_example_still_trains():
     method = build("hard_mining", labels=torch.tensor([0, 1, 1, 2, 2]))
     assert method.weights(torch.tensor([0.5, 2.0, 1.0]), batch_of([1, 1, 1]), 0).tolist() == [0, 1, 0]
+
+
+def test_hard_mining_means_the_rarest_class_that_is_there():
+    method = build("hard_mining", labels=torch.tensor([0, 2, 2]))  # none of class 1
+    assert method.weights(torch.tensor([0.5, 2.0, 1.0]), batch_of([0, 2, 2]), 0).tolist() == [0.5, 0.5, 0]
 
 
 def test_self_paced_starts_with_the_easiest_and_ends_with_all():

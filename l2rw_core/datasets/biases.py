@@ -251,7 +251,7 @@ def official_background_class(seed: int, num_classes: int) -> int:
 
     Its seeds 0, 1111, 2222, 3333 and 4444 give the classes that the paper lists, for 10 and for 100 classes.
     """
-    legacy = np.random.RandomState(seed + 1)
+    legacy = np.random.RandomState((seed + 1) % 2**32)
     return int(legacy.uniform(0, num_classes - 1))
 
 

@@ -229,11 +229,13 @@ def detect(
         with a clean set the most suspect labels.
 
     Raises:
-        ValueError: if the experiment does not ask for scores, its labels are all right or all wrong, or cleanlab is not
-            installed; before anything is trained.
+        ValueError: if the experiment does not ask for scores, its labels are all right or all wrong, its method trains
+            on examples that were not given, or cleanlab is not installed; before anything is trained.
     """
     if not experiment.label_scores:
         raise ValueError("this experiment does not ask for label_scores: set them to training or held_out")
+    if methods.get(experiment.method).training_set.__func__ is not methods.Method.training_set.__func__:
+        raise ValueError(f"method {experiment.method!r} adds examples of its own, which have no label to score")
     _cleanlab()
     source = source or load(experiment.data)
     split = prepare(experiment, source)

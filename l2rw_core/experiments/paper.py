@@ -45,9 +45,10 @@ class Cell:
     def trial(self, seed: int) -> Experiment:
         """The experiment of one trial. A background class is that of the paper's split with the same number."""
         classes = 100 if self.experiment.data == "cifar100" else 10
-        background = official_background_class(1111 * seed, classes)
         biases = tuple(
-            replace(bias, background=background) if isinstance(bias, BackgroundFlip) else bias
+            replace(bias, background=official_background_class(1111 * seed, classes))
+            if isinstance(bias, BackgroundFlip)
+            else bias
             for bias in self.experiment.biases
         )
         return self.experiment.with_(seed=seed, biases=biases)

@@ -10,7 +10,8 @@ import platform
 import subprocess
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ import pandas as pd
 import torch
 from scipy.special import stdtrit
 
+from l2rw_core.datasets import BackgroundFlip
 from l2rw_core.experiments.config import Experiment
 
 
@@ -61,11 +63,11 @@ class Record:
     accuracy_by_class: list[float]
     """Test accuracy of each class after the last step."""
     started: str
-    """UTC."""
+    """UTC; of a run that was interrupted, its first sitting."""
     duration: float
     """Seconds, data preparation and evaluations included."""
     environment: dict[str, Any]
-    """Versions, commit, device, threads."""
+    """Versions, commit, device, threads; of a run that went on at another commit, also ``earlier_commits``."""
     confusion: list[list[int]] | None = None
     """(K, K) test images by class (row) and prediction (column) after the last step."""
     confusion_before_tuning: list[list[int]] | None = None
@@ -159,8 +161,12 @@ def environment(device: str | torch.device) -> dict[str, Any]:
     }
 
 
+@cache
 def _commit() -> str:
-    """The commit of the checkout that the package runs from, with a mark if it was changed; "" outside one."""
+    """The commit of the checkout that the package runs from, with a mark if it was changed; "" outside one.
+
+    It is what it was when it was first asked for: a process goes on with the code that it started with.
+    """
     git = ["git", "-C", str(Path(__file__).parents[1])]
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
@@ -305,10 +311,19 @@ def table(records: Iterable[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _without_background(experiment: Experiment) -> str:
+    biases = tuple(replace(b, background=0) if isinstance(b, BackgroundFlip) else b for b in experiment.biases)
+    return experiment.with_(biases=biases).key
+
+
 def summary(records: Iterable[Record]) -> pd.DataFrame:
-    """One row a configuration: what was run, trials, and test errors in percent, last and best, with 95% intervals."""
+    """One row a configuration: what was run, trials, and test errors in percent, last and best, with 95% intervals.
+
+    Trials may differ in their background class, which each split draws anew. Of two runs of one trial the later counts.
+    """
+    latest = list({record.experiment: record for record in records}.values())
     rows = []
-    for _, trials in table(records).groupby("key", sort=False):
+    for _, trials in table(latest).groupby([_without_background(r.experiment) for r in latest], sort=False):
         first = trials.iloc[0]
         last, best = (interval((100 * (1 - trials[column])).tolist()) for column in ("last", "best"))
         rows.append(

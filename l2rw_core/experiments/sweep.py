@@ -32,17 +32,20 @@ class Recorded:
     def __init__(self, records: Iterable[Record]) -> None:
         self._runs: dict[Experiment, Record] = {}
         self._longer: dict[Experiment, Record] = {}
+        self._seeds: set[int] = set()
         for record in records:
             self._runs[record.experiment] = record
             self._longer[record.experiment.with_(fine_tune_steps=0)] = record
+            self._seeds.add(record.experiment.seed)
 
     def find(self, experiment: Experiment) -> Record | None:
         """The record that answers for `experiment`, None if there is none; `Record.at` reads a longer one."""
         return self._runs.get(experiment) or self._longer.get(experiment)
 
-    def trials(self, cell: Cell, at_most: int = 10) -> list[Record]:
-        """Records of a cell's trials, in the order of their seeds, of which the first `at_most` are looked for."""
-        return [r for seed in range(at_most) if (r := self.find(cell.trial(seed)))]
+    def trials(self, cell: Cell, at_most: int | None = None) -> list[Record]:
+        """Records of a cell's trials, in the order of their seeds; of the seeds below `at_most`, if it is given."""
+        seeds = sorted(seed for seed in self._seeds if at_most is None or seed < at_most)
+        return [r for seed in seeds if (r := self.find(cell.trial(seed)))]
 
 
 def missing(experiments: Iterable[Experiment], records: Iterable[Record]) -> list[Experiment]:
@@ -162,7 +165,23 @@ def run_and_append(
     source: Source | None = None,
     progress: bool | None = None,
 ) -> Record:
-    """Run one trial and append its record to those in `folder`. Until it is there, its last checkpoint is kept."""
+    """Run one trial and append its record to those in `folder`. Until it is there, its last checkpoint is kept.
+
+    Raises:
+        ValueError: before anything is trained, if another process is running the same trial for the same folder.
+    """
+    with _sole_owner(_lock(experiment, folder)) as sole:
+        if not sole:
+            raise ValueError(
+                f"another process is running {experiment.name} {experiment.method} seed {experiment.seed} for "
+                f"{folder}: wait for its record, or name another folder"
+            )
+        return _run_and_append(experiment, folder, device, source, progress)
+
+
+def _run_and_append(
+    experiment: Experiment, folder: Path, device: str, source: Source | None = None, progress: bool | None = None
+) -> Record:
     checkpoint = _unfinished(experiment, folder)
     run = detect if experiment.label_scores else fit
     record = run(experiment, source, device, progress, checkpoint)
@@ -175,15 +194,19 @@ def _unfinished(experiment: Experiment, folder: Path) -> Path:
     return folder / ".unfinished" / f"{experiment.name}-{experiment.key}-{experiment.seed}.pt"
 
 
+def _lock(experiment: Experiment, folder: Path) -> Path:
+    return _unfinished(experiment, folder).with_suffix(".lock")
+
+
 def run_one(experiment: Experiment, folder: Path, device: str = "cpu") -> tuple[Experiment, str]:
     """Run one trial and append its record; the second value says what went wrong, if anything."""
     if device == "cpu":
         torch.set_num_threads(1)
-    with _sole_owner(_unfinished(experiment, folder).with_suffix(".lock")) as sole:
+    with _sole_owner(_lock(experiment, folder)) as sole:
         if not sole or not missing([experiment], load_records(experiment.name, folder)):
             return experiment, ""  # another process has it in hand, or has just finished it
         try:
-            run_and_append(experiment, folder, device, progress=False)
+            _run_and_append(experiment, folder, device, progress=False)
         except (ValueError, FloatingPointError, RuntimeError) as error:
             return experiment, f"{type(error).__name__}: {error}"
     return experiment, ""

@@ -111,7 +111,8 @@ def fit(
         FloatingPointError: if the model's outputs become NaN or infinite.
     """
     with torch.random.fork_rng():
-        run = _Run(experiment, prepare(experiment, source), torch.device(device), watch)
+        began = time.time()
+        run = _Run(experiment, prepare(experiment, source), torch.device(device), watch, began)
         if checkpoint is not None:
             check_writable(checkpoint.parent, "name another file for the checkpoint")
             run.resume(checkpoint)
@@ -181,7 +182,14 @@ def _stages(e: Experiment) -> list[_Stage]:
 class _Run:
     """A run in progress: everything that a checkpoint has to hold, and what it is made of."""
 
-    def __init__(self, experiment: Experiment, split: Split, device: torch.device, watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        split: Split,
+        device: torch.device,
+        watch: Watch | None = None,
+        began: float | None = None,
+    ) -> None:
         self.experiment, self.split, self.device, self.watch = experiment, split, device, watch
         self.stages = _stages(experiment)
         self.total_steps = sum(stage.steps for stage in self.stages)
@@ -200,7 +208,9 @@ class _Run:
         self.meter = WeightMeter(
             self.labels, torch.from_numpy(self.examples.flipped).to(device), split.num_classes, experiment.steps
         )
-        self.started, self.seconds, self.training_seconds = time.time(), 0.0, 0.0
+        self.began = time.time() if began is None else began
+        self.started, self.seconds, self.training_seconds = self.began, 0.0, 0.0
+        self.environment = environment(device)
         self.stage_number, self.step = 0, 0
         self._begin_stage()
 
@@ -311,15 +321,19 @@ class _Run:
             accuracy_by_class=[round(float(a), 6) for a in confusion.diagonal() / confusion.sum(1)],
             started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
             duration=round(self._seconds_now(), 1),
-            environment=environment(self.device),
+            environment=self.environment,
             confusion=confusion.tolist(),
             confusion_before_tuning=self.confusion_before_tuning,
             weight_histograms=self.meter.histograms(),
             training_seconds=round(self.training_seconds, 1),
         )
 
+    def _commits(self) -> list[str]:
+        """Of the code that took the steps, the present one last."""
+        return [*self.environment.get("earlier_commits", ()), self.environment["commit"]]
+
     def _seconds_now(self) -> float:
-        return self.seconds + time.time() - self.started
+        return self.seconds + time.time() - self.began
 
     def save(self, path: Path) -> None:
         """Write everything that is needed to go on from here."""
@@ -339,6 +353,8 @@ class _Run:
             "curve": asdict(self.curve),
             "meter": self.meter.state_dict(),
             "watch": self.watch.state_dict() if self.watch is not None else None,
+            "started": self.started,
+            "commits": self._commits(),
             "seconds": self._seconds_now(),
             "training_seconds": self.training_seconds,
         }
@@ -366,7 +382,13 @@ class _Run:
         self.meter.load_state_dict(state["meter"])
         if self.watch is not None and state.get("watch") is not None:
             self.watch.load_state_dict(state["watch"])
-        self.seconds, self.training_seconds = state["seconds"], state["training_seconds"]
+        self.started, self.seconds, self.training_seconds = (
+            state["started"],
+            state["seconds"],
+            state["training_seconds"],
+        )
+        if earlier := [commit for commit in state["commits"] if commit != self.environment["commit"]]:
+            self.environment["earlier_commits"] = earlier
         torch.set_rng_state(state["random"].cpu())
         if state["random_cuda"] is not None:
             torch.cuda.set_rng_state(state["random_cuda"].cpu(), self.device)

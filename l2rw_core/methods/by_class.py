@@ -58,6 +58,11 @@ class Resample(Method):
     @classmethod
     def batches(cls, labels: Tensor, batch_size: int, seed: int) -> BatchStream | BalancedStream:
         present = labels.unique().tolist()
+        if batch_size < len(present):
+            raise ValueError(
+                f"a batch of {batch_size} cannot hold an example of each of {len(present)} classes: raise batch_size, "
+                "or choose another method than resample"
+            )
         return BalancedStream(tuple((labels == k).nonzero()[:, 0] for k in present), batch_size, seed)
 
 

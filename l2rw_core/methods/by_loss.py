@@ -17,7 +17,8 @@ class HardMining(Method):
 
     Batches are five times as large as those of other methods, so that there is something to choose from; the chosen
     examples weigh the same, the rest nothing. The losses to choose by are computed without gradients, by the model as
-    it is used, without dropout; only the chosen examples are trained on.
+    it is used, without dropout; only the chosen examples are trained on. A batch without a rare example trains on the
+    one of the highest loss: of 500 images at 200:1, that is about every eighth batch.
     """
 
     larger: ClassVar[int] = 5
@@ -27,7 +28,8 @@ class HardMining(Method):
         return BatchStream(len(labels), min(len(labels), cls.larger * batch_size), seed)
 
     def weights(self, losses: Tensor, batch: Minibatch, step: int) -> Tensor:
-        rare = batch.labels == int(self.task.class_counts.argmin())
+        counts = self.task.class_counts
+        rare = batch.labels == int(counts.masked_fill(counts == 0, counts.max() + 1).argmin())
         keep = rare.clone()
         wanted = min(max(int(rare.sum()), 1), int((~rare).sum()))
         keep[losses.masked_fill(rare, -torch.inf).topk(wanted).indices] = True

@@ -236,6 +236,7 @@ def test_suspects_on_record_carry_the_truth():
         ({"label_scores": ""}, "does not ask for label_scores"),
         ({"biases": (UniformFlip(0.0),)}, "both kinds, right and wrong"),
         ({"biases": (UniformFlip(1.0),)}, "both kinds, right and wrong"),
+        ({"method": "smote"}, "'smote' adds examples of its own"),
     ],
 )
 def test_what_cannot_be_judged_is_refused_before_training(changes, message, monkeypatch):

@@ -3,6 +3,10 @@
 import json
 import multiprocessing
 import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +18,14 @@ from l2rw_core.experiments import (
     Experiment,
     Record,
     append,
+    grid,
     interval,
     load_records,
     results_root,
     summary,
     table,
 )
+from l2rw_core.experiments import records as records_module
 from l2rw_core.experiments.records import environment
 
 
@@ -129,6 +135,39 @@ def test_summary_groups_trials():
     assert rows["trials"].tolist() == [2, 1]
     assert rows["last error %"].tolist() == [15.0, 25.0]
     assert set(table(records)["seed"]) == {0, 1}
+
+
+def test_trials_of_one_configuration_may_differ_in_their_background_class():
+    cell = next(c for c in grid("table2").cells if c.row == "baseline" and c.experiment.data == "cifar10")
+    trials = [replace(make_record(), experiment=cell.trial(seed)) for seed in range(3)]
+    assert len({r.experiment.key for r in trials}) == 3
+    assert summary(trials)["trials"].tolist() == [3]
+
+
+def test_a_trial_that_was_run_again_counts_once_and_as_it_came_out_last():
+    twice = [make_record(accuracy=(0.5, 0.9)), make_record(accuracy=(0.5, 0.8)), make_record(1, accuracy=(0.5, 0.8))]
+    rows = summary(twice)
+    assert rows["trials"].tolist() == [2]
+    assert rows["last error %"].tolist() == [20.0]
+
+
+def test_a_process_goes_by_the_commit_that_it_started_with(tmp_path):
+    """Code that is committed while a process runs is not the code that it runs."""
+    package = tmp_path / "l2rw_core"
+    shutil.copytree(Path(records_module.__file__).parents[1], package, ignore=shutil.ignore_patterns("__pycache__"))
+    code = (
+        "import subprocess\n"
+        "from l2rw_core.experiments.records import environment\n"
+        "git = ['git', '-c', 'user.name=a', '-c', 'user.email=a@b', '-C', '.']\n"
+        "def commit(*more): subprocess.run([*git, 'commit', '-q', '--allow-empty', '-m', 'x', *more], check=True)\n"
+        "def head(): return subprocess.run([*git, 'rev-parse', 'HEAD'], capture_output=True).stdout.decode().strip()\n"
+        "subprocess.run([*git, 'init', '-q'], check=True); subprocess.run([*git, 'add', '-A'], check=True); commit()\n"
+        "first, said = head(), environment('cpu')['commit']\n"
+        "commit()\n"
+        "print(said == first, head() == first, environment('cpu')['commit'] == first)\n"
+    )
+    asked = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert asked.stdout.split() == ["True", "False", "True"]
 
 
 def test_the_records_of_the_repository_can_be_read():

@@ -49,6 +49,30 @@ def test_a_run_interrupted_at_every_few_steps_is_the_same_run(method, tmp_path, 
     assert outcome(record) == expected
 
 
+def test_a_record_keeps_its_first_start_and_the_commits_before_the_last(tmp_path, monkeypatch):
+    path = tmp_path / "run.pt"
+
+    def stop(state, at):
+        write_checkpoint(state, at)
+        raise Interrupted
+
+    def sitting(commit, at, **patches):
+        with monkeypatch.context() as patched:
+            patched.setattr("l2rw_core.experiments.train.environment", lambda device: {"commit": commit})
+            patched.setattr("l2rw_core.experiments.train.time.time", lambda: at)
+            for name, value in patches.items():
+                patched.setattr(f"l2rw_core.experiments.train.{name}", value)
+            return fit(EXPERIMENT, progress=False, checkpoint=path, checkpoint_every=-1)
+
+    for commit, at in (("a", 0.0), ("b", 3600.0), ("b", 7200.0)):
+        with pytest.raises(Interrupted):
+            sitting(commit, at, write_checkpoint=stop)
+    record = sitting("c", 10_800.0)
+    assert record.started == "1970-01-01T00:00:00Z"
+    assert record.environment == {"commit": "c", "earlier_commits": ["a", "b"]}
+    assert sitting("c", 0.0).environment["earlier_commits"] == ["a", "b"]
+
+
 def test_a_damaged_or_foreign_checkpoint_is_refused(tmp_path):
     path = tmp_path / "run.pt"
     write_checkpoint({"x": torch.zeros(1000)}, path)

@@ -4,13 +4,14 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from small_runs import SMALL
 
-from l2rw_core.experiments import Recorded, fit, grid, load_records, missing, run_all
+from l2rw_core.experiments import Recorded, fit, grid, load_records, missing, run_all, run_and_append
 from l2rw_core.experiments.checkpoints import read_share, write_checkpoint
-from l2rw_core.experiments.sweep import _Progress, _sole_owner, _unfinished
+from l2rw_core.experiments.sweep import _lock, _Progress, _sole_owner, _unfinished
 
 
 def test_a_record_with_fine_tuning_answers_for_the_run_without(tmp_path):
@@ -69,6 +70,25 @@ def test_a_trial_that_another_process_runs_is_left_to_it(tmp_path):
         assert run_all([SMALL], tmp_path, jobs=1, progress=False) == []
         assert load_records(folder=tmp_path) == []
     assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip() == "True"
+
+
+def test_a_trial_of_ones_own_is_not_run_beside_another_process(tmp_path):
+    """Both would write the same checkpoint."""
+    with _sole_owner(_lock(SMALL, tmp_path)):
+        with pytest.raises(ValueError, match=r"another process is running .* seed 0 for .*: wait for its record"):
+            run_and_append(SMALL, tmp_path, progress=False)
+        assert load_records(folder=tmp_path) == []
+    assert run_and_append(SMALL, tmp_path, progress=False) in load_records(folder=tmp_path)
+    assert list((tmp_path / ".unfinished").iterdir()) == []
+
+
+def test_every_trial_on_record_counts_whatever_its_seed(tmp_path):
+    (cell, *_) = grid("clean_batch", "quick").cells
+    record = fit(cell.trial(0).with_(steps=1), progress=False)
+    seeds = (4_000_000, 12, 0)
+    recorded = Recorded([replace(record, experiment=cell.trial(seed)) for seed in seeds])
+    assert [r.experiment.seed for r in recorded.trials(cell)] == [0, 12, 4_000_000]
+    assert [r.experiment.seed for r in recorded.trials(cell, at_most=10)] == [0]
 
 
 def test_the_bar_counts_what_unfinished_runs_have_done(tmp_path):

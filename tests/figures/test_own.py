@@ -119,6 +119,12 @@ def test_every_profile_of_a_chapter_has_a_cell(name, profile):
         assert cell_of(cell.trial(3)).experiment.with_(name=name) == cell.experiment
 
 
+def test_a_cell_is_found_for_any_seed():
+    for name in ("table1", "table2"):
+        (cell, *_) = grid(name, "quick").cells
+        assert cell_of(cell.trial(5_000_000)).row == cell.row
+
+
 def test_one_more_trial_falls_in_the_interval_19_times_in_20():
     import numpy as np
 
