@@ -191,9 +191,9 @@ def _others_fail_at_200(look: Look) -> tuple[list[Asked], str]:
     best, its = _best_of(look, "fig2", rows, ratio=200)
     errors = [BySeed.of(look.cell("fig2", row, ratio=200), "error") for row in rows]
     asked = [Asked((error - 2 * BySeed.of(ours, "error")).interval) for error in errors]
-    text = f"test error {_percent(ours.error)}, of the next best, {best}, {_percent(its.error)}, "
-    text += f"{_points(asked[rows.index(best)].value)} points more than twice L2RW's"
-    return asked, f"{text}; we ask for twice of each"
+    text = f"test error {_percent(ours.error)}; of the next best, {best}, {_percent(its.error)}, "
+    text += f"{_points(asked[rows.index(best)].value)} points above twice L2RW's"
+    return asked, f"{text}; we ask each row to be above twice"
 
 
 def _random_loses_with_a_background(look: Look) -> tuple[list[Asked], str]:

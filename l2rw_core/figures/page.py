@@ -38,6 +38,7 @@ A claim asks for something of a quantity: of L2RW's accuracy less that of anothe
 Trials with the same seed share their data and their clean set, so such a difference is taken seed by seed.
 The claim *agrees* if the whole 95% interval of the quantity is where the claim asks it to be.
 It *disagrees* if the whole interval is elsewhere.
+A method is ahead of those rows for which the whole interval of the difference is above 0.
 Where the paper names a number, we allow a margin, and the claim disagrees if the interval leaves that number out.
 *Undecided*: the interval has room for both, so that more trials would have to tell.
 A number is undecided too if it rests on one trial, or on intervals that together are wider than 3 points.
