@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Lock, Thread
 
@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from l2rw_core import methods
 from l2rw_core.datasets import Source, load
-from l2rw_core.experiments.checkpoints import read_share
+from l2rw_core.experiments.checkpoints import check_writable, read_share
 from l2rw_core.experiments.cluster import run_on_cluster
 from l2rw_core.experiments.config import Experiment
 from l2rw_core.experiments.detection import detect
@@ -168,7 +168,8 @@ def run_and_append(
     """Run one trial and append its record to those in `folder`. Until it is there, its last checkpoint is kept.
 
     Raises:
-        ValueError: before anything is trained, if another process is running the same trial for the same folder.
+        ValueError: before anything is trained, if another process is running the same trial for the same folder, or
+            if that cannot be written to.
     """
     with _sole_owner(_lock(experiment, folder)) as sole:
         if not sole:
@@ -214,13 +215,24 @@ def run_one(experiment: Experiment, folder: Path, device: str = "cpu") -> tuple[
 
 @contextmanager
 def _sole_owner(path: Path) -> Iterator[bool]:
-    """Hold a lock file while a trial runs; False if another process holds it. The system frees it if we are killed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Hold a lock file while a trial runs; False if another process holds it. The system frees it if we are killed.
+
+    Of a trial that could not begin nothing stays, nor the folders that were made for it.
+    """
+    made = [folder for folder in path.parents if not folder.exists()]
+    check_writable(path.parent, "name another folder for the records")
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
             return
-        yield True
+        try:
+            yield True
+        except BaseException:
+            path.unlink(missing_ok=True)
+            with suppress(OSError):  # a checkpoint, or another process, is in it
+                for folder in made:
+                    folder.rmdir()
+            raise
         path.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from small_runs import SMALL
 
+from l2rw_core.datasets import PairImbalance
 from l2rw_core.experiments import Recorded, fit, grid, load_records, missing, run_all, run_and_append
 from l2rw_core.experiments.checkpoints import read_share, write_checkpoint
 from l2rw_core.experiments.sweep import _lock, _Progress, _sole_owner, _unfinished
@@ -80,6 +81,19 @@ def test_a_trial_of_ones_own_is_not_run_beside_another_process(tmp_path):
         assert load_records(folder=tmp_path) == []
     assert run_and_append(SMALL, tmp_path, progress=False) in load_records(folder=tmp_path)
     assert list((tmp_path / ".unfinished").iterdir()) == []
+
+
+def test_a_trial_that_cannot_begin_leaves_no_file(tmp_path):
+    folder = tmp_path / "records" / "of" / "mine"
+    with pytest.raises(ValueError, match="no class 11"):
+        run_and_append(SMALL.with_(biases=(PairImbalance(4, 11, 0.9, 100),)), folder, progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_before_anything_is_trained(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"cannot be written to .*: name another folder for the records"):
+        run_and_append(SMALL, tmp_path / "file" / "records", progress=False)
 
 
 def test_every_trial_on_record_counts_whatever_its_seed(tmp_path):
