@@ -16,7 +16,7 @@ from l2rw_core.figures.style import COLOURS, DASHES, INK, MARKERS
 ROLES = ("minority", "majority")
 """Role of class 0, the rare one of `two_classes`, and of class 1: their colours and markers."""
 
-SPAN = (5.0, 3.6)
+SPAN = (5.5, 4.2)
 """Half the width and half the height of the part of the plane that is shown: `two_classes` with gaps up to 4 fits."""
 
 _AREA = 22.0

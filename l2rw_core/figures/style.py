@@ -25,6 +25,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from l2rw_core.figures.cut_off import warn_of_hidden
 from l2rw_core.figures.svg import for_page
 
 INK = "#010203"
@@ -196,10 +197,11 @@ def to_svg(fig: Figure, alt: str) -> str:
 
     Raises:
         ValueError: `alt` is empty.
+
+    Warns:
+        UserWarning: the limits of an axis cut off a marker or a bar, which a reader could not know.
     """
-    if not alt.strip():
-        raise ValueError("a figure needs alt text: one sentence that says what is to be seen in it")
-    return for_page(_rendered(fig), alt, _THEME_COLOURS)
+    return _checked_svg(fig, alt)
 
 
 @dataclass(frozen=True)
@@ -240,8 +242,18 @@ def show(fig: Figure, alt: str, caption: str = "") -> Drawing:
 
     Raises:
         ValueError: `alt` is empty.
+
+    Warns:
+        UserWarning: the limits of an axis cut off a marker or a bar.
     """
-    return Drawing(to_svg(fig, alt), alt, caption)
+    return Drawing(_checked_svg(fig, alt), alt, caption)
+
+
+def _checked_svg(fig: Figure, alt: str) -> str:
+    if not alt.strip():
+        raise ValueError("a figure needs alt text: one sentence that says what is to be seen in it")
+    warn_of_hidden(fig, stacklevel=3)
+    return for_page(_rendered(fig), alt, _THEME_COLOURS)
 
 
 def _rendered(fig: Figure) -> bytes:

@@ -65,8 +65,8 @@ def test_boundary_lies_where_the_logit_is_zero(ax):
     (path,) = ax.collections[-1].get_paths()
     across, up = path.vertices.T
     np.testing.assert_allclose(across - 2 * up, 1, atol=1e-9)
-    assert up.min() == pytest.approx(-3)
-    assert up.max() == pytest.approx(2)
+    assert up.min() == pytest.approx((-SPAN[0] - 1) / 2)
+    assert up.max() == pytest.approx((SPAN[0] - 1) / 2)
 
 
 def test_a_model_with_one_answer_has_no_line_but_a_place_in_the_legend(ax):
