@@ -45,6 +45,11 @@ reproduce: $(INSTALLED) ## Run every experiment that a CPU can do (many hours, r
 	$(BIN)/l2rw reproduce cifar_small --scale reduced
 	$(BIN)/l2rw report
 
+DO ?= start
+.PHONY: campaign
+campaign: $(INSTALLED) ## Run CIFAR-10 with the paper's network, for days, resumable (DO=status, pause, go-on, stop)
+	$(BIN)/python tools/campaign.py $(DO)
+
 BENCHED := .venv-bench/.installed
 ROUNDS ?= 7
 DEVICE ?= cpu

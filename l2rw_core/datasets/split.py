@@ -65,6 +65,8 @@ class Split:
     """Name of the data set."""
     checksum: str
     """sha256 of the data set."""
+    held_out: Examples | None = None
+    """Corrupted as `train` is, and in none of the other sets; None if none were held out."""
 
     @property
     def truth(self) -> np.ndarray:
@@ -119,13 +121,18 @@ def _check_quota(quota: np.ndarray, counts: np.ndarray) -> None:
         )
 
 
-def make_split(source: Source, biases: Sequence[Bias] = (), clean: CleanSet | None = None, seed: int = 0) -> Split:
+def make_split(
+    source: Source, biases: Sequence[Bias] = (), clean: CleanSet | None = None, seed: int = 0, hold_out: int = 0
+) -> Split:
     """Bias a source's training set and carve the clean set out of it.
 
     Biases are applied in order; a `PairImbalance` has to come before what flips labels. The clean set is taken just
     before the first bias that changes labels, or at the end: its labels are right, and its images are not trained on.
     `CleanSet` has the ways in which it can be worse than that. Each bias and the clean set draw from a random stream of
     their own, so changing the noise rate changes neither the images that are drawn nor the clean set.
+
+    Images that are held out go just before that, as the paper's hyper-validation set does: a plain draw, whose labels
+    are then flipped as those of the training set are, by a stream of their own.
 
     The test set is the source's own. After a `PairImbalance` it has only the two classes, as many of each: all that
     the smaller one has. Its labels are always right.
@@ -135,25 +142,44 @@ def make_split(source: Source, biases: Sequence[Bias] = (), clean: CleanSet | No
         biases: what to do to its training set.
         clean: the clean set, by default ten images, balanced.
         seed: of all random choices.
+        hold_out: images to hold out.
 
     Raises:
-        ValueError: if a `PairImbalance` comes after a bias that flips labels, or there are too few images for a bias or
-            for the clean set.
+        ValueError: if a `PairImbalance` comes after a bias that flips labels, or there are too few images for a bias,
+            for what is held out, or for the clean set.
     """
     _check_order(biases)
     how = clean or CleanSet()
     train, num_classes = _as_examples(source.x_train, source.y_train), source.num_classes
-    carved = None
-    for position, bias in enumerate(biases):
-        if bias.flips_labels and carved is None and how.origin == "clean":
-            train, carved = carve_clean(train, how, _stream(seed, 0), num_classes)
+    first = next((k for k, bias in enumerate(biases) if bias.flips_labels), len(biases))
+    for position, bias in enumerate(biases[:first]):
         train = bias.apply(train, _stream(seed, 1 + position), num_classes)
         num_classes = bias.classes_after(num_classes)
-    if carved is None:
+    train, held_out = _hold_out(train, hold_out, _stream(seed, _HELD_OUT))
+    if how.origin == "clean":
+        train, carved = carve_clean(train, how, _stream(seed, 0), num_classes)
+    for position, bias in enumerate(biases[first:], start=first):
+        train = bias.apply(train, _stream(seed, 1 + position), num_classes)
+        if held_out is not None and bias.flips_labels:
+            held_out = bias.apply(held_out, _stream(seed, _HELD_OUT + 1 + position), num_classes)
+    if how.origin == "noisy":
         train, carved = carve_clean(train, how, _stream(seed, 0), num_classes)
     if how.noise:
         carved = UniformFlip(how.noise).apply(carved, _stream(seed, 1_000), num_classes)
-    return Split(train, carved, _test_set(source, biases), num_classes, source.name, source.checksum)
+    return Split(train, carved, _test_set(source, biases), num_classes, source.name, source.checksum, held_out)
+
+
+_HELD_OUT = 2_000
+"""Number of the first random stream of what is held out."""
+
+
+def _hold_out(train: Examples, size: int, rng: np.random.Generator) -> tuple[Examples, Examples | None]:
+    if not 0 <= size < len(train):
+        raise ValueError(f"{size} images cannot be held out of {len(train)} training images: hold out fewer")
+    if not size:
+        return train, None
+    order = rng.permutation(len(train))
+    return train.take(np.sort(order[size:])), train.take(order[:size])
 
 
 def _check_order(biases: Sequence[Bias]) -> None:

@@ -17,13 +17,23 @@ BIASES: dict[str, type[Bias]] = {
     kind.__name__: kind for kind in (PairImbalance, LongTail, Subset, UniformFlip, BackgroundFlip)
 }
 MODELS = ("lenet", "mlp", "resnet14", "resnet32", "wrn28_10")
-SCALES = ("paper", "reduced", "quick")
-
+SCALES = ("paper", "quarter", "reduced", "quick")
+PRECISIONS = ("float32", "bfloat16")
 
 LARGEST_SEED = 2**32 - 1
 LABEL_SCORES = ("", "training", "held_out")
 
-_LATER = ("fine_tune_steps", "clean_imbalance", "clean_noise", "clean_origin", "augment", "label_scores")
+_LATER = (
+    "fine_tune_steps",
+    "clean_imbalance",
+    "clean_noise",
+    "clean_origin",
+    "augment",
+    "label_scores",
+    "hold_out",
+    "precision",
+    "statistics_batches",
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,7 @@ class Experiment:
     name: str = "fig2"
     """The figure or table of the paper, or the study of ours, that this run belongs to; names its record file."""
     scale: str = "paper"
-    """``paper`` (the paper's own scale), ``reduced`` or ``quick``."""
+    """``paper`` (the paper's own scale), ``quarter`` (a quarter of its schedule), ``reduced`` or ``quick``."""
     method: str = "l2rw"
     data: str = "mnist"
     biases: tuple[Bias, ...] = (PairImbalance(),)
@@ -70,6 +80,14 @@ class Experiment:
     label_scores: str = ""
     """Whether every training label is scored, and how well the scores find the wrong ones is put on record: by what
     ``training`` itself says, or by probabilities from models that did not train on it, ``held_out``."""
+    hold_out: int = 0
+    """Images held out of training before the clean set is taken, and corrupted as the training set is: the paper's
+    hyper-validation set. Nothing is trained on them."""
+    precision: str = "float32"
+    """Of training and evaluation: ``float32``, or ``bfloat16``, which is PyTorch's autocast."""
+    statistics_batches: int = 0
+    """Training batches by which each evaluation re-estimates the running statistics of batch normalisation; 0 takes
+    them as training left them, which is what the released code does."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -81,13 +99,14 @@ class Experiment:
         _one_of("model", self.model, MODELS)
         _one_of("scale", self.scale, SCALES)
         _one_of("kind of label scores", self.label_scores, LABEL_SCORES)
+        _one_of("precision", self.precision, PRECISIONS)
         _ = self.clean_set
         for name in ("steps", "batch_size", "clean_batch_size", "evaluate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 < self.lr < inf:
             raise ValueError(f"lr must be positive and finite, got {self.lr}")
-        for name in ("momentum", "weight_decay", "seed", "fine_tune_steps"):
+        for name in ("momentum", "weight_decay", "seed", "fine_tune_steps", "hold_out", "statistics_batches"):
             if not 0 <= getattr(self, name) < inf:
                 raise ValueError(f"{name} must be finite and must not be negative, got {getattr(self, name)}")
         if self.seed > LARGEST_SEED:

@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the end of a training step, so that what is saved then is whole."""
+"""Ctrl-C and SIGTERM that wait for the end of a training step, so that what is saved then is whole."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from types import FrameType
 
 @contextmanager
 def interrupts_held() -> Iterator[Callable[[], bool]]:
-    """Inside, Ctrl-C is only noted: the function that is yielded says whether it came. A second one acts at once.
+    """Inside, Ctrl-C and SIGTERM are only noted: the function that is yielded says whether one came.
+
+    A second Ctrl-C acts at once; whoever sends SIGTERM again can send SIGKILL instead.
 
     Where Python delivers no signals, outside the main thread, nothing changes and the answer is always no.
     """
@@ -21,12 +23,13 @@ def interrupts_held() -> Iterator[Callable[[], bool]]:
         return
 
     def note(number: int, frame: FrameType | None) -> None:
-        if noted.is_set():
+        if number == signal.SIGINT and noted.is_set():
             signal.default_int_handler(number, frame)
         noted.set()
 
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield noted.is_set
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import ceil
 from typing import Any
 
 import torch
@@ -13,6 +15,14 @@ EDGES = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 WINDOWS = {"midway": (0.4, 0.5), "late": (0.9, 1.0)}
 """Parts of training from which histograms of weights are kept."""
 
+Steps = tuple[int, int]
+"""From the first of these steps up to, and without, the second."""
+
+
+def windows(total_steps: int) -> dict[str, Steps]:
+    """`WINDOWS` in steps of a training of this length."""
+    return {name: (ceil(first * total_steps), ceil(last * total_steps)) for name, (first, last) in WINDOWS.items()}
+
 
 class WeightMeter:
     """Averages over the steps since it was last read, and histograms over two parts of training.
@@ -22,14 +32,17 @@ class WeightMeter:
         flipped: (N,) bool, which of them are wrong.
         num_classes: K.
         total_steps: length of training, fine-tuning not included.
+        other_lengths: of runs that begin as this one does and will go on from its state.
     """
 
-    def __init__(self, labels: Tensor, flipped: Tensor, num_classes: int, total_steps: int) -> None:
-        self.labels, self.flipped, self.total_steps = labels, flipped, total_steps
+    def __init__(
+        self, labels: Tensor, flipped: Tensor, num_classes: int, total_steps: int, other_lengths: Iterable[int] = ()
+    ) -> None:
+        self.labels, self.flipped, self.windows = labels, flipped, windows(total_steps)
+        self.kept = sorted({steps for length in (total_steps, *other_lengths) for steps in windows(length).values()})
         self.by_class = torch.zeros(num_classes, dtype=torch.float64, device=labels.device)
         self.sums = torch.zeros(4, dtype=torch.float64, device=labels.device)  # steps, effective, idle, on flipped
-        self.counts = torch.zeros(len(WINDOWS), 2, len(EDGES) + 1, dtype=torch.int64, device=labels.device)
-        self.edges = torch.tensor(EDGES, device=labels.device)
+        self.counts = torch.zeros(len(self.kept), 2, len(EDGES) + 1, dtype=torch.int64, device=labels.device)
 
     def add(self, chosen: Tensor, weights: Tensor | None, step: int) -> None:
         """Count the (n,) weights of the batch at positions `chosen`; None if the batch was not used."""
@@ -42,11 +55,9 @@ class WeightMeter:
         wrong = self.flipped[chosen]
         self.sums += torch.stack([torch.ones_like(squares), (1 - idle) / (squares + idle), idle, weights[wrong].sum()])
         self.by_class.index_add_(0, self.labels[chosen], weights)
-        for number, (first, last) in enumerate(WINDOWS.values()):
-            if first * self.total_steps <= step < last * self.total_steps:
-                bins = torch.bucketize((len(weights) * weights).float(), self.edges)
-                cells = wrong.long() * (len(EDGES) + 1) + bins
-                self.counts[number] += torch.bincount(cells, minlength=2 * (len(EDGES) + 1)).view(2, -1)
+        for number, (first, last) in enumerate(self.kept):
+            if first <= step < last:
+                self.counts[number] += by_weight(weights, wrong)
 
     def read(self) -> dict[str, Any]:
         """Averages since the last reading, for a curve; empty if nothing was counted. Starts anew."""
@@ -65,13 +76,30 @@ class WeightMeter:
 
     def histograms(self) -> dict[str, Any] | None:
         """For each part of training, examples with right and with wrong labels by weight; None if none were counted."""
-        if not self.counts.any():
+        parts = {name: self.counts[self.kept.index(steps)] for name, steps in self.windows.items()}
+        if not any(part.any() for part in parts.values()):
             return None
-        parts = zip(WINDOWS, self.counts.tolist(), strict=True)
-        return {"edges": list(EDGES)} | {name: {"right": part[0], "wrong": part[1]} for name, part in parts}
+        return {"edges": list(EDGES)} | {name: right_and_wrong(part) for name, part in parts.items()}
 
-    def state_dict(self) -> dict[str, Tensor]:
-        return {"by_class": self.by_class, "sums": self.sums, "counts": self.counts}
+    def state_dict(self) -> dict[str, Any]:
+        kept = [list(steps) for steps in self.kept]
+        return {"by_class": self.by_class, "sums": self.sums, "counts": self.counts, "kept": kept}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.by_class, self.sums, self.counts = state["by_class"], state["sums"], state["counts"]
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there; LookupError if the histograms that are wanted here were not kept there."""
+        kept = [(first, last) for first, last in state["kept"]]
+        if absent := set(self.windows.values()) - set(kept):
+            raise LookupError(f"no histogram of the steps {sorted(absent)}")
+        self.by_class, self.sums, self.counts, self.kept = state["by_class"], state["sums"], state["counts"], kept
+
+
+def by_weight(weights: Tensor, wrong: Tensor) -> Tensor:
+    """(2, bins) int64: examples with right (row 0) and with wrong labels, by their (n,) shares of a batch's weight."""
+    bins = torch.bucketize((len(weights) * weights).float(), torch.tensor(EDGES, device=weights.device))
+    cells = wrong.long() * (len(EDGES) + 1) + bins
+    return torch.bincount(cells, minlength=2 * (len(EDGES) + 1)).view(2, -1)
+
+
+def right_and_wrong(counts: Tensor) -> dict[str, list[int]]:
+    """`by_weight` for a record."""
+    return dict(zip(("right", "wrong"), counts.tolist(), strict=True))

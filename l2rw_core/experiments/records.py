@@ -78,6 +78,11 @@ class Record:
     """Seconds of training steps alone."""
     detection: dict[str, Any] | None = None
     """How well scores of the labels find the wrong ones; see `detect`."""
+    held_out_weights: dict[str, Any] | None = None
+    """Held-out images with right and with wrong labels by their weight after half of the steps; `weigh_held_out`."""
+    shared_training: dict[str, Any] | None = None
+    """How many ``steps`` were taken over from another run, and the ``seconds`` they had taken there, which
+    `duration` and `training_seconds` count as this run's; None if there were none."""
 
     @property
     def last(self) -> float:
@@ -96,6 +101,13 @@ class Record:
     def best_until(self, step: int) -> float:
         """Highest test accuracy of any evaluation up to `step`; see `best`."""
         return max(a for s, a in zip(self.curve.step, self.curve.accuracy, strict=True) if s <= step)
+
+    def mean_between(self, first: int, last: int) -> float:
+        """Mean test accuracy of the evaluations after step `first`, up to step `last`; ValueError if there is none."""
+        inside = [a for s, a in zip(self.curve.step, self.curve.accuracy, strict=True) if first < s <= last]
+        if not inside:
+            raise ValueError(f"record {self.id} has no evaluation after step {first} and up to {last}")
+        return float(np.mean(inside))
 
     def confusion_at(self, step: int) -> list[list[int]]:
         """Confusion after the last step, or after the last one before fine-tuning; ValueError if it was not kept."""

@@ -20,7 +20,15 @@ from l2rw_core.experiments.config import Experiment
 from l2rw_core.experiments.detection import detect
 from l2rw_core.experiments.paper import Cell
 from l2rw_core.experiments.records import Record, append, load_records
+from l2rw_core.experiments.shared import SharedStates
 from l2rw_core.experiments.train import fit
+
+CHECKPOINT_EVERY = 30.0
+"""Seconds. An evaluation may follow before the next one, and a checkpoint is never older than a minute all the same."""
+
+
+class TrialInHand(ValueError):
+    """Another process is running this trial for the same folder."""
 
 
 class Recorded:
@@ -103,8 +111,8 @@ class _Progress:
     """A bar over the work of all runs, in plain steps. Runs under way count: their checkpoints say how far they are."""
 
     def __init__(self, experiments: Sequence[Experiment], folder: Path, shown: bool, every: float = 2.0) -> None:
-        self._work = {e: e.all_steps * _relative_cost(e) for e in experiments}
-        self._checkpoints = {e: _unfinished(e, folder) for e in experiments}
+        self._work = {e: e.all_steps * relative_cost(e) for e in experiments}
+        self._checkpoints = {e: unfinished(e, folder) for e in experiments}
         self._shares = dict.fromkeys(experiments, 0.0)
         self._look()
         total, begun = round(sum(self._work.values())), self._done
@@ -149,7 +157,7 @@ class _Progress:
         self._bar.close()
 
 
-def _relative_cost(e: Experiment) -> float:
+def relative_cost(e: Experiment) -> float:
     """Time of a step relative to a plain one, roughly, so that the remaining time is not far off."""
     kind = methods.get(e.method)
     n, m = e.batch_size, min(e.clean_batch_size, e.clean_size)
@@ -171,45 +179,72 @@ def run_and_append(
         ValueError: before anything is trained, if another process is running the same trial for the same folder, or
             if that cannot be written to.
     """
-    with _sole_owner(_lock(experiment, folder)) as sole:
-        if not sole:
-            raise ValueError(
-                f"another process is running {experiment.name} {experiment.method} seed {experiment.seed} for "
-                f"{folder}: wait for its record, or name another folder"
-            )
+    with _in_hand(experiment, folder):
         return _run_and_append(experiment, folder, device, source, progress)
 
 
+def run_if_missing(
+    experiment: Experiment, folder: Path, device: str = "cpu", shared: SharedStates | None = None
+) -> Record | None:
+    """Run one trial on one thread and append its record; None if it is on record by now.
+
+    Raises:
+        TrialInHand: if another process is running it.
+    """
+    if device == "cpu":
+        torch.set_num_threads(1)
+    with _in_hand(experiment, folder):
+        if not missing([experiment], load_records(experiment.name, folder)):
+            return None
+        return _run_and_append(experiment, folder, device, progress=False, shared=shared)
+
+
 def _run_and_append(
-    experiment: Experiment, folder: Path, device: str, source: Source | None = None, progress: bool | None = None
+    experiment: Experiment,
+    folder: Path,
+    device: str,
+    source: Source | None = None,
+    progress: bool | None = None,
+    shared: SharedStates | None = None,
 ) -> Record:
-    checkpoint = _unfinished(experiment, folder)
-    run = detect if experiment.label_scores else fit
-    record = run(experiment, source, device, progress, checkpoint)
+    checkpoint = unfinished(experiment, folder)
+    if experiment.label_scores:
+        record = detect(experiment, source, device, progress, checkpoint)
+    else:
+        record = fit(experiment, source, device, progress, checkpoint, CHECKPOINT_EVERY, shared=shared)
     append(record, folder)
     checkpoint.unlink(missing_ok=True)
     return record
 
 
-def _unfinished(experiment: Experiment, folder: Path) -> Path:
+@contextmanager
+def _in_hand(experiment: Experiment, folder: Path) -> Iterator[None]:
+    with _sole_owner(_lock(experiment, folder)) as sole:
+        if not sole:
+            raise TrialInHand(
+                f"another process is running {experiment.name} {experiment.method} seed {experiment.seed} for "
+                f"{folder}: wait for its record, or name another folder"
+            )
+        yield
+
+
+def unfinished(experiment: Experiment, folder: Path) -> Path:
+    """Where the checkpoint of a trial lies until it is on record."""
     return folder / ".unfinished" / f"{experiment.name}-{experiment.key}-{experiment.seed}.pt"
 
 
 def _lock(experiment: Experiment, folder: Path) -> Path:
-    return _unfinished(experiment, folder).with_suffix(".lock")
+    return unfinished(experiment, folder).with_suffix(".lock")
 
 
 def run_one(experiment: Experiment, folder: Path, device: str = "cpu") -> tuple[Experiment, str]:
     """Run one trial and append its record; the second value says what went wrong, if anything."""
-    if device == "cpu":
-        torch.set_num_threads(1)
-    with _sole_owner(_lock(experiment, folder)) as sole:
-        if not sole or not missing([experiment], load_records(experiment.name, folder)):
-            return experiment, ""  # another process has it in hand, or has just finished it
-        try:
-            _run_and_append(experiment, folder, device, progress=False)
-        except (ValueError, FloatingPointError, RuntimeError) as error:
-            return experiment, f"{type(error).__name__}: {error}"
+    try:
+        run_if_missing(experiment, folder, device)
+    except TrialInHand:
+        pass  # its record will come
+    except (ValueError, FloatingPointError, RuntimeError) as error:
+        return experiment, f"{type(error).__name__}: {error}"
     return experiment, ""
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 from tqdm.auto import tqdm
 
 from l2rw_core import methods
@@ -27,15 +31,20 @@ from l2rw_core.datasets import (
 )
 from l2rw_core.experiments.checkpoints import check_writable, read_checkpoint, restoring, write_checkpoint
 from l2rw_core.experiments.config import Experiment
+from l2rw_core.experiments.held_out import weigh_held_out
 from l2rw_core.experiments.interrupts import interrupts_held
 from l2rw_core.experiments.meter import WeightMeter
 from l2rw_core.experiments.records import Curve, Record, environment
+from l2rw_core.experiments.shared import SharedStates, beginning
 from l2rw_core.methods.by_label import log_probabilities
 from l2rw_core.models import LeNet, Mlp, resnet14, resnet32, wide_resnet28_10
 from l2rw_core.passes import LossFn
 from l2rw_core.progress import progress_wanted
 
 RESIDUAL = {"resnet14": resnet14, "resnet32": resnet32, "wrn28_10": wide_resnet28_10}
+
+_STATISTICS_DRAWS = 500_000
+"""Number of the first augmentation that running statistics are estimated with, beyond those of any training step."""
 
 
 class Watch(Protocol):
@@ -61,7 +70,8 @@ def prepare(experiment: Experiment, source: Source | None = None) -> Split:
         experiment: names the data set, the biases, the clean set and the seed.
         source: the data set if it is at hand; otherwise it is loaded.
     """
-    return make_split(source or load(experiment.data), experiment.biases, experiment.clean_set, experiment.seed)
+    e = experiment
+    return make_split(source or load(e.data), e.biases, e.clean_set, e.seed, e.hold_out)
 
 
 def build_model(experiment: Experiment, split: Split) -> nn.Module:
@@ -88,6 +98,7 @@ def fit(
     checkpoint: Path | None = None,
     checkpoint_every: float = 60.0,
     watch: Watch | None = None,
+    shared: SharedStates | None = None,
 ) -> Record:
     """Train and evaluate one experiment. The same experiment on the same machine gives the same numbers.
 
@@ -101,6 +112,8 @@ def fit(
             `run_and_append` does. Ctrl-C waits for the end of the step, and the state after it is written.
         checkpoint_every: seconds between two writings of that file.
         watch: sees every step and every evaluation; it changes nothing of the run.
+        shared: states of training that runs have in common. The run begins with one if it is there, ends with the
+            numbers of a run from nothing, and leaves those that others can begin with. By default there are none.
 
     Returns:
         The record of the run; `l2rw_core.experiments.append` keeps it.
@@ -112,10 +125,12 @@ def fit(
     """
     with torch.random.fork_rng():
         began = time.time()
-        run = _Run(experiment, prepare(experiment, source), torch.device(device), watch, began)
+        _check_precision(experiment.precision, torch.device(device))
+        run = _Run(experiment, prepare(experiment, source), torch.device(device), watch, began, shared)
         if checkpoint is not None:
             check_writable(checkpoint.parent, "name another file for the checkpoint")
-            run.resume(checkpoint)
+        if checkpoint is None or not run.resume(checkpoint):
+            run.begin_with_shared()
         steps = tqdm(
             run.steps(),
             desc=f"{experiment.method}, seed {experiment.seed}",
@@ -189,8 +204,14 @@ class _Run:
         device: torch.device,
         watch: Watch | None = None,
         began: float | None = None,
+        shared: SharedStates | None = None,
     ) -> None:
         self.experiment, self.split, self.device, self.watch = experiment, split, device, watch
+        self.shared = shared or SharedStates(Path(), ())
+        users = self.shared.users(experiment)
+        self.to_keep = self.shared.to_keep(experiment)
+        self.shared_training: dict[str, Any] | None = None
+        self.held_out_weights: dict[str, Any] | None = None
         self.stages = _stages(experiment)
         self.total_steps = sum(stage.steps for stage in self.stages)
         method = methods.get(experiment.method)
@@ -206,8 +227,14 @@ class _Run:
         self.confusion_before_tuning: list[list[int]] | None = None
         self.curve = Curve()
         self.meter = WeightMeter(
-            self.labels, torch.from_numpy(self.examples.flipped).to(device), split.num_classes, experiment.steps
+            self.labels,
+            torch.from_numpy(self.examples.flipped).to(device),
+            split.num_classes,
+            experiment.steps,
+            [user.steps for user in users],
         )
+        self.statistics_stream = BatchStream(len(self.labels), experiment.batch_size, experiment.seed + 2)
+        self.last_confusion: tuple[int, np.ndarray] | None = None
         self.began = time.time() if began is None else began
         self.started, self.seconds, self.training_seconds = self.began, 0.0, 0.0
         self.environment = environment(device)
@@ -262,7 +289,9 @@ class _Run:
             group["lr"] = e.lr / 10 ** sum(drop <= number for drop in e.lr_drops)
         chosen, chosen_clean = self.batches.indices(number), self.clean_batches.indices(number)
         batch = methods.Minibatch(*self._take(self.train, chosen, 2 * number), chosen)
-        update = self.method.step(batch, self._take(self.clean, chosen_clean, 2 * number + 1), number)
+        clean_batch = self._take(self.clean, chosen_clean, 2 * number + 1)
+        with self._in_precision():
+            update = self.method.step(batch, clean_batch, number)
         self.step += 1
         self.training_seconds += time.monotonic() - began
         if self.stage.counted:
@@ -271,6 +300,37 @@ class _Run:
                 self.watch.see(chosen, update)
             if (number + 1) % e.evaluate_every == 0 or self.step == self.stage.steps:
                 self._evaluate_now(number + 1)
+            if number + 1 == e.steps // 2:
+                self._weigh_held_out()
+            if self.stage.fresh and self.step in self.to_keep:
+                self._keep_for_others(self.to_keep[self.step])
+
+    def _in_precision(self) -> torch.autocast:
+        bfloat16 = self.experiment.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)
+
+    def _weigh_held_out(self) -> None:
+        """Figure 3, of methods that weigh by the clean set, where images were held out."""
+        held_out, reweighter = self.split.held_out, getattr(self.method, "reweighter", None)
+        if held_out is None or reweighter is None:
+            return
+        binary = self.split.num_classes == 2
+        x, y = to_tensors(held_out, self.device, binary=binary, pixel_range=self.pixel_range)
+        chosen = self.clean_batches.indices(self.step - 1)
+        clean_batch = tuple(part[chosen] for part in self.clean)
+        truth = torch.from_numpy(held_out.y_true).to(self.device)
+        with _random_state_kept(self.device), self._in_precision():
+            weighed = weigh_held_out(
+                self.model,
+                reweighter.loss_fn,
+                x,
+                y,
+                truth,
+                clean_batch,
+                self.experiment.biases,
+                self.experiment.batch_size,
+            )
+        self.held_out_weights = {"step": self.step} | weighed
 
     def _take(self, pair: tuple[Tensor, Tensor], indices: Tensor, draw: int) -> tuple[Tensor, Tensor]:
         x, y = pair
@@ -289,19 +349,44 @@ class _Run:
     @torch.no_grad()
     def _predict(self, x: Tensor, chunk: int = 500) -> Tensor:
         """(N, K) log-probabilities, by the model as it is used."""
-        self.model.eval()
-        logits = torch.cat([self.model(part) for part in x.split(chunk)])
-        self.model.train()
+        with self._as_used(), self._in_precision():
+            logits = torch.cat([self.model(part) for part in x.split(chunk)]).float()
         if not logits.isfinite().all():
             raise FloatingPointError("the model's outputs are NaN or infinite: lower the learning rate")
         return log_probabilities(logits)
 
+    @contextmanager
+    def _as_used(self) -> Iterator[None]:
+        """The model in eval mode, by running statistics of its present parameters if they are to be re-estimated.
+
+        With a decay of .999 those that training leaves lag behind the parameters by thousands of steps.
+        """
+        left_by_training = [buffer.clone() for buffer in self.model.buffers()]
+        count = self.experiment.statistics_batches
+        if count:
+            images = (
+                self._take(self.train, self.statistics_stream.indices(k), _STATISTICS_DRAWS + k)[0]
+                for k in range(count)
+            )
+            with _random_state_kept(self.device), self._in_precision():
+                update_bn(images, self.model)
+        self.model.eval()
+        try:
+            yield
+        finally:
+            self.model.train()
+            with torch.no_grad():
+                for buffer, value in zip(self.model.buffers(), left_by_training, strict=True):
+                    buffer.copy_(value)
+
     def _test_confusion(self) -> np.ndarray:
         """(K, K) test images by class (row) and prediction (column)."""
-        x, y = self.test
-        k = self.split.num_classes
-        cells = y.long() * k + self._predict(x).argmax(1)
-        return torch.bincount(cells, minlength=k * k).view(k, k).cpu().numpy()
+        if self.last_confusion is None or self.last_confusion[0] != self.done:
+            x, y = self.test
+            k = self.split.num_classes
+            cells = y.long() * k + self._predict(x).argmax(1)
+            self.last_confusion = self.done, torch.bincount(cells, minlength=k * k).view(k, k).cpu().numpy()
+        return self.last_confusion[1]
 
     def _confusion_with_given_labels(self) -> Tensor:
         """(K, K) row k: given labels of training images, each counted by the probability that it is of class k."""
@@ -326,6 +411,8 @@ class _Run:
             confusion_before_tuning=self.confusion_before_tuning,
             weight_histograms=self.meter.histograms(),
             training_seconds=round(self.training_seconds, 1),
+            held_out_weights=self.held_out_weights,
+            shared_training=self.shared_training,
         )
 
     def _commits(self) -> list[str]:
@@ -337,8 +424,15 @@ class _Run:
 
     def save(self, path: Path) -> None:
         """Write everything that is needed to go on from here."""
-        state = {
-            "experiment": self.experiment.to_dict(),
+        write_checkpoint(self._state(self.experiment), path)
+
+    def _keep_for_others(self, path: Path) -> None:
+        """Leave the present state for runs that begin as this one did."""
+        write_checkpoint(self._state(beginning(self.experiment, self.step)), path)
+
+    def _state(self, experiment: Experiment) -> dict[str, Any]:
+        return {
+            "experiment": experiment.to_dict(),
             "checksum": self.split.checksum,
             "share": self.done / self.total_steps,
             "stage": self.stage_number,
@@ -357,21 +451,48 @@ class _Run:
             "commits": self._commits(),
             "seconds": self._seconds_now(),
             "training_seconds": self.training_seconds,
+            "held_out_weights": self.held_out_weights,
+            "shared_training": self.shared_training,
         }
-        write_checkpoint(state, path)
 
-    def resume(self, path: Path) -> None:
+    def resume(self, path: Path) -> bool:
         """Go on from `path` if it is there; ValueError if it cannot be read or belongs to another experiment."""
         state = read_checkpoint(path, self.device)
         if state is None:
-            return
+            return False
         if state.get("experiment") != self.experiment.to_dict() or state.get("checksum") != self.split.checksum:
             raise ValueError(f"{path} belongs to another experiment or to other data: delete it, or name another file")
         with restoring(path):
             self._restore(state)
+        return True
+
+    def begin_with_shared(self) -> None:
+        """Take over what an earlier run left: training up to some step, or the plain model to start from."""
+        e = self.experiment
+        if path := self.shared.start_of(e):
+            state = self._read_shared(path)
+            with restoring(path):
+                self._restore(state)
+        elif path := self.shared.plain_model_for(e):
+            state = self._read_shared(path)
+            with restoring(path):
+                self.model.load_state_dict(state["model"])
+                self.step = state["step"]  # what follows is the next stage
+                self.seconds, self.training_seconds = state["seconds"], state["training_seconds"]
+        else:
+            return
+        self.started = self.began
+        self.shared_training = {"steps": state["step"], "seconds": round(state["seconds"], 1)}
+
+    def _read_shared(self, path: Path) -> dict[str, Any]:
+        state = read_checkpoint(path, self.device)
+        if state is None or state.get("checksum") != self.split.checksum:
+            raise ValueError(f"{path} does not belong to these data: delete it")
+        return state
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.confusion, self.confusion_before_tuning = state["confusion"], state["confusion_before_tuning"]
+        self.held_out_weights, self.shared_training = state["held_out_weights"], state["shared_training"]
         for self.stage_number in range(state["stage"] + 1):
             self._begin_stage()  # each adds its own to the optimizer, so all of them happen again, in order
         self.step = state["step"]
@@ -392,6 +513,27 @@ class _Run:
         torch.set_rng_state(state["random"].cpu())
         if state["random_cuda"] is not None:
             torch.cuda.set_rng_state(state["random_cuda"].cpu(), self.device)
+
+
+def _random_state_kept(device: torch.device) -> AbstractContextManager[None]:
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
+def _check_precision(precision: str, device: torch.device) -> None:
+    if precision == "bfloat16" and device.type == "cpu":
+        _warn_where_bfloat16_is_slow()
+
+
+@cache
+def _warn_where_bfloat16_is_slow() -> None:
+    """Once in a process; says nothing where PyTorch is too old to tell."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    if capabilities and not any(there for name, there in capabilities.items() if name.endswith("bf16")):
+        warnings.warn(
+            "this processor has no bfloat16 arithmetic: the run gives the same kind of result, slower than in float32",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
 
 def _parameter_groups(model: nn.Module, e: Experiment) -> list[dict[str, Any]]:

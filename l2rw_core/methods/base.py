@@ -81,6 +81,8 @@ class Method:
     """Whether something is known that nobody knows in practice: an oracle."""
     needs_confusion: ClassVar[bool] = False
     """Whether a plain model is trained first, for `Task.confusion`."""
+    knows_length: ClassVar[bool] = False
+    """Whether a step depends on how long the run is, so that a short run is not the beginning of a longer one."""
 
     @classmethod
     def training_set(cls, examples: Examples, seed: int) -> Examples:

@@ -53,6 +53,7 @@ class SelfPaced(Method):
     without a scale to tune.
     """
 
+    knows_length: ClassVar[bool] = True
     first_share: ClassVar[float] = 0.5
 
     def weights(self, losses: Tensor, batch: Minibatch, step: int) -> Tensor:
@@ -83,6 +84,7 @@ class ActiveBias(Method):
     example's first two visits, weigh all alike.
     """
 
+    knows_length: ClassVar[bool] = True
     burn_in: ClassVar[float] = 0.2
 
     def __post_init__(self) -> None:
@@ -136,6 +138,7 @@ class MentorNetPd(Method):
 
     percentile: ClassVar[float] = 0.75
     memory: ClassVar[float] = 0.95
+    knows_length: ClassVar[bool] = True
     burn_in: ClassVar[float] = 0.2
 
     def __post_init__(self) -> None:

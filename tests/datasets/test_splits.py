@@ -126,3 +126,26 @@ def test_training_clean_and_test_set_have_the_same_two_classes_after_a_pair(bias
 def test_a_long_tail_of_a_label_that_nobody_has_is_refused():
     with pytest.raises(ValueError, match=r"no image has the label 0, .* put LongTail before"):
         make_split(DIGITS, (BackgroundFlip(1.0, 3), LongTail(10)))
+
+
+def test_held_out_images_are_in_no_other_set_and_as_noisy():
+    """As in the paper: they go before the clean set is taken, and are flipped as the training set is."""
+    split = make_split(DIGITS, (UniformFlip(0.4),), CleanSet(50), seed=4, hold_out=300)
+    sets = [set(part.index.tolist()) for part in (split.train, split.clean, split.held_out)]
+    assert [len(s) for s in sets] == [len(DIGITS.y_train) - 350, 50, 300]
+    assert len(set.union(*sets)) == len(DIGITS.y_train)
+    assert np.array_equal(split.held_out.y_true, DIGITS.y_train[split.held_out.index])
+    assert (split.held_out.flipped.sum(), split.train.flipped.sum()) == (120, round(0.4 * len(split.train)))
+    assert make_split(DIGITS, (UniformFlip(0.4),), CleanSet(50), seed=4).held_out is None
+
+
+def test_held_out_images_are_biased_as_the_training_set_is():
+    split = make_split(DIGITS, (PAIR, UniformFlip(0.5)), CleanSet(4), hold_out=40)
+    assert set(DIGITS.y_train[split.held_out.index].tolist()) == {4, 9}
+    assert split.held_out.flipped.sum() == 20
+
+
+@pytest.mark.parametrize("size", [-1, 1201, 10_000])
+def test_more_than_there_is_cannot_be_held_out(size):
+    with pytest.raises(ValueError, match=rf"{size} images cannot be held out of 1201 training images: hold out fewer"):
+        make_split(DIGITS, hold_out=size)

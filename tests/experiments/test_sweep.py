@@ -12,7 +12,7 @@ from small_runs import SMALL
 from l2rw_core.datasets import PairImbalance
 from l2rw_core.experiments import Recorded, fit, grid, load_records, missing, run_all, run_and_append
 from l2rw_core.experiments.checkpoints import read_share, write_checkpoint
-from l2rw_core.experiments.sweep import _lock, _Progress, _sole_owner, _unfinished
+from l2rw_core.experiments.sweep import _lock, _Progress, _sole_owner, unfinished
 
 
 def test_a_record_with_fine_tuning_answers_for_the_run_without(tmp_path):
@@ -108,15 +108,15 @@ def test_every_trial_on_record_counts_whatever_its_seed(tmp_path):
 def test_the_bar_counts_what_unfinished_runs_have_done(tmp_path):
     """From the start, and while they go on; the time of earlier sittings has no part in the rate."""
     tuned, other = SMALL.with_(fine_tune_steps=4), SMALL.with_(seed=1)
-    write_checkpoint({"share": 0.5}, _unfinished(tuned, tmp_path))
+    write_checkpoint({"share": 0.5}, unfinished(tuned, tmp_path))
     with _Progress([tuned, other], tmp_path, shown=True, every=0.01) as progress:
         bar = progress._bar
         assert (bar.total, bar.initial, bar.n) == (16, 5, 5)
-        write_checkpoint({"share": 2 / 3}, _unfinished(other, tmp_path))
+        write_checkpoint({"share": 2 / 3}, unfinished(other, tmp_path))
         wait_until(lambda: bar.n == 5 + 4)
         progress.finish(tuned)
         assert bar.n == 10 + 4
-        _unfinished(other, tmp_path).unlink()  # as when its record has just been appended
+        unfinished(other, tmp_path).unlink()  # as when its record has just been appended
         progress.finish(other)
         assert bar.n == 16
 
@@ -142,7 +142,7 @@ def test_how_far_a_file_is(content, share, tmp_path):
 def test_reproduce_says_what_others_have_in_hand(tmp_path):
     (cell, *_) = grid("clean_batch", "quick").cells
     ask = [sys.executable, "-m", "l2rw_core", "reproduce", "clean_batch", "--records", str(tmp_path), "--jobs", "1"]
-    with _sole_owner(_unfinished(cell.trial(0), tmp_path).with_suffix(".lock")):
+    with _sole_owner(unfinished(cell.trial(0), tmp_path).with_suffix(".lock")):
         said = subprocess.run([*ask, "--where", "m=5"], capture_output=True, text=True, check=True).stdout
     assert said.splitlines()[-1] == "another process has 1 of the trials in hand; they are not in this table yet"
 

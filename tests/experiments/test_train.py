@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from l2rw_core import methods
-from l2rw_core.datasets import PairImbalance, UniformFlip, load
-from l2rw_core.experiments import Experiment, append, build_model, fit, mnist_imbalance, prepare
+from l2rw_core.datasets import BackgroundFlip, PairImbalance, UniformFlip, load, to_tensors
+from l2rw_core.experiments import Experiment, Record, append, build_model, fit, mnist_imbalance, prepare, train
 
 SHORT = {"data": "digits", "steps": 9, "evaluate_every": 3, "lr": 5e-3}
 PAIR = Experiment(biases=(PairImbalance(4, 9, 0.9, 120),), **SHORT)
@@ -108,3 +108,107 @@ def test_reweighting_beats_plain_training_on_imbalanced_mnist():
 
 def test_append_returns_the_file(tmp_path):
     assert append(fit(PAIR.with_(steps=1)), tmp_path) == tmp_path / "fig2.jsonl"
+
+
+RESIDUAL = TEN_CLASSES.with_(model="resnet14", method="baseline", steps=6, evaluate_every=3, lr=0.05)
+
+
+class Statistics:
+    """Looks at the running statistics and at the parameters after each evaluation of a run."""
+
+    def __init__(self, monkeypatch):
+        self.running, self.parameters = [], []
+        predict = train._Run._predict
+
+        def watched(run, x, **options):
+            answer = predict(run, x, **options)
+            self.running.append(run.model.norm.running_var.clone())
+            self.parameters.append(run.model.stem.weight.detach().clone())
+            return answer
+
+        monkeypatch.setattr(train._Run, "_predict", watched)
+
+
+def test_re_estimated_statistics_change_the_evaluation_and_nothing_of_training(monkeypatch):
+    """With a decay of .999 six steps leave running statistics almost at their start."""
+    looks = Statistics(monkeypatch)
+    lagging = fit(RESIDUAL)
+    count = len(looks.running)
+    settled = fit(RESIDUAL.with_(statistics_batches=4))
+    for one, other in ((looks.running, "running"), (looks.parameters, "parameters")):
+        assert all(map(torch.equal, one[:count], one[count:])), other
+    assert settled.curve.accuracy != lagging.curve.accuracy
+    assert settled.last > lagging.last
+
+
+def test_re_estimated_statistics_are_those_of_training_images(monkeypatch):
+    """One batch of all images: what the network normalises by is the mean over the training set itself."""
+    experiment = RESIDUAL.with_(statistics_batches=1, batch_size=5_000, steps=1)
+    seen = []
+    forward = torch.nn.functional.batch_norm
+
+    def watched(x, mean, var, *rest):
+        if x.shape[1] == 8 and not rest[2] and x.shape[0] <= 500:
+            seen.append(mean.clone())
+        return forward(x, mean, var, *rest)
+
+    monkeypatch.setattr("torch.nn.functional.batch_norm", watched)
+    fit(experiment)
+    split = prepare(experiment)
+    torch.manual_seed(experiment.seed)
+    model = build_model(experiment, split)
+    x, _ = to_tensors(split.train)
+    with torch.no_grad():
+        expected = model.stem(x).mean((0, 2, 3))
+    assert torch.allclose(seen[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["baseline", "l2rw"])
+def test_bfloat16_trains_as_float32_does_to_its_own_precision(method):
+    experiment = RESIDUAL.with_(method=method, steps=20, evaluate_every=20, statistics_batches=4)
+    full, half = fit(experiment), fit(experiment.with_(precision="bfloat16"))
+    assert half.curve.accuracy != full.curve.accuracy
+    assert half.last == pytest.approx(full.last, abs=0.1)
+    assert half.experiment.key != full.experiment.key
+    assert Record.from_json(half.to_json()).experiment.precision == "bfloat16"
+
+
+def test_bfloat16_on_a_processor_without_it_says_once_that_it_is_slow(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False})
+    train._warn_where_bfloat16_is_slow.cache_clear()
+    experiment = PAIR.with_(steps=1, precision="bfloat16")
+    with pytest.warns(RuntimeWarning, match="this processor has no bfloat16 arithmetic"):
+        fit(experiment)
+    fit(experiment)  # a second warning would be an error
+    train._warn_where_bfloat16_is_slow.cache_clear()
+
+
+def test_held_out_images_are_weighed_before_the_drop_at_half_of_the_steps():
+    """Wrong labels of images that the model has never seen get less weight than right ones."""
+    experiment = TEN_CLASSES.with_(
+        biases=(BackgroundFlip(0.4, 3),), hold_out=600, steps=200, lr=2e-2, batch_size=50, evaluate_every=100
+    )
+    weighed = fit(experiment).held_out_weights
+    assert weighed["step"] == 100
+    split = prepare(experiment)
+    wrong = int(split.held_out.flipped.sum())
+    counts = {kind: sum(weighed["random"][kind]) for kind in ("right", "wrong")}
+    assert counts == {"right": 600 - wrong, "wrong": wrong}
+    true = split.held_out.y_true
+    batches = sum((true == c).sum() // 50 for c in range(10) if c != 3)
+    assert {kind: sum(n) for kind, n in weighed["one_class"].items()} == {"right": 30 * batches, "wrong": 20 * batches}
+    for part in ("random", "one_class"):
+        zero = {kind: weighed[part][kind][0] / sum(weighed[part][kind]) for kind in ("right", "wrong")}
+        assert zero["wrong"] > zero["right"] + 0.2, part
+    assert fit(experiment.with_(method="baseline", steps=4)).held_out_weights is None
+
+
+def test_weighing_held_out_images_changes_nothing_of_training():
+    experiment = TEN_CLASSES.with_(hold_out=200, biases=(BackgroundFlip(0.4, 3),), batch_size=50, model="resnet14")
+    record = fit(experiment)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(train._Run, "_weigh_held_out", lambda run: None)
+        plain = fit(experiment)
+    assert record.held_out_weights
+    assert plain.held_out_weights is None
+    assert record.curve == plain.curve
