@@ -5,6 +5,8 @@
     python tools/campaign.py pause     hold all processes, for example to time something; go-on lets them go on
     python tools/campaign.py stop      let every process write its checkpoint and end
 
+A second word names another queue than cifar: `start rehearsal` takes a minute.
+
 Everything lies in one folder outside of the checkout, $L2RW_CAMPAIGN or ~/.cache/l2rw-campaign: the clone, the records
 and the checkpoints. Edits in the checkout do not touch it. Finished records are also appended to data/results, where
 `l2rw report` finds them, by `start` as they are made and by `status`.
@@ -36,14 +38,14 @@ def records(root: Path) -> Path:
     return root / "records"
 
 
-def start(root: Path, processes: int | None = None) -> int:
+def start(root: Path, queue: str) -> int:
     """Work until the queue is empty or somebody stops it. Checkpoints of an earlier start are taken up."""
     with _alone(root):
         code = _clone(root / "code")
         records(root).mkdir(exist_ok=True)
         _hand_over(RESULTS, records(root))
         _hand_over(records(root), RESULTS)
-        workers = [_worker(root, code, k) for k in range(processes or os.cpu_count() or 1)]
+        workers = [_worker(root, code, k, queue) for k in range(os.cpu_count() or 1)]
         (root / "processes").write_text("\n".join(str(pid) for pid in (os.getpid(), *(w.pid for w in workers))))
         stopping: list[int] = []
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -70,26 +72,26 @@ def _report(root: Path, codes: list[int]) -> int:
     return 1
 
 
-def status(root: Path) -> int:
+def status(root: Path, queue: str) -> int:
     from l2rw_core.experiments import campaign
 
     if records(root).is_dir():
         _hand_over(records(root), RESULTS)
-    print(campaign.status(records(root), campaign.queue()))
+    print(campaign.status(records(root), campaign.queue(queue)))
     return 0
 
 
-def pause(root: Path) -> int:
+def pause(root: Path, queue: str) -> int:
     return _signal(root, signal.SIGSTOP)
 
 
-def go_on(root: Path) -> int:
+def go_on(root: Path, queue: str) -> int:
     return _signal(root, signal.SIGCONT)
 
 
-def stop(root: Path) -> int:
+def stop(root: Path, queue: str) -> int:
     """Returns when the last process has ended."""
-    go_on(root)
+    _signal(root, signal.SIGCONT)
     code = _signal(root, signal.SIGTERM, only_first=True)
     while (root / "processes").exists() and _alive(_processes(root)[0]):
         time.sleep(0.2)
@@ -133,11 +135,11 @@ def _git(where: Path, *arguments: str) -> str:
     ).stdout.strip()
 
 
-def _worker(root: Path, code: Path, number: int) -> subprocess.Popen[bytes]:
+def _worker(root: Path, code: Path, number: int, queue: str) -> subprocess.Popen[bytes]:
     data = os.environ.get("L2RW_DATA") or CHECKOUT / "data" / "cache"
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     environment = os.environ | one_thread | {"PYTHONPATH": str(code), "L2RW_DATA": str(Path(data).resolve())}
-    command = [sys.executable, "-m", "l2rw_core.experiments.campaign", str(records(root))]
+    command = [sys.executable, "-m", "l2rw_core.experiments.campaign", str(records(root)), queue]
     with (root / f"log-{number}.txt").open("ab") as log:
         return subprocess.Popen(
             ["nice", "-n", "19", *command],
@@ -184,10 +186,17 @@ COMMANDS = {"start": start, "status": status, "pause": pause, "go-on": go_on, "s
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1 or arguments[0] not in COMMANDS:
-        print(f"choose one of {', '.join(COMMANDS)}", file=sys.stderr)
+    from l2rw_core.experiments.campaign import QUEUES
+
+    command, queue = (*arguments, "cifar")[:2] if arguments else ("", "")
+    if len(arguments) > 2 or command not in COMMANDS or queue not in QUEUES:
+        commands, queues = ", ".join(COMMANDS), ", ".join(QUEUES)
+        print(
+            f"usage: tools/campaign.py COMMAND [QUEUE], with a command of {commands}; a queue of {queues}",
+            file=sys.stderr,
+        )
         return 2
-    return COMMANDS[arguments[0]](folder())
+    return COMMANDS[command](folder(), queue)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The long runs on CIFAR-10, in the order of their value: a queue that any number of processes work through.
 
-    python -m l2rw_core.experiments.campaign FOLDER
+    python -m l2rw_core.experiments.campaign FOLDER [QUEUE]
 
 works on it until it is done or until SIGTERM or Ctrl-C, and can be killed at any time: FOLDER holds the records, and
 below ``.unfinished`` the checkpoints, the states that runs share, and the locks. `tools/campaign.py` starts such
@@ -68,9 +68,15 @@ QUEUE: tuple[Part, ...] = (
 )
 
 
-def queue(parts: Iterable[Part] = QUEUE) -> tuple[Experiment, ...]:
-    """Every trial of the campaign, in its order, once."""
-    return tuple(missing([e for part in parts for e in part.experiments()], ()))
+QUEUES = {"cifar": QUEUE, "rehearsal": (Part("table2", ("baseline+ft", "baseline+es", "l2rw"), scale="quick"),)}
+"""Queues by name; the rehearsal takes a minute."""
+
+
+def queue(name: str = "cifar") -> tuple[Experiment, ...]:
+    """Every trial of a queue, in its order, once; ValueError for a name that there is none of."""
+    if name not in QUEUES:
+        raise ValueError(f"there is no queue {name!r}; choose one of {', '.join(QUEUES)}")
+    return tuple(missing([e for part in QUEUES[name] for e in part.experiments()], ()))
 
 
 def work(folder: Path, experiments: Sequence[Experiment]) -> None:
@@ -175,12 +181,12 @@ def _stop(number: int, frame: object) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Work on the campaign in a folder; 0 when everything is done, 130 after an interruption."""
-    if len(arguments) != 1:
-        print("usage: python -m l2rw_core.experiments.campaign FOLDER", file=sys.stderr)
+    if len(arguments) not in (1, 2):
+        print("usage: python -m l2rw_core.experiments.campaign FOLDER [QUEUE]", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, _stop)
     try:
-        work(Path(arguments[0]), queue())
+        work(Path(arguments[0]), queue(*arguments[1:]))
     except KeyboardInterrupt:
         return 130
     return 0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -173,6 +173,29 @@ def predict_after(
         return run._predict(x), run.curve.accuracy[-1]
 
 
+class Halt(NamedTuple):
+    """A run between two steps. Whoever looks at it leaves the model as it is."""
+
+    step: int
+    """Steps taken so far."""
+    model: nn.Module
+    loss_fn: LossFn
+    batch: tuple[Tensor, Tensor]
+    """Of the next step, augmented as it will be."""
+    clean_batch: tuple[Tensor, Tensor]
+
+
+def halts(experiment: Experiment, at: Sequence[int], source: Source | None = None) -> Iterator[Halt]:
+    """Train, and stop after each of these numbers of steps, in their order; 0 is before the first."""
+    with torch.random.fork_rng():
+        run = _Run(experiment, prepare(experiment, source), torch.device("cpu"))
+        steps = run.steps()
+        for step in at:
+            while run.done < step:
+                next(steps)
+            yield run.halt()
+
+
 @dataclass(frozen=True)
 class _Stage:
     """A stretch of training with one method."""
@@ -282,28 +305,37 @@ class _Run:
             if self.stage.fresh and self.stage.counted:
                 self._evaluate_now(0)
 
+    def halt(self) -> Halt:
+        """The run as it stands, and what comes next."""
+        batch, clean_batch = self._batches_of(self.step)
+        return Halt(self.done, self.model, loss_for(self.split), (batch.x, batch.y), clean_batch)
+
     def _step(self) -> None:
         e, began = self.experiment, time.monotonic()
         number = self.step if self.stage.fresh else e.steps + self.step
         for group in self.optimizer.param_groups:
             group["lr"] = e.lr / 10 ** sum(drop <= number for drop in e.lr_drops)
-        chosen, chosen_clean = self.batches.indices(number), self.clean_batches.indices(number)
-        batch = methods.Minibatch(*self._take(self.train, chosen, 2 * number), chosen)
-        clean_batch = self._take(self.clean, chosen_clean, 2 * number + 1)
+        batch, clean_batch = self._batches_of(number)
         with self._in_precision():
             update = self.method.step(batch, clean_batch, number)
         self.step += 1
         self.training_seconds += time.monotonic() - began
         if self.stage.counted:
-            self.meter.add(chosen, update.weights, number)
+            self.meter.add(batch.positions, update.weights, number)
             if self.watch is not None and update.weights is not None:
-                self.watch.see(chosen, update)
+                self.watch.see(batch.positions, update)
             if (number + 1) % e.evaluate_every == 0 or self.step == self.stage.steps:
                 self._evaluate_now(number + 1)
             if number + 1 == e.steps // 2:
                 self._weigh_held_out()
             if self.stage.fresh and self.step in self.to_keep:
                 self._keep_for_others(self.to_keep[self.step])
+
+    def _batches_of(self, number: int) -> tuple[methods.Minibatch, tuple[Tensor, Tensor]]:
+        """The training and the clean batch of a step, counted from 0 with fine-tuning after training."""
+        chosen, chosen_clean = self.batches.indices(number), self.clean_batches.indices(number)
+        batch = methods.Minibatch(*self._take(self.train, chosen, 2 * number), chosen)
+        return batch, self._take(self.clean, chosen_clean, 2 * number + 1)
 
     def _in_precision(self) -> torch.autocast:
         bfloat16 = self.experiment.precision == "bfloat16"
