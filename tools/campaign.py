@@ -1,6 +1,7 @@
 """Start, watch and stop the long runs on CIFAR-10 (see l2rw_core/experiments/campaign.py).
 
     python tools/campaign.py start     from a clone of the last commit, one process a core, at the lowest priority
+                                       (another niceness than 19: $L2RW_CAMPAIGN_NICE)
     python tools/campaign.py status    what is done, what is left, how many core-hours
     python tools/campaign.py pause     hold all processes, for example to time something; go-on lets them go on
     python tools/campaign.py stop      let every process write its checkpoint and end
@@ -142,7 +143,7 @@ def _worker(root: Path, code: Path, number: int, queue: str) -> subprocess.Popen
     command = [sys.executable, "-m", "l2rw_core.experiments.campaign", str(records(root)), queue]
     with (root / f"log-{number}.txt").open("ab") as log:
         return subprocess.Popen(
-            ["nice", "-n", "19", *command],
+            ["nice", "-n", os.environ.get("L2RW_CAMPAIGN_NICE", "19"), *command],
             cwd=code,
             env=environment | {"L2RW_PROGRESS": "0"},
             stdin=subprocess.DEVNULL,
