@@ -42,6 +42,7 @@ def records(root: Path) -> Path:
 def start(root: Path, queue: str) -> int:
     """Work until the queue is empty or somebody stops it. Checkpoints of an earlier start are taken up."""
     with _alone(root):
+        _check(queue)
         code = _clone(root / "code")
         records(root).mkdir(exist_ok=True)
         _hand_over(RESULTS, records(root))
@@ -76,6 +77,7 @@ def _report(root: Path, codes: list[int]) -> int:
 def status(root: Path, queue: str) -> int:
     from l2rw_core.experiments import campaign
 
+    campaign.queue(queue)
     if records(root).is_dir():
         _hand_over(records(root), RESULTS)
     print(campaign.status(records(root), campaign.queue(queue)))
@@ -160,6 +162,12 @@ def _hand_over(source: Path, target: Path) -> None:
         print(f"{number} records to {target}", flush=True)
 
 
+def _check(queue: str) -> None:
+    from l2rw_core.experiments import campaign
+
+    campaign.queue(queue)
+
+
 def _size(root: Path) -> int:
     return sum(path.stat().st_size for path in records(root).glob("*.jsonl"))
 
@@ -187,17 +195,15 @@ COMMANDS = {"start": start, "status": status, "pause": pause, "go-on": go_on, "s
 
 
 def main(arguments: list[str]) -> int:
-    from l2rw_core.experiments.campaign import QUEUES
-
     command, queue = (*arguments, "cifar")[:2] if arguments else ("", "")
-    if len(arguments) > 2 or command not in COMMANDS or queue not in QUEUES:
-        commands, queues = ", ".join(COMMANDS), ", ".join(QUEUES)
-        print(
-            f"usage: tools/campaign.py COMMAND [QUEUE], with a command of {commands}; a queue of {queues}",
-            file=sys.stderr,
-        )
+    if len(arguments) > 2 or command not in COMMANDS:
+        print(f"usage: tools/campaign.py {{{','.join(COMMANDS)}}} [QUEUE]", file=sys.stderr)
         return 2
-    return COMMANDS[command](folder(), queue)
+    try:
+        return COMMANDS[command](folder(), queue)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":
