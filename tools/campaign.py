@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -142,10 +142,11 @@ def _worker(root: Path, code: Path, number: int, queue: str) -> subprocess.Popen
     data = os.environ.get("L2RW_DATA") or CHECKOUT / "data" / "cache"
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     environment = os.environ | one_thread | {"PYTHONPATH": str(code), "L2RW_DATA": str(Path(data).resolve())}
+    niceness = os.environ.get("L2RW_CAMPAIGN_NICE", "19")
     command = [sys.executable, "-m", "l2rw_core.experiments.campaign", str(records(root)), queue]
     with (root / f"log-{number}.txt").open("ab") as log:
-        return subprocess.Popen(
-            ["nice", "-n", os.environ.get("L2RW_CAMPAIGN_NICE", "19"), *command],
+        process = subprocess.Popen(
+            ["nice", "-n", niceness, *command],
             cwd=code,
             env=environment | {"L2RW_PROGRESS": "0"},
             stdin=subprocess.DEVNULL,
@@ -153,6 +154,9 @@ def _worker(root: Path, code: Path, number: int, queue: str) -> subprocess.Popen
             stderr=log,
             start_new_session=True,  # Ctrl-C is for this process, which tells them
         )
+    with suppress(OSError):  # Linux may weigh sessions first, and the processes within one only then
+        Path(f"/proc/{process.pid}/autogroup").write_text(niceness)
+    return process
 
 
 def _hand_over(source: Path, target: Path) -> None:
