@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from l2rw_core.datasets import (
     BackgroundFlip,
     CleanSet,
+    Examples,
     LongTail,
     PairImbalance,
+    Source,
     Subset,
     UniformFlip,
     carve_clean,
@@ -149,3 +151,23 @@ def test_held_out_images_are_biased_as_the_training_set_is():
 def test_more_than_there_is_cannot_be_held_out(size):
     with pytest.raises(ValueError, match=rf"{size} images cannot be held out of 1201 training images: hold out fewer"):
         make_split(DIGITS, hold_out=size)
+
+
+def test_the_test_set_of_a_pair_has_as_many_of_each_class_as_the_smaller_one_has():
+    y_test = np.repeat(np.arange(10), np.arange(10) + 3)  # 7 fours, 12 nines
+    x_test = np.zeros((len(y_test), 8, 8, 1), np.uint8)
+    source = Source("unequal", DIGITS.x_train, DIGITS.y_train, x_test, y_test, DIGITS.classes)
+    split = make_split(source, (PAIR,), CleanSet(4))
+    assert split.test.class_counts(2).tolist() == [7, 7]
+    assert set(y_test[split.test.index].tolist()) == {4, 9}
+
+
+def test_no_class_vanishes_in_a_long_tail():
+    """At 100,000:1 the last class would keep a thousandth of an image."""
+    tail = LongTail(100_000).apply(as_examples(DIGITS), np.random.default_rng(0), 10)
+    assert tail.class_counts(10).max() > 100
+    assert tail.class_counts(10).min() == 1
+
+
+def as_examples(source):
+    return Examples(source.x_train, source.y_train, source.y_train, np.arange(len(source.y_train)))
