@@ -14,13 +14,13 @@ from tqdm.auto import tqdm
 
 from l2rw_core import methods
 from l2rw_core.datasets import Source, load
-from l2rw_core.experiments.checkpoints import check_writable, read_share
 from l2rw_core.experiments.cluster import run_on_cluster
 from l2rw_core.experiments.config import Experiment
 from l2rw_core.experiments.detection import detect
 from l2rw_core.experiments.paper import Cell
 from l2rw_core.experiments.records import Record, append, load_records
 from l2rw_core.experiments.train import fit
+from l2rw_core.running.checkpoints import check_writable, read_share
 
 
 class Recorded:
