@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from l2rw_core.datasets import load
-from l2rw_core.distributed import DistributedReweighter
+from l2rw_core.loops.distributed import DistributedReweighter
 from l2rw_core.models import Mlp
 
 CLEAN, EPOCHS, BATCH = 100, 10, 100

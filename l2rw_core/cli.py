@@ -12,7 +12,7 @@ import torch
 import tyro
 
 from l2rw_core import datasets, experiments, methods
-from l2rw_core.experiments.checkpoints import check_writable
+from l2rw_core.running.checkpoints import check_writable
 
 MethodName = Literal[tuple(methods.METHODS)]  # type: ignore[valid-type]
 DataName = Literal[datasets.names()]  # type: ignore[valid-type]
@@ -257,6 +257,7 @@ class Audit:
 
     def __call__(self) -> None:
         from l2rw_core import audit
+        from l2rw_core.report.clean_size import expected_gain
 
         options = audit.Options(epochs=self.epochs, by=self.by, seed=self.seed)
         _check_positive("shown", self.shown)
@@ -264,7 +265,7 @@ class Audit:
         train, clean = audit.read_pair(self.data, self.clean, self.label_column, self.ignore)
         check_writable(self.out, "name another folder with --out")
         checkpoint = self.out / audit.CHECKPOINT
-        result = audit.audit(train, clean, options, checkpoint=checkpoint)
+        result = audit.audit(train, clean, options, checkpoint=checkpoint, gain=expected_gain())
         for finding in result.check.findings:
             print(f"note: {finding}")
         issues = int(result.suspects["is_label_issue"].sum())

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from l2rw_core.reweight import Step
+from l2rw_core.weights import Step
 
 LOOK_EVERY = 100
 """Steps between two looks: numbers are read from the device then only, so that a GPU is not waited for at each step."""
@@ -145,23 +144,3 @@ def _classes(labels: list[Tensor]) -> set[float]:
     if found.is_floating_point() and not ((found == 0) | (found == 1)).all():
         return set()
     return set(found.tolist())
-
-
-def write_step(writer: Any, step: Step, number: int) -> None:
-    """Write what a step saw to TensorBoard: losses, effective examples, share of zero weights, and the weights.
-
-    Args:
-        writer: a `torch.utils.tensorboard.SummaryWriter` (package ``tensorboard``), or anything with its `add_scalar`
-            and `add_histogram`.
-        step: what `Reweighter.step` returned.
-        number: of the step.
-    """
-    values = {
-        "loss": step.loss,
-        "clean_loss": step.clean_loss,
-        "effective_examples": step.effective_examples,
-        "without_weight": (step.weights == 0).double().mean(),
-    }
-    for name, value in values.items():
-        writer.add_scalar(f"l2rw/{name}", float(value), number)
-    writer.add_histogram("l2rw/weights", step.weights.float(), number)

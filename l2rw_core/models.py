@@ -1,6 +1,6 @@
-"""The networks of the paper, with the structure and parameter counts of the released experiments.
+"""The networks of the paper, with the structure and parameter counts of the released experiments; and a small one.
 
-Every network takes floating-point images of shape (n, channels, height, width). A network with one
+Every network of the paper takes floating-point images of shape (n, channels, height, width). A network with one
 output returns logits of shape (n,), ready for a binary cross-entropy; with k > 1 outputs, (n, k).
 """
 
@@ -199,3 +199,27 @@ def resnet32(outputs: int = 10, channels: int = 3) -> PreActivationResNet:
 def wide_resnet28_10(outputs: int = 10, channels: int = 3, dropout: float = 0.3) -> PreActivationResNet:
     """WRN-28-10 of the uniform-flip experiments: 36,211,658 parameters with 10 outputs, 36,269,348 with 100."""
     return PreActivationResNet(4, (16, 160, 320, 640), outputs, dropout, channels)
+
+
+class SmallCnn(nn.Module):
+    """Three 3x3 convolutions with batch normalisation, averaged over the image: for small images of any size.
+
+    Shapes: input (n, channels, height, width), output (n, outputs).
+    """
+
+    def __init__(self, outputs: int, channels: int, width: int = 32) -> None:
+        super().__init__()
+        widths = (channels, width, width, 2 * width)
+        blocks = [
+            nn.Sequential(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
+            for a, b in pairwise(widths)
+        ]
+        self.blocks = nn.ModuleList(blocks)
+        self.output = nn.Linear(widths[-1], outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for number, block in enumerate(self.blocks):
+            x = block(x)
+            if number < 2 and min(x.shape[2:]) >= 4:
+                x = F.max_pool2d(x, 2)
+        return self.output(x.mean((2, 3)))

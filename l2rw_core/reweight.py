@@ -1,9 +1,8 @@
-"""From alignments to weights, and one reweighted training step for any model, loss and optimizer."""
+"""One reweighted training step for any model, loss and optimizer."""
 
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,65 +11,7 @@ from torch import Tensor, nn
 from l2rw_core.alignment import ENGINES, Scores, score
 from l2rw_core.health import Health
 from l2rw_core.passes import Batch, LossFn, write_buffers
-
-
-def to_weights(u: Tensor) -> Tensor:
-    """Weights of a batch from its alignments: negative ones are cut off, the rest is scaled to sum to 1.
-
-    Args:
-        u: (n,) alignments.
-
-    Returns:
-        (n,) detached weights, at least 0, that sum to 1; all 0 if no alignment is positive.
-
-    Raises:
-        ValueError: if `u` is empty, not one-dimensional, or not finite.
-
-    Source: equations (8) and (9).
-    """
-    return scaled(positive_part(u))
-
-
-def positive_part(u: Tensor) -> Tensor:
-    """``max(u, 0)``, detached: the weights before they are scaled, equation (8). Errors as in `to_weights`."""
-    if u.ndim != 1 or len(u) == 0:
-        raise ValueError(f"alignments must have shape (n,) with n > 0, got {tuple(u.shape)}")
-    w = u.detach().clamp(min=0)
-    if not (w.sum().isfinite() and u.isfinite().all()):
-        raise ValueError(
-            "the alignments are NaN or infinite: a gradient overflowed, or has no finite value at this point; "
-            "lower the learning rate, or keep away from where the loss has no slope, such as the root of 0"
-        )
-    return w
-
-
-def scaled(w: Tensor) -> Tensor:
-    total = w.sum()
-    return w / (total + (total == 0))  # (9)
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one reweighted step saw; every tensor is detached."""
-
-    loss: Tensor
-    """() weighted training loss, sum of w_i f_i."""
-    weights: Tensor
-    """(n,) weights w_i: they sum to 1, or are all 0."""
-    alignment: Tensor
-    """(n,) alignments u_i."""
-    losses: Tensor
-    """(n,) training losses f_i before the update."""
-    clean_loss: Tensor
-    """() mean loss of the clean batch before the update."""
-    ids: Tensor | None = None
-    """(n,) ids of the examples, as they were given; None if none were."""
-
-    @property
-    def effective_examples(self) -> float:
-        """1 / sum of w_i squared: n for equal weights, 1 if one example has all the weight, 0 if none has any."""
-        squares = float(self.weights.square().sum())
-        return 1 / squares if squares > 0 else 0.0
+from l2rw_core.weights import Step, as_ids, positive_part, scaled
 
 
 class Reweighter:
@@ -131,7 +72,7 @@ class Reweighter:
         """Weigh the n training examples of `batch` by the m of `clean_batch`, and update the model once.
 
         `ids`, if given, are (n,) numbers that say which examples these are: they are handed on in the `Step`, for
-        example to an `l2rw_core.audit.WeightLedger`, and have no part in training.
+        example to an `l2rw_core.ledger.WeightLedger`, and have no part in training.
 
         An all-zero batch (no example agrees with the clean gradient) changes nothing at all: no momentum, no decay,
         no running statistics. Errors are raised before the model is changed; see `l2rw_core.alignment.alignment`.
@@ -196,14 +137,6 @@ class Reweighter:
     def _write_buffers(self, scores: Scores) -> None:
         """The training pass that was scored is the one that is learned from: its running statistics count, once."""
         write_buffers(self.model, scores.buffers)
-
-
-def as_ids(ids: Any, n: int) -> Tensor:
-    """Ids of a batch of n as a tensor; ValueError if they are not n."""
-    ids = torch.as_tensor(ids).detach()
-    if ids.shape != (n,):
-        raise ValueError(f"ids must have shape ({n},), one for each example of the batch, got {tuple(ids.shape)}")
-    return ids
 
 
 def _check_kinds(model: Any, optimizer: Any, loss_fn: Any, engine: Any) -> None:

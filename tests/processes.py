@@ -10,7 +10,7 @@ import torch.distributed as dist
 from architectures import make_case
 from torch import nn
 
-from l2rw_core.distributed import DistributedReweighter
+from l2rw_core.loops.distributed import DistributedReweighter
 
 STEPS = {"mlp": 50, "group_norm": 50, "lenet": 5, "tied": 5, "branching": 5}
 N, M = {2: (7, 5), 4: (3, 4, 1, 4)}, {2: (2, 6), 4: (3, 1, 2, 2)}

@@ -23,7 +23,7 @@ from torch import nn
 
 from l2rw_core import Reweighter, cli
 from l2rw_core.alignment import alignment, directional_derivative
-from l2rw_core.audit import Options, WeightLedger, check_clean_set, explain, read_data, read_pair, suspects
+from l2rw_core.audit import Options, check_clean_set, explain, read_data, read_pair
 from l2rw_core.datasets import (
     BackgroundFlip,
     BatchStream,
@@ -39,9 +39,10 @@ from l2rw_core.datasets import (
     two_classes,
 )
 from l2rw_core.experiments import Experiment, append, by_profile, fit, grid, load_records, mnist_imbalance, run_all
-from l2rw_core.experiments.checkpoints import read_checkpoint, write_checkpoint
+from l2rw_core.ledger import WeightLedger, suspects
 from l2rw_core.models import LeNet, Mlp
-from l2rw_core.reweight import to_weights
+from l2rw_core.running.checkpoints import read_checkpoint, write_checkpoint
+from l2rw_core.weights import to_weights
 
 NONE, CPU = nn.CrossEntropyLoss(reduction="none"), torch.device("cpu")
 SHORT = SMALL.with_(name="short", steps=2, evaluate_every=2)

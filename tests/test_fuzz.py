@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from l2rw_core.audit import read_data
 from l2rw_core.datasets import DataCorrupt, DataUnavailable, Source, load
 from l2rw_core.experiments import Curve, Experiment, Record, load_records
-from l2rw_core.experiments.checkpoints import read_checkpoint, sealed
+from l2rw_core.running.checkpoints import read_checkpoint, sealed
 
 few = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 values = st.recursive(

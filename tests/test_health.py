@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from l2rw_core import Reweighter
-from l2rw_core.health import LOOK_EVERY, Health, write_step
-from l2rw_core.models import Mlp
-from l2rw_core.reweight import Step
+from l2rw_core.health import LOOK_EVERY, Health
+from l2rw_core.weights import Step
 
 LOSS = nn.CrossEntropyLoss(reduction="none")
 
@@ -141,21 +140,3 @@ def test_a_model_in_eval_mode_keeps_its_statistics():
     assert not model.training
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {name for name, _ in model.named_parameters()}
-
-
-def test_a_step_on_tensorboard(tmp_path):
-    tensorboard = pytest.importorskip("torch.utils.tensorboard", reason="the extra tensorboard is not installed")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    torch.manual_seed(0)
-    model = Mlp([4, 8, 3])
-    x, y = torch.rand(7, 4), torch.arange(7) % 3
-    step = Reweighter(model, torch.optim.SGD(model.parameters(), 0.1), LOSS).step((x, y), (x[:4], y[:4]))
-    with tensorboard.SummaryWriter(str(tmp_path)) as writer:
-        write_step(writer, step, 5)
-    found = EventAccumulator(str(tmp_path)).Reload()
-    (entry,) = found.Scalars("l2rw/effective_examples")
-    assert (entry.step, entry.value) == (5, pytest.approx(step.effective_examples))
-    (zeros,) = found.Scalars("l2rw/without_weight")
-    assert zeros.value == pytest.approx(float((step.weights == 0).double().mean()))
-    assert found.Histograms("l2rw/weights")[0].histogram_value.num == 7

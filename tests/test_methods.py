@@ -15,7 +15,7 @@ from l2rw_core.datasets import BackgroundFlip, CleanSet, Examples, PairImbalance
 from l2rw_core.methods import Minibatch, Task
 from l2rw_core.methods.by_label import log_probabilities
 from l2rw_core.models import Mlp
-from l2rw_core.reweight import to_weights
+from l2rw_core.weights import to_weights
 
 LABELS = torch.tensor([0] * 5 + [1] * 95)
 OWN_LOSS = {"reed_soft", "reed_hard", "s_model", "s_model_conf", "focal"}

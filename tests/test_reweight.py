@@ -11,7 +11,8 @@ from torch import nn
 
 from l2rw_core.alignment import ENGINES, alignment
 from l2rw_core.models import LeNet, Mlp
-from l2rw_core.reweight import Reweighter, to_weights
+from l2rw_core.reweight import Reweighter
+from l2rw_core.weights import to_weights
 
 finite = st.integers(-(10**9), 10**9).map(lambda k: k / 1000)
 

@@ -8,7 +8,6 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from l2rw_core.reweight import to_weights
 from l2rw_core.theory import (
     HUBER,
     LOGISTIC,
@@ -23,6 +22,7 @@ from l2rw_core.theory import (
     rate_constant,
     step,
 )
+from l2rw_core.weights import to_weights
 
 LOSSES = {"huber": HUBER, "logistic": LOGISTIC}
 ROUNDING = 1e-10

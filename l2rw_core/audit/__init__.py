@@ -1,23 +1,21 @@
-"""Which labels to look at: what training said about each example, and reports made from it.
+"""Which labels to look at, and why: is the clean set fit, what pulls at an example, and reports on one's own data.
 
 Imported on its own, never by `import l2rw_core`: it needs pandas and scikit-learn, which training does not.
 
-- in one's own loop: `check_clean_set` before, `WeightLedger` during, `suspects` and `explain` after;
+- in one's own loop: `check_clean_set` before, the `WeightLedger` of `l2rw_core.ledger` during, its `suspects` and
+  `explain` after;
 - without a loop: `read_pair`, `audit`, `write_report`, which is what the command ``l2rw audit`` does.
 """
 
-from l2rw_core.audit.clean_set import CleanSetCheck, check_clean_set, expected_gain
+from l2rw_core.audit.clean_set import CleanSetCheck, check_clean_set
 from l2rw_core.audit.data import Images, Table, read_data, read_pair
 from l2rw_core.audit.explain import Explanation, explain
-from l2rw_core.audit.ledger import QUANTITIES, SIGNALS, WeightLedger, suspects
 from l2rw_core.audit.report import REPORT, TABLE, to_csv, to_html, write_report
 from l2rw_core.audit.run import CHECKPOINT, Audit, Options, audit
 
 __all__ = [
     "CHECKPOINT",
-    "QUANTITIES",
     "REPORT",
-    "SIGNALS",
     "TABLE",
     "Audit",
     "CleanSetCheck",
@@ -25,14 +23,11 @@ __all__ = [
     "Images",
     "Options",
     "Table",
-    "WeightLedger",
     "audit",
     "check_clean_set",
-    "expected_gain",
     "explain",
     "read_data",
     "read_pair",
-    "suspects",
     "to_csv",
     "to_html",
     "write_report",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from l2rw_core.audit.ledger import Labels
+from l2rw_core.ledger import Labels
 
 FEW = 5
 """A class with fewer clean examples than this is named."""
@@ -29,7 +29,7 @@ class CleanSetCheck:
     """Pairs that are alike: `train_id`, `clean_id`, `distance` (0 if exactly alike, otherwise as a share of the usual
     distance of an example to its nearest neighbour), `same_label`."""
     gain: pd.DataFrame
-    """Recorded test accuracy by clean-set size, see `expected_gain`; empty if no such run is on record."""
+    """What other sizes of a clean set were worth, as it was handed in; empty if nothing was."""
     findings: list[str]
 
     @property
@@ -42,7 +42,7 @@ class CleanSetCheck:
 
 
 def check_clean_set(
-    train: tuple[Any, Labels], clean: tuple[Any, Labels], near: float = 0.1, gain: bool = True
+    train: tuple[Any, Labels], clean: tuple[Any, Labels], near: float = 0.1, gain: pd.DataFrame | None = None
 ) -> CleanSetCheck:
     """Compare a clean set with the training set that it is to judge.
 
@@ -52,14 +52,20 @@ def check_clean_set(
         clean: the same for the M clean examples.
         near: two examples count as near duplicates if their distance is below this share of the median distance of a
             training example to its nearest neighbour.
-        gain: look up what other clean-set sizes were worth in the recorded runs.
+        gain: what clean sets of other sizes were worth elsewhere, to compare with: one row a data set and size, with at
+            least `data`, `clean` and `accuracy`, as `l2rw_core.report.clean_size.expected_gain` makes it of our runs.
 
     Raises:
         ValueError: if a set is empty, inputs and labels differ in length, shapes differ, inputs are not finite numbers,
-            the clean set has a class that the training set lacks, or `near` does not lie between 0 and 1.
+            the clean set has a class that the training set lacks, `near` does not lie between 0 and 1, or `gain` lacks
+            a column.
     """
     if not 0 <= near < 1:
         raise ValueError(f"near must lie between 0 and 1, got {near}")
+    gain = _NO_GAIN.copy() if gain is None else gain
+    lacking = [name for name in _NO_GAIN if name not in gain]
+    if lacking:
+        raise ValueError(f"gain lacks the column {lacking[0]!r}: give one row a data set and size")
     (x, y), (clean_x, clean_y) = _as_arrays(train, "training"), _as_arrays(clean, "clean")
     if x.shape[1:] != clean_x.shape[1:]:
         raise ValueError(f"training inputs have shape {x.shape[1:]} each and clean inputs {clean_x.shape[1:]}")
@@ -70,9 +76,8 @@ def check_clean_set(
     missing = counts.index[counts["clean"] == 0].tolist()
     duplicates = _duplicates(x, clean_x, near)
     duplicates["same_label"] = y[duplicates["train_id"]] == clean_y[duplicates["clean_id"]]
-    known = expected_gain() if gain else _NO_GAIN.copy()
-    findings = [*_about_counts(counts, missing), *_about_duplicates(duplicates), *_about_gain(known, len(clean_y))]
-    return CleanSetCheck(counts, missing, duplicates, known, findings)
+    findings = [*_about_counts(counts, missing), *_about_duplicates(duplicates), *_about_gain(gain, len(clean_y))]
+    return CleanSetCheck(counts, missing, duplicates, gain, findings)
 
 
 def _as_arrays(pair: Any, role: str) -> tuple[np.ndarray, np.ndarray]:
@@ -198,24 +203,4 @@ def _these(classes: list[Any]) -> str:
     return "it" if len(classes) == 1 else "them"
 
 
-_NO_GAIN = pd.DataFrame(columns=["data", "clean", "accuracy", "low", "high", "trials"])
-
-
-def expected_gain() -> pd.DataFrame:
-    """Recorded test accuracy of reweighting by the size of the clean set: grid fig4, 40% background flips.
-
-    Returns:
-        One row a data set and size, sizes ascending: `data`, `clean`, `accuracy` (mean over trials), `low`, `high` (its
-        95% interval, NaN for a single trial), `trials`. Empty where nothing is on record.
-    """
-    from l2rw_core import experiments
-
-    recorded = experiments.Recorded([r for name in ("fig4", "table2") for r in experiments.load_records(name)])
-    rows = []
-    for cell in experiments.grid("fig4", "reduced").cells:
-        found = experiments.cell_result(cell, recorded) if cell.row == "l2rw" else None
-        if found:
-            place, last = dict(cell.column), found.last
-            percent = (last.mean, last.low, last.high)
-            rows.append((place["data"], place["clean"], *(value / 100 for value in percent), last.trials))
-    return pd.DataFrame(rows, columns=_NO_GAIN.columns).sort_values(["data", "clean"], ignore_index=True)
+_NO_GAIN = pd.DataFrame(columns=["data", "clean", "accuracy"])

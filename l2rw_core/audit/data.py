@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image
 from tqdm.auto import tqdm
 
-from l2rw_core.progress import progress_wanted
+from l2rw_core.running.progress import progress_wanted
 
 TABLES = (".csv", ".parquet", ".pq")
 LABEL_NAMES = ("label", "target", "y", "class")

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from itertools import pairwise
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +20,13 @@ from tqdm.auto import tqdm
 from l2rw_core.audit.clean_set import CleanSetCheck, check_clean_set
 from l2rw_core.audit.data import Data, Images, is_number
 from l2rw_core.audit.explain import Explanation, explain
-from l2rw_core.audit.ledger import SIGNALS, WeightLedger, suspects
 from l2rw_core.datasets import BatchStream
-from l2rw_core.experiments.checkpoints import read_checkpoint, restoring, write_checkpoint
-from l2rw_core.experiments.config import LARGEST_SEED
-from l2rw_core.models import Mlp
-from l2rw_core.progress import progress_wanted
+from l2rw_core.datasets.batches import LARGEST_SEED
+from l2rw_core.ledger import SIGNALS, WeightLedger, suspects
+from l2rw_core.models import Mlp, SmallCnn
 from l2rw_core.reweight import Reweighter
+from l2rw_core.running.checkpoints import read_checkpoint, restoring, write_checkpoint
+from l2rw_core.running.progress import progress_wanted
 
 if TYPE_CHECKING:
     from sklearn.compose import ColumnTransformer
@@ -68,30 +67,6 @@ class Options:
             raise ValueError(f"seed must lie between 0 and {LARGEST_SEED}, got {self.seed}")
         if self.by not in SIGNALS:
             raise ValueError(f"unknown signal {self.by!r}; choose one of {', '.join(SIGNALS)}")
-
-
-class SmallCnn(nn.Module):
-    """Three 3x3 convolutions with batch normalisation, averaged over the image: for small images of any size.
-
-    Shapes: input (n, channels, height, width), output (n, outputs).
-    """
-
-    def __init__(self, outputs: int, channels: int, width: int = 32) -> None:
-        super().__init__()
-        widths = (channels, width, width, 2 * width)
-        blocks = [
-            nn.Sequential(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
-            for a, b in pairwise(widths)
-        ]
-        self.blocks = nn.ModuleList(blocks)
-        self.output = nn.Linear(widths[-1], outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for number, block in enumerate(self.blocks):
-            x = block(x)
-            if number < 2 and min(x.shape[2:]) >= 4:
-                x = nn.functional.max_pool2d(x, 2)
-        return self.output(x.mean((2, 3)))
 
 
 @dataclass(frozen=True)
@@ -187,7 +162,7 @@ class Audit:
 
     @cached_property
     def suspects(self) -> pd.DataFrame:
-        """Examples ranked, see `l2rw_core.audit.suspects`; with a column `name`."""
+        """Examples ranked, see `l2rw_core.ledger.suspects`; with a column `name`."""
         table = suspects(self.ledger, self.train.labels, self.predicted, self.options.by)
         return table.assign(name=np.array(self.train.names, dtype=object)[table.index])
 
@@ -206,6 +181,7 @@ def audit(
     options: Options | None = None,
     progress: bool | None = None,
     checkpoint: Path | None = None,
+    gain: pd.DataFrame | None = None,
 ) -> Audit:
     """Train a small network on `train`, weighted by `clean`, and rank the labels of `train`.
 
@@ -215,12 +191,13 @@ def audit(
         progress: show a bar; by default unless the environment variable ``L2RW_PROGRESS`` is 0.
         checkpoint: a file that is rewritten after an epoch, every few seconds. If it is there, training goes on from
             it, and ends with the numbers of a run that was never interrupted. Delete it once the results are kept.
+        gain: what clean sets of other sizes were worth elsewhere, as for `check_clean_set`.
 
     Raises:
         ValueError: if the checkpoint is damaged or belongs to other data or options, or training diverges.
     """
     options, problem = options or Options(), encode(train, clean)
-    check = check_clean_set((problem.x.numpy(), train.labels), (problem.clean_x.numpy(), clean.labels))
+    check = check_clean_set((problem.x.numpy(), train.labels), (problem.clean_x.numpy(), clean.labels), gain=gain)
     with torch.random.fork_rng(devices=[]):
         run = _Run(problem, options)
         if checkpoint is not None:

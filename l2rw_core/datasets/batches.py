@@ -10,6 +10,9 @@ from torch import Tensor
 
 from l2rw_core.datasets.biases import Examples
 
+LARGEST_SEED = 2**32 - 1
+"""Of a run: numpy takes no larger one."""
+
 
 def to_tensors(
     examples: Examples,

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from l2rw_core.progress import progress_wanted
+from l2rw_core.running.progress import progress_wanted
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 NETWORK_TIMEOUT = 20.0

@@ -29,7 +29,6 @@ from l2rw_core.experiments.records import (
 from l2rw_core.experiments.report import CellResult, cell_result, grid_table, reported_numbers, reproduction
 from l2rw_core.experiments.sweep import Recorded, missing, run_all, run_and_append
 from l2rw_core.experiments.train import build_model, fit, loss_for, prepare
-from l2rw_core.progress import progress_wanted
 
 __all__ = [
     "MAJORITY_SHARES",
@@ -61,7 +60,6 @@ __all__ = [
     "mnist_imbalance",
     "prediction_interval",
     "prepare",
-    "progress_wanted",
     "reported_numbers",
     "reproduction",
     "results_root",

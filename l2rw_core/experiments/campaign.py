@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from l2rw_core.experiments.checkpoints import read_share
 from l2rw_core.experiments.config import Experiment
 from l2rw_core.experiments.paper import Cell, grid
 from l2rw_core.experiments.records import Record, append, load_records
 from l2rw_core.experiments.shared import SharedStates
 from l2rw_core.experiments.sweep import TrialInHand, missing, relative_cost, run_if_missing, unfinished
+from l2rw_core.running.checkpoints import read_share
 
 POLL = 20.0
 """Seconds between two looks for something to do, while others have in hand what is left."""

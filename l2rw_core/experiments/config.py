@@ -11,6 +11,7 @@ from typing import Any
 
 from l2rw_core import methods
 from l2rw_core.datasets import BackgroundFlip, CleanSet, LongTail, PairImbalance, Subset, UniformFlip, names
+from l2rw_core.datasets.batches import LARGEST_SEED
 from l2rw_core.datasets.split import Bias
 
 BIASES: dict[str, type[Bias]] = {
@@ -20,7 +21,6 @@ MODELS = ("lenet", "mlp", "resnet14", "resnet32", "wrn28_10")
 SCALES = ("paper", "quarter", "reduced", "quick")
 PRECISIONS = ("float32", "bfloat16")
 
-LARGEST_SEED = 2**32 - 1
 LABEL_SCORES = ("", "training", "held_out")
 
 _LATER = (

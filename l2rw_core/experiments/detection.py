@@ -8,8 +8,8 @@ score          what it is
 weight         mean weight over all visits of an example
 weight_recent  moving average of the weight
 helpful        share of the visits with a positive alignment
-alignment      mean alignment, relative to its batch; see `l2rw_core.audit.WeightLedger`
-suspects       the same beside others of the same given class, as `l2rw_core.audit.suspects` ranks by alignment
+alignment      mean alignment, relative to its batch; see `l2rw_core.ledger.WeightLedger`
+suspects       the same beside others of the same given class, as `l2rw_core.ledger.suspects` ranks by alignment
 influence      mean alignment as it is
 loss           minus the loss of the given label by the model at the end of training
 loss_mean      minus the mean loss over all visits
@@ -36,12 +36,12 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from l2rw_core import methods
-from l2rw_core.audit.ledger import WeightLedger, suspects
 from l2rw_core.datasets import Examples, Source, Split, load, realised_noise
 from l2rw_core.experiments.config import Experiment
 from l2rw_core.experiments.records import Curve, Record, environment
 from l2rw_core.experiments.train import fit, predict_after, prepare
-from l2rw_core.progress import progress_wanted
+from l2rw_core.ledger import WeightLedger, suspects
+from l2rw_core.running.progress import progress_wanted
 
 BY_CLEAN = ("weight", "weight_recent", "helpful", "alignment", "suspects", "influence")
 """Scores that a run without a clean set does not have."""

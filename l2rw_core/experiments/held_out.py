@@ -13,7 +13,7 @@ from l2rw_core.datasets import BackgroundFlip
 from l2rw_core.datasets.split import Bias
 from l2rw_core.experiments.meter import EDGES, by_weight, right_and_wrong
 from l2rw_core.passes import Batch, LossFn
-from l2rw_core.reweight import to_weights
+from l2rw_core.weights import to_weights
 
 
 def weigh_held_out(

@@ -14,7 +14,6 @@ from tqdm.auto import tqdm
 
 from l2rw_core import methods
 from l2rw_core.datasets import Source, load
-from l2rw_core.experiments.checkpoints import check_writable, read_share
 from l2rw_core.experiments.cluster import run_on_cluster
 from l2rw_core.experiments.config import Experiment
 from l2rw_core.experiments.detection import detect
@@ -22,6 +21,7 @@ from l2rw_core.experiments.paper import Cell
 from l2rw_core.experiments.records import Record, append, load_records
 from l2rw_core.experiments.shared import SharedStates
 from l2rw_core.experiments.train import fit
+from l2rw_core.running.checkpoints import check_writable, read_share
 
 CHECKPOINT_EVERY = 30.0
 """Seconds. An evaluation may follow before the next one, and a checkpoint is never older than a minute all the same."""

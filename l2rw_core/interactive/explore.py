@@ -17,7 +17,7 @@ import ipywidgets as widgets
 from tqdm import tqdm
 
 from l2rw_core.figures.style import COLOURS, Drawing
-from l2rw_core.progress import progress_wanted
+from l2rw_core.running.progress import progress_wanted
 
 MAX_FRAMES = 200
 """The most frames that one `explore` may hold: more belongs in two figures."""

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from l2rw_core.methods.base import Method, Minibatch, Update
-from l2rw_core.reweight import Reweighter, to_weights
+from l2rw_core.reweight import Reweighter
+from l2rw_core.weights import to_weights
 
 
 @dataclass

@@ -6,7 +6,7 @@ import pytest
 import torch
 from samples import sample
 
-from l2rw_core.audit import check_clean_set, expected_gain
+from l2rw_core.audit import check_clean_set
 from l2rw_core.audit.clean_set import FEW, _about_gain
 
 RNG = np.random.default_rng(0)
@@ -19,7 +19,7 @@ def points(n=60, m=12, d=5, classes=3):
 
 def test_counts_by_class_and_nothing_to_say_about_a_good_set():
     train, clean = points(m=3 * FEW)
-    check = check_clean_set(train, clean, gain=False)
+    check = check_clean_set(train, clean)
     assert check.counts["train"].tolist() == [20, 20, 20]
     assert check.counts["clean"].tolist() == [FEW] * 3
     assert check.findings == check.missing == []
@@ -29,12 +29,12 @@ def test_counts_by_class_and_nothing_to_say_about_a_good_set():
 
 def test_missing_few_and_uneven_classes_are_named():
     train, (x, y) = points(m=2 * FEW)
-    check = check_clean_set(train, (x, np.where(y == 2, 1, y)), gain=False)
+    check = check_clean_set(train, (x, np.where(y == 2, 1, y)))
     assert check.missing == [2]
     assert check.counts.loc[2].tolist() == [20, 0]
     assert "no example of class 2: nothing speaks for it" in check.findings[0]
     labels = np.array([0] * (2 * FEW - 2) + [1, 2])
-    said = str(check_clean_set(train, (x, labels), gain=False))
+    said = str(check_clean_set(train, (x, labels)))
     assert f"Fewer than {FEW} clean examples of classes 1, 2" in said
     assert "8 times as many" in said
 
@@ -44,7 +44,7 @@ def test_exact_twins_are_found_whatever_their_label():
     clean_x[3], clean_x[5] = x[10], x[20]
     clean_y[3], clean_y[5] = y[10], (y[20] + 1) % 3
     x[30] = x[10]
-    check = check_clean_set((x, y), (clean_x, clean_y), gain=False)
+    check = check_clean_set((x, y), (clean_x, clean_y))
     pairs = {(row.train_id, row.clean_id): row.same_label for row in check.exact.itertuples()}
     assert pairs == {(10, 3): True, (30, 3): bool(y[30] == y[10]), (20, 5): False}
     assert "2 clean examples and 3 training examples are exactly alike; pairs with different labels: " in str(check)
@@ -53,7 +53,7 @@ def test_exact_twins_are_found_whatever_their_label():
 def test_zero_has_one_sign_and_a_twin_may_have_another_type():
     x = np.array([[0.0, 1.0], [5.0, 9.0], [2.0, 2.0]])
     twin = np.array([[-0.0, 1.0], [7.0, 7.0]], dtype=np.float32)
-    check = check_clean_set((x, [0, 1, 0]), (torch.tensor(twin), torch.tensor([0, 1])), near=0, gain=False)
+    check = check_clean_set((x, [0, 1, 0]), (torch.tensor(twin), torch.tensor([0, 1])), near=0)
     assert check.exact[["train_id", "clean_id"]].to_numpy().tolist() == [[0, 0]]
 
 
@@ -63,10 +63,10 @@ def test_near_twins_are_measured_by_the_usual_distance():
     nudge /= np.linalg.norm(nudge, axis=1, keepdims=True)
     clean_x[0], clean_x[1] = x[7] + 0.01 * nudge[0], x[8] + 5 * nudge[1]
     for scale in (1.0, 1e-3):
-        found = check_clean_set((scale * x, y), (scale * clean_x, clean_y), gain=False).duplicates
+        found = check_clean_set((scale * x, y), (scale * clean_x, clean_y)).duplicates
         assert found[["train_id", "clean_id"]].to_numpy().tolist() == [[7, 0]]
         assert 0 < found["distance"][0] < 0.1
-    strict = check_clean_set((x, y), (clean_x, clean_y), near=float(found["distance"][0]) / 2, gain=False)
+    strict = check_clean_set((x, y), (clean_x, clean_y), near=float(found["distance"][0]) / 2)
     assert len(strict.duplicates) == 0
 
 
@@ -76,13 +76,13 @@ def test_a_large_image_that_was_compressed_again_is_a_near_twin():
     x = smooth + 0.02 * rng.normal(size=smooth.shape)
     clean = rng.random((4, 6, 6, 3)).repeat(8, 1).repeat(8, 2)
     clean[2] = smooth[11]
-    found = check_clean_set((x, np.arange(40) % 2), (clean, np.arange(4) % 2), gain=False).duplicates
+    found = check_clean_set((x, np.arange(40) % 2), (clean, np.arange(4) % 2)).duplicates
     assert found[["train_id", "clean_id"]].to_numpy().tolist() == [[11, 2]]
 
 
 def test_where_most_examples_have_a_twin_only_exact_ones_are_named():
     x = np.repeat(RNG.integers(0, 2, (20, 4)), 3, 0).astype(float)
-    check = check_clean_set((x, np.arange(60) % 2), (x[:1] + 0.01, [0]), gain=False)
+    check = check_clean_set((x, np.arange(60) % 2), (x[:1] + 0.01, [0]))
     assert len(check.duplicates) == 0
 
 
@@ -90,20 +90,9 @@ def test_images_of_a_real_set_have_no_twins_but_the_one_put_there():
     s = sample("digits")
     clean_x = s.clean_x.copy()
     clean_x[4] = s.x[50]
-    check = check_clean_set((s.x, s.y), (clean_x, s.clean_y), gain=False)
+    check = check_clean_set((s.x, s.y), (clean_x, s.clean_y))
     assert check.exact[["train_id", "clean_id"]].to_numpy().tolist() == [[50, 4]]
     assert len(check.duplicates) == 1
-
-
-def test_recorded_gains_are_accuracies_with_their_intervals():
-    gain = expected_gain()
-    assert list(gain.columns) == ["data", "clean", "accuracy", "low", "high", "trials"]
-    assert len(gain) > 0
-    several = gain[gain["trials"] > 1]
-    assert ((several["low"] <= several["accuracy"]) & (several["accuracy"] <= several["high"])).all()
-    assert gain[gain["trials"] == 1][["low", "high"]].isna().all(axis=None)  # one trial has no interval
-    assert (gain["accuracy"].between(0, 1)).all()
-    assert all(rows["clean"].is_monotonic_increasing for _, rows in gain.groupby("data"))
 
 
 def test_what_the_next_larger_size_was_worth_is_said():
@@ -113,6 +102,15 @@ def test_what_the_next_larger_size_was_worth_is_said():
     assert "on somewhere" in said
     assert "80.0% with 50 clean examples and 90.0% with 200." in said
     assert _about_gain(gain, 9) == _about_gain(gain, 200) == []
+
+
+def test_gains_that_are_handed_in_are_compared_with_and_none_are_looked_up():
+    train, clean = points()
+    gain = pd.DataFrame({"data": "mine", "clean": [1, 10_000], "accuracy": [0.25, 0.75]})
+    check = check_clean_set(train, clean, gain=gain)
+    assert check.gain is gain
+    assert any("on mine" in finding and "25.0% with 1" in finding for finding in check.findings)
+    assert len(check_clean_set(train, clean).gain) == 0
 
 
 @pytest.mark.parametrize(
@@ -125,9 +123,10 @@ def test_what_the_next_larger_size_was_worth_is_said():
         ({"clean": (np.zeros((0, 5)), [])}, "the clean set needs inputs and one label for each"),
         ({"clean": ([[np.nan] * 5], [0])}, "the clean inputs must be finite numbers"),
         ({"clean": ([["a"] * 5], [0])}, "the clean inputs must be finite numbers: encode categories"),
+        ({"gain": pd.DataFrame({"data": ["mine"], "clean": [10]})}, "gain lacks the column 'accuracy'"),
     ],
 )
 def test_wrong_calls_are_refused(change, message):
     train, clean = points()
     with pytest.raises(ValueError, match=message):
-        check_clean_set(**{"train": train, "clean": clean, "gain": False} | change)
+        check_clean_set(**{"train": train, "clean": clean} | change)

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from l2rw_core import Reweighter, alignment
-from l2rw_core.audit import WeightLedger, explain
+from l2rw_core.audit import explain
+from l2rw_core.ledger import WeightLedger
 from l2rw_core.models import Mlp
 
 LOSS = nn.CrossEntropyLoss(reduction="none")

@@ -18,8 +18,8 @@ import l2rw_core
 
 PAGES = sorted(file.stem for file in (Path(__file__).parents[2] / "api").glob("*.md"))
 # Modules without a list of what is public, of which the pages show everything that has no underscore.
-ADAPTERS = ("adapters.hf", "adapters.lightning", "adapters.sklearn")
-WHOLE = (*ADAPTERS, "capture", "distributed", "health", "layers", "models", "theory")
+LOOPS = tuple(f"loops.{name}" for name in ("capture", "distributed", "hf", "lightning", "sklearn", "tensorboard"))
+WHOLE = (*LOOPS, "health", "layers", "ledger", "models", "report.clean_size", "theory")
 
 
 @pytest.fixture(scope="module")
@@ -74,4 +74,4 @@ def test_names_in_prose_are_links(book: Path) -> None:
         if tag.code
     }
     assert links["step"] == "#l2rw_core.Reweighter.step"
-    assert links["l2rw_core.audit.WeightLedger"] == "audit.html#l2rw_core.audit.WeightLedger"
+    assert links["l2rw_core.ledger.WeightLedger"] == "audit.html#l2rw_core.ledger.WeightLedger"

@@ -15,8 +15,8 @@ from small_runs import OF_ONE_RUN, SMALL
 
 from l2rw_core.datasets import BackgroundFlip
 from l2rw_core.experiments import append, campaign, fit, grid, load_records, missing, train
-from l2rw_core.experiments.checkpoints import read_checkpoint
 from l2rw_core.experiments.sweep import TrialInHand
+from l2rw_core.running.checkpoints import read_checkpoint
 
 LONG = SMALL.with_(
     biases=(BackgroundFlip(0.4),), steps=60, lr_drops=(30, 45), evaluate_every=5, fine_tune_steps=5, clean_size=20

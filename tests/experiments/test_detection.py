@@ -12,7 +12,6 @@ from hypothesis.extra import numpy as hnp
 
 from l2rw_core.datasets import BackgroundFlip, Examples, UniformFlip, load
 from l2rw_core.experiments import LabelWatch, detect, detection, fit, grid, load_records, prepare, run_all
-from l2rw_core.experiments.checkpoints import write_checkpoint
 from l2rw_core.experiments.detection import (
     BY_CLEAN,
     BY_OTHERS,
@@ -25,6 +24,7 @@ from l2rw_core.experiments.detection import (
     margins,
     wrong_among_first,
 )
+from l2rw_core.running.checkpoints import write_checkpoint
 
 DIGITS = load("digits")
 CELLS = {(c.row, dict(c.column)["flip"]): c for c in grid("detection", "quick").cells}

@@ -9,9 +9,9 @@ from small_runs import OF_ONE_RUN, SMALL
 from l2rw_core.alignment import ENGINES
 from l2rw_core.datasets import BackgroundFlip, load, make_split, to_tensors
 from l2rw_core.experiments import fit
-from l2rw_core.experiments.checkpoints import read_checkpoint
 from l2rw_core.models import LeNet
 from l2rw_core.reweight import Reweighter
+from l2rw_core.running.checkpoints import read_checkpoint
 
 EXPERIMENT = SMALL.with_(method="l2rw", biases=(BackgroundFlip(0.4),), augment=True)
 

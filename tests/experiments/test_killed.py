@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from l2rw_core import cli
 from l2rw_core.experiments import append, fit, load_records, train
-from l2rw_core.experiments.checkpoints import read_checkpoint, read_share, write_checkpoint
+from l2rw_core.running.checkpoints import read_checkpoint, read_share, write_checkpoint
 
 PROCESSES = multiprocessing.get_context("forkserver")  # it loads the package once, and each life is a fork of it
 PROCESSES.set_forkserver_preload(["l2rw_core.cli", "sklearn.datasets", "torch._dynamo"])

@@ -8,7 +8,7 @@ from small_runs import SMALL
 
 from l2rw_core.datasets import BackgroundFlip
 from l2rw_core.experiments import fit
-from l2rw_core.experiments.checkpoints import read_checkpoint, write_checkpoint
+from l2rw_core.running.checkpoints import read_checkpoint, write_checkpoint
 
 EXPERIMENT = SMALL.with_(
     method="l2rw", biases=(BackgroundFlip(0.4),), steps=12, lr_drops=(6,), fine_tune_steps=5, evaluate_every=4

@@ -11,8 +11,8 @@ from small_runs import SMALL
 
 from l2rw_core.datasets import PairImbalance
 from l2rw_core.experiments import Recorded, fit, grid, load_records, missing, run_all, run_and_append
-from l2rw_core.experiments.checkpoints import read_share, write_checkpoint
 from l2rw_core.experiments.sweep import _lock, _Progress, _sole_owner, unfinished
+from l2rw_core.running.checkpoints import read_share, write_checkpoint
 
 
 def test_a_record_with_fine_tuning_answers_for_the_run_without(tmp_path):

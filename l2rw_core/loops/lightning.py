@@ -178,7 +178,7 @@ class ReweightedModule(LightningModule):
         if self.trainer.world_size > 1:
             raise ValueError(
                 f"{self.trainer.world_size} devices would share out weights apart: use Trainer(devices=1), "
-                "or l2rw_core.distributed in a loop of your own"
+                "or l2rw_core.loops.distributed in a loop of your own"
             )
         if isinstance(self.optimizers(), list):
             raise ValueError("ReweightedModule trains with one optimizer, and configure_optimizers gave several")

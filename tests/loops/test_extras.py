@@ -7,6 +7,6 @@ HEAVY = {"lightning", "pytorch_lightning", "transformers", "accelerate", "sklear
 
 
 def test_no_trainer_is_loaded_until_its_adapter_is():
-    code = "import sys, l2rw_core, l2rw_core.adapters; print(*sys.modules)"
+    code = "import sys, l2rw_core, l2rw_core.loops; print(*sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not HEAVY & set(out.split())

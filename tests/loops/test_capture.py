@@ -7,8 +7,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from l2rw_core import Reweighter
-from l2rw_core.capture import CapturedStep, steady_step
 from l2rw_core.health import LOOK_EVERY
+from l2rw_core.loops.capture import CapturedStep, steady_step
 
 READS = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default}
 

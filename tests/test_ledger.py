@@ -14,8 +14,8 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from l2rw_core import Reweighter, Step, to_weights
-from l2rw_core.audit import QUANTITIES, WeightLedger, suspects
 from l2rw_core.datasets import BatchStream, CleanSet, LongTail, UniformFlip, load, make_split, to_tensors
+from l2rw_core.ledger import QUANTITIES, WeightLedger, suspects
 from l2rw_core.models import Mlp
 
 

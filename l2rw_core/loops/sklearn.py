@@ -13,8 +13,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from l2rw_core.audit.ledger import WeightLedger
 from l2rw_core.datasets import BatchStream
+from l2rw_core.ledger import WeightLedger
 from l2rw_core.models import Mlp
 from l2rw_core.reweight import Reweighter
 
@@ -43,7 +43,7 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator):
     Attributes:
         classes_: (K,) labels.
         model_: the trained module, in eval mode. It computes in the precision of X, float32 or float64.
-        ledger_: `l2rw_core.audit.WeightLedger` of the training set, by row; ``suspects(ledger_, y)`` ranks its labels.
+        ledger_: `l2rw_core.ledger.WeightLedger` of the training set, by row; ``suspects(ledger_, y)`` ranks its labels.
             None without a clean set.
         n_features_in_, feature_names_in_: as ever.
 

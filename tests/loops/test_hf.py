@@ -33,8 +33,8 @@ from transformers import (
 )
 
 from l2rw_core import Reweighter
-from l2rw_core.adapters.hf import ReweightedTrainer, label_losses, next_token_losses
 from l2rw_core.datasets import BatchStream
+from l2rw_core.loops.hf import ReweightedTrainer, label_losses, next_token_losses
 
 SIZE = {"vocab_size": 12, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
 SIZE["initializer_range"] = 0.2

@@ -19,7 +19,8 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 from l2rw_core.alignment import score
 from l2rw_core.health import LOOK_EVERY
 from l2rw_core.passes import Batch, check_batch, unread
-from l2rw_core.reweight import Reweighter, Step, as_ids, scaled
+from l2rw_core.reweight import Reweighter
+from l2rw_core.weights import Step, as_ids, positive_part, scaled
 
 
 class CapturedStep:
@@ -143,7 +144,7 @@ def steady_step(reweighter: Reweighter, batch: Batch, clean_batch: Batch) -> tup
     with unread():
         scores = score(r.model, r.loss_fn, batch, clean_batch, r.engine)
     losses = scores.losses.detach()
-    positive = scores.alignment.clamp(min=0)
+    positive = positive_part(scores.alignment, checked=False)
     weights = scaled(positive)
     sound = scores.alignment.isfinite().all() & losses.isfinite().all() & scores.clean_loss.isfinite()
     moves = sound & (positive.sum() > 0)

@@ -127,7 +127,7 @@ class ReweightedTrainer(Trainer):
         if args.world_size > 1 or args.n_gpu > 1 or self.is_deepspeed_enabled or self.is_fsdp_enabled:
             raise ValueError(
                 "several devices would share out weights apart: start one process, with one GPU visible, "
-                "or use l2rw_core.distributed in a loop of your own"
+                "or use l2rw_core.loops.distributed in a loop of your own"
             )
         if args.fp16:
             raise ValueError("fp16 needs a gradient scaler, which stops at an update without any weight: use bf16=True")

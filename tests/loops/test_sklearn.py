@@ -11,9 +11,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from l2rw_core.adapters.sklearn import ReweightedClassifier
-from l2rw_core.audit import suspects
 from l2rw_core.datasets import BatchStream
+from l2rw_core.ledger import suspects
+from l2rw_core.loops.sklearn import ReweightedClassifier
 from l2rw_core.models import Mlp
 
 

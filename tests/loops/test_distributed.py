@@ -8,7 +8,7 @@ import torch.multiprocessing
 from processes import STEPS, M, N, Signed, case_of, sgd, work
 from torch import nn
 
-from l2rw_core.distributed import DistributedReweighter
+from l2rw_core.loops.distributed import DistributedReweighter
 from l2rw_core.reweight import Reweighter
 
 

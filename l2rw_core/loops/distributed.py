@@ -30,7 +30,8 @@ from torch import Tensor, nn
 
 from l2rw_core.alignment import Scores, clean_gradient, score
 from l2rw_core.passes import Batch, CleanGradient, LossFn, Tensors
-from l2rw_core.reweight import Reweighter, Step, as_ids
+from l2rw_core.reweight import Reweighter
+from l2rw_core.weights import Step, as_ids, scaled
 
 
 @dataclass(frozen=True)
@@ -120,11 +121,10 @@ class DistributedReweighter(Reweighter):
             p = positive.double()
             mine = torch.stack([p.sum(), p.square().sum(), p @ scores.losses.detach().double()])
         total, squares, weighted_losses = self._sum(mine, failure)
-        whole = total + (total == 0)
-        weights = (positive / whole).to(positive.dtype)
+        weights = scaled(positive, total)
         effective = float(total**2 / squares) if squares > 0 else 0.0
         step = SharedStep(
-            loss=(weighted_losses / whole).to(scores.losses.dtype),
+            loss=scaled(weighted_losses, total).to(scores.losses.dtype),
             weights=weights,
             alignment=scores.alignment,
             losses=scores.losses.detach(),

@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.plugins.precision import MixedPrecision
 
 from l2rw_core import Reweighter
-from l2rw_core.adapters.lightning import ReweightedModule
+from l2rw_core.loops.lightning import ReweightedModule
 
 SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=1e-2)
 HALVED = partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)

@@ -1,0 +1,1 @@
+"""What the records say, beside the paper."""

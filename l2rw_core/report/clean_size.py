@@ -1,0 +1,28 @@
+"""What a larger clean set was worth in the recorded runs."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from l2rw_core import experiments
+
+COLUMNS = ("data", "clean", "accuracy", "low", "high", "trials")
+
+
+def expected_gain() -> pd.DataFrame:
+    """Recorded test accuracy of reweighting by the size of the clean set: grid fig4, 40% background flips.
+
+    Returns:
+        One row a data set and size, sizes ascending: `data`, `clean`, `accuracy` (mean over trials), `low`, `high` (its
+        95% interval, NaN for a single trial), `trials`. Empty where nothing is on record. It is what `check_clean_set`
+        and `audit` of `l2rw_core.audit` take as `gain`.
+    """
+    recorded = experiments.Recorded([r for name in ("fig4", "table2") for r in experiments.load_records(name)])
+    rows = []
+    for cell in experiments.grid("fig4", "reduced").cells:
+        result = experiments.cell_result(cell, recorded) if cell.row == "l2rw" else None
+        if result:
+            place, last = dict(cell.column), result.last
+            percent = (last.mean, last.low, last.high)
+            rows.append((place["data"], place["clean"], *(value / 100 for value in percent), last.trials))
+    return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(["data", "clean"], ignore_index=True)
