@@ -38,8 +38,9 @@ from l2rw_core.datasets import (
     make_split,
     two_classes,
 )
-from l2rw_core.experiments import Experiment, append, by_profile, fit, grid, load_records, mnist_imbalance, run_all
+from l2rw_core.experiments import Experiment, append, fit, grid, load_records, mnist_imbalance, run_all
 from l2rw_core.experiments.checkpoints import read_checkpoint, write_checkpoint
+from l2rw_core.interactive import by_profile
 from l2rw_core.models import LeNet, Mlp
 from l2rw_core.reweight import to_weights
 

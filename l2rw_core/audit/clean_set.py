@@ -210,12 +210,11 @@ def expected_gain() -> pd.DataFrame:
     """
     from l2rw_core import experiments
 
-    recorded = experiments.Recorded([r for name in ("fig4", "table2") for r in experiments.load_records(name)])
+    results = experiments.Results.load("fig4")
     rows = []
-    for cell in experiments.grid("fig4", "reduced").cells:
-        found = experiments.cell_result(cell, recorded) if cell.row == "l2rw" else None
-        if found:
-            place, last = dict(cell.column), found.last
-            percent = (last.mean, last.low, last.high)
-            rows.append((place["data"], place["clean"], *(value / 100 for value in percent), last.trials))
+    for data in results.values("data"):
+        for size, result in results.line("l2rw", "clean", data=data).items():
+            if result:
+                percent = (result.last.mean, result.last.low, result.last.high)
+                rows.append((data, size, *(value / 100 for value in percent), result.last.trials))
     return pd.DataFrame(rows, columns=_NO_GAIN.columns).sort_values(["data", "clean"], ignore_index=True)
