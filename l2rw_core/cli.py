@@ -132,6 +132,8 @@ class Reproduce:
     """Only say what would be run."""
 
     def __call__(self) -> None:
+        from l2rw_core.report.reproduction import grid_table
+
         _check_positive("trials", self.trials)
         if self.jobs < 1 and self.jobs != -1:
             raise ValueError(f"jobs must be a number of processes, or -1 for one a core, got {self.jobs}")
@@ -146,12 +148,10 @@ class Reproduce:
         if self.dry_run:
             return
         check_writable(self.records, OTHER_RECORDS)
-        failed = experiments.run_all(
-            todo, self.records, self.jobs, self.device, progress_wanted(), self.scheduler
-        )
+        failed = experiments.run_all(todo, self.records, self.jobs, self.device, progress_wanted(), self.scheduler)
         records = experiments.load_records(folder=self.records)
         print("test accuracy in percent: last is after the last step, best at the best evaluation")
-        print(experiments.grid_table(cells, records).to_string(index=False))
+        print(grid_table(cells, records).to_string(index=False))
         others = set(experiments.missing(todo, records)) - {experiment for experiment, _ in failed}
         if others:
             print(f"another process has {len(others)} of the trials in hand; they are not in this table yet")
@@ -163,7 +163,7 @@ class Reproduce:
     def _cells(self) -> list[experiments.Cell]:
         cells = list(experiments.grid(self.name, self.scale).cells)
         conditions = [("row", row) for row in self.rows] + [_condition(text) for text in self.where]
-        places = [{"row": cell.row, **{name: str(value) for name, value in cell.column}} for cell in cells]
+        places = [{"row": cell.row} | {name: str(value) for name, value in cell.place.items()} for cell in cells]
         for name, value in conditions:
             valid = list(dict.fromkeys(place[name] for place in places if name in place))
             if value not in valid:
@@ -200,15 +200,18 @@ class Show:
             raise ValueError(
                 f"there is no folder {self.records}: name the folder that holds the records with --records"
             )
-        found = experiments.load_records(self.name, self.records)
-        if not found and self.name is not None:
+        records = experiments.load_records(self.name, self.records)
+        if not records and self.name is not None:
             names = sorted(path.stem for path in self.records.glob("*.jsonl"))
             there = f"there is {', '.join(names)}" if names else "the folder holds no record"
             raise ValueError(f"nothing of {self.name!r} is on record in {self.records}: {there}")
-        if not found:
+        if not records:
             print(f"nothing on record in {self.records}")
             return
-        print(experiments.summary(found).to_string(index=False))
+        rows = experiments.summary(records)
+        settings = rows.pop("settings")
+        for line, setting in zip(rows.to_string(index=False).splitlines(), ["settings", *settings], strict=True):
+            print(f"{line}  {setting}".rstrip())
 
 
 @dataclass
@@ -221,11 +224,11 @@ class Report:
     """Folder of the record files."""
 
     def __call__(self) -> None:
-        from l2rw_core.figures.page import write_report
+        from l2rw_core.report.page import write_reproduction
 
         if not (self.root / "data").is_dir():
             raise ValueError(f"{self.root} has no folder data: name a checkout of the project with --root")
-        for path in write_report(experiments.load_records(folder=self.records), self.root):
+        for path in write_reproduction(experiments.load_records(folder=self.records), self.root):
             print(f"wrote {path}")
 
 

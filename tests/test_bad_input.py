@@ -38,7 +38,8 @@ from l2rw_core.datasets import (
     make_split,
     two_classes,
 )
-from l2rw_core.experiments import Experiment, append, by_profile, fit, grid, load_records, mnist_imbalance, run_all
+from l2rw_core.experiments import Experiment, append, fit, grid, load_records, mnist_imbalance, run_all
+from l2rw_core.interactive import by_profile
 from l2rw_core.ledger import WeightLedger, suspects
 from l2rw_core.models import LeNet, Mlp
 from l2rw_core.running.checkpoints import read_checkpoint, write_checkpoint

@@ -63,10 +63,13 @@ FALSIFY = """\
 An outcome of a run that would contradict this chapter."""
 
 CLAIMS = """\
-claims = {"reweighting ends above plain training": live["l2rw"].last > live["baseline"].last}
-for claim, held in claims.items():
-    assert held, f"no longer true: {claim}"
-    print("holds:", claim)"""
+from l2rw_core.report.closing import above, hold
+
+claims = {
+    "reweighting ends above plain training": above(live["l2rw"].last, live["baseline"].last),
+}
+
+hold(claims)"""
 
 
 def skeleton(name: str, title: str, bootstrap: str) -> dict[str, Any]:

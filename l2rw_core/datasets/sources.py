@@ -105,22 +105,30 @@ class _Published:
 
     reader: str
     """Its class in `torchvision.datasets`."""
+    title: str
+    """What it is called in a figure or a table."""
     classes: tuple[str, ...]
     folder: str
     """What torchvision calls its folder inside a data root."""
 
 
 _PUBLISHED = {
-    "mnist": _Published("MNIST", _DIGITS, "MNIST"),
-    "fashion_mnist": _Published("FashionMNIST", _GARMENTS, "FashionMNIST"),
-    "cifar10": _Published("CIFAR10", _CIFAR10, "cifar-10-batches-py"),
-    "cifar100": _Published("CIFAR100", _CIFAR100, "cifar-100-python"),
+    "mnist": _Published("MNIST", "MNIST", _DIGITS, "MNIST"),
+    "fashion_mnist": _Published("FashionMNIST", "Fashion-MNIST", _GARMENTS, "FashionMNIST"),
+    "cifar10": _Published("CIFAR10", "CIFAR-10", _CIFAR10, "cifar-10-batches-py"),
+    "cifar100": _Published("CIFAR100", "CIFAR-100", _CIFAR100, "cifar-100-python"),
 }
 
 
 def names() -> tuple[str, ...]:
     """The data sets that `load` knows."""
     return (*_PUBLISHED, "digits")
+
+
+def title_of(name: str) -> str:
+    """What a data set is called in a figure or a table; ValueError if there is none of that name."""
+    _check_known(name)
+    return "digits" if name == "digits" else _PUBLISHED[name].title
 
 
 def data_root() -> Path:
@@ -150,8 +158,8 @@ def load(name: str, root: str | Path | None = None, download: bool = True, fallb
         ValueError: there is no data set of that name.
     """
     for asked in (name, fallback):
-        if asked is not None and asked not in names():
-            raise ValueError(f"unknown data set {asked!r}; choose one of {', '.join(names())}")
+        if asked is not None:
+            _check_known(asked)
     if name == "digits":
         return _embedded_digits()
     root = Path(root) if root is not None else data_root()
@@ -163,6 +171,11 @@ def load(name: str, root: str | Path | None = None, download: bool = True, fallb
             raise
         print(f"{name} is not on this machine and could not be downloaded; using {fallback} instead.")
         return load(fallback, root, download)
+
+
+def _check_known(name: str) -> None:
+    if name not in names():
+        raise ValueError(f"unknown data set {name!r}; choose one of {', '.join(names())}")
 
 
 def _embedded_digits() -> Source:

@@ -1,7 +1,8 @@
 """Experiments as values, the one training loop, and the records that runs leave behind."""
 
-from l2rw_core.experiments.config import SCALES, Experiment, by_profile
+from l2rw_core.experiments.config import SCALES, Experiment
 from l2rw_core.experiments.detection import LabelWatch, detect
+from l2rw_core.experiments.intervals import Interval, in_words, interval, prediction_interval
 from l2rw_core.experiments.paper import (
     MAJORITY_SHARES,
     Cell,
@@ -11,28 +12,38 @@ from l2rw_core.experiments.paper import (
     grid_names,
     largest_ratio,
     mnist_imbalance,
-    sees_clean,
-    uses_clean,
 )
 from l2rw_core.experiments.records import (
     Curve,
-    Interval,
     Record,
     append,
-    interval,
     load_records,
-    prediction_interval,
     results_root,
     summary,
     table,
 )
-from l2rw_core.experiments.report import CellResult, cell_result, grid_table, reported_numbers, reproduction
-from l2rw_core.experiments.sweep import Recorded, missing, run_all, run_and_append
+from l2rw_core.experiments.results import (
+    LEAST_TRIALS,
+    QUANTITIES,
+    BySeed,
+    CellResult,
+    NotRun,
+    Quantity,
+    Recorded,
+    Results,
+    quantity,
+    reported_numbers,
+)
+from l2rw_core.experiments.rows import Row
+from l2rw_core.experiments.sweep import missing, run_all, run_and_append
 from l2rw_core.experiments.train import build_model, fit, loss_for, prepare
 
 __all__ = [
+    "LEAST_TRIALS",
     "MAJORITY_SHARES",
+    "QUANTITIES",
     "SCALES",
+    "BySeed",
     "Cell",
     "CellResult",
     "Curve",
@@ -40,18 +51,20 @@ __all__ = [
     "Grid",
     "Interval",
     "LabelWatch",
+    "NotRun",
+    "Quantity",
     "Record",
     "Recorded",
+    "Results",
+    "Row",
     "append",
     "build_model",
-    "by_profile",
     "cell_of",
-    "cell_result",
     "detect",
     "fit",
     "grid",
     "grid_names",
-    "grid_table",
+    "in_words",
     "interval",
     "largest_ratio",
     "load_records",
@@ -60,13 +73,11 @@ __all__ = [
     "mnist_imbalance",
     "prediction_interval",
     "prepare",
+    "quantity",
     "reported_numbers",
-    "reproduction",
     "results_root",
     "run_all",
     "run_and_append",
-    "sees_clean",
     "summary",
     "table",
-    "uses_clean",
 ]

@@ -49,7 +49,7 @@ class Part:
         return [cell.trial(seed) for seed in self.seeds for cell in cells]
 
     def _holds(self, cell: Cell) -> bool:
-        place = dict(cell.column)
+        place = cell.place
         named = not self.places or any(place.get(name) == value for name, value in self.places)
         return named and (not self.rows or cell.row in self.rows)
 

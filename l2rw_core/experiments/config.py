@@ -162,12 +162,6 @@ class Experiment:
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def by_profile(profile: str, **values: Any) -> Any:
-    """What a notebook's parameter `profile` asks for; a ValueError names the profiles there are."""
-    _one_of("profile", profile, tuple(values))
-    return values[profile]
-
-
 def _bias(values: Any) -> Bias:
     if not isinstance(values, dict):
         raise ValueError(f"a bias is a dict of its kind and numbers, got {values!r}")

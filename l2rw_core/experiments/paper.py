@@ -7,14 +7,15 @@ fine-tuning on the clean set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
-from l2rw_core import methods
 from l2rw_core.datasets import BackgroundFlip, LongTail, PairImbalance, Subset, UniformFlip, official_background_class
 from l2rw_core.experiments.config import PRECISIONS, SCALES, Experiment
+from l2rw_core.experiments.rows import Row
 
 MAJORITY_SHARES = {10: 0.9, 20: 0.95, 50: 0.98, 100: 0.99, 200: 0.995}
 """Nominal ratio -> share of the majority class among the 5,000 images. 0.995 is what the paper calls 200:1."""
@@ -53,6 +54,11 @@ class Cell:
             for bias in self.experiment.biases
         )
         return self.experiment.with_(seed=seed, biases=biases)
+
+    @property
+    def place(self) -> Mapping[str, str | float]:
+        """`column` as a mapping of names to values."""
+        return MappingProxyType(dict(self.column))
 
     @property
     def label(self) -> str:
@@ -156,15 +162,6 @@ TABLE_2_ROWS = (
 MORE_NOISE_ROWS = ("self-paced", "focal", "active-bias", "hard-mining", "meta-weight-net")
 """Methods that the paper names or that followed it, and its tables do not have."""
 
-_METHOD_OF = {"mentornet": "mentornet_pd"}
-
-
-def _method(row: str) -> str:
-    """The registered method of a row: its name without the stages."""
-    parts = row.split("+")
-    name = _METHOD_OF.get(parts[0], parts[0]).replace("-", "_")
-    return f"{name}_conf" if "conf" in parts else name
-
 
 @dataclass(frozen=True)
 class _Setting:
@@ -225,13 +222,13 @@ def _setting(scale: str, uniform: bool = False) -> _Setting:
 
 def _experiment(setting: _Setting, row: str, data: str, name: str, biases: tuple) -> Experiment:
     """One row of the noise experiments on one data set."""
-    stages = row.split("+")[1:]
+    stages = Row.named(row).stages
     steps, drops = setting.schedules["es" if "es" in stages else "full"]
     clean_size = 1000 if data == "cifar100" else setting.clean_size
     subset = (Subset(setting.images),) if setting.images and not isinstance(biases[0], LongTail) else ()
     return setting.base.with_(
         name=name,
-        method=_method(row),
+        method=Row.named(row).registered,
         data=data,
         biases=(*subset, *biases),
         clean_size=clean_size,
@@ -268,8 +265,8 @@ def _settings_200(scale: str) -> Iterable[Cell]:
 
 
 def _pair_cell(row: str, ratio: int, pair: tuple[int, int], scale: str, data: str) -> Cell:
-    experiment = mnist_imbalance(_method(row), ratio, pair, 0, scale, data)
-    if "ft" in row.split("+"):
+    experiment = mnist_imbalance(Row.named(row).registered, ratio, pair, 0, scale, data)
+    if "ft" in Row.named(row).stages:
         experiment = experiment.with_(fine_tune_steps=experiment.steps // 16)
     return Cell(row, (("data", data), ("ratio", ratio)), experiment)
 
@@ -451,9 +448,9 @@ def _detection(scale: str) -> Iterable[Cell]:
         quick = {"steps": 300, "lr": 0.02, "evaluate_every": 30, "data": "digits", "clean_size": 50, "biases": ()}
         small, settings = small.with_(**quick), [("digits", *flip) for flip in (uniform[-1], background)]
     for (data, flip, rate, bias), row in product(settings, DETECTION_ROWS):
-        held_out = "held-out" in row.split("+")
+        held_out = "held-out" in Row.named(row).stages
         experiment = small.with_(
-            method=_method(row),
+            method=Row.named(row).registered,
             data=data,
             biases=(*small.biases, bias),
             label_scores="held_out" if held_out else "training",
@@ -542,15 +539,3 @@ def cell_of(experiment: Experiment) -> Cell | None:
     names = [LIVE] if quick else [name for name in grid_names() if experiment.scale in grid_scales(name)]
     cells = (cell for name in names for cell in grid(name, experiment.scale).cells)
     return next((cell for cell in cells if cell.trial(experiment.seed) == wanted), None)
-
-
-def uses_clean(row: str) -> bool:
-    """Whether a row of a table looks at clean labels, in its method or by fine-tuning."""
-    return methods.get(_method(row)).uses_clean or "ft" in row.split("+")
-
-
-def sees_clean(row: str) -> str:
-    """What a row knows of true labels, in the words of a table: ``no``, ``yes``, or ``all of them`` for an oracle."""
-    if methods.get(_method(row)).uses_truth:
-        return "all of them"
-    return "yes" if uses_clean(row) else "no"

@@ -9,20 +9,20 @@ import os
 import platform
 import subprocess
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from statistics import fmean
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from scipy.special import stdtrit
 
 from l2rw_core.datasets import BackgroundFlip
 from l2rw_core.experiments.config import Experiment
+from l2rw_core.experiments.intervals import interval
 
 
 @dataclass
@@ -107,7 +107,7 @@ class Record:
         inside = [a for s, a in zip(self.curve.step, self.curve.accuracy, strict=True) if first < s <= last]
         if not inside:
             raise ValueError(f"record {self.id} has no evaluation after step {first} and up to {last}")
-        return float(np.mean(inside))
+        return fmean(inside)
 
     def confusion_at(self, step: int) -> list[list[int]]:
         """Confusion after the last step, or after the last one before fine-tuning; ValueError if it was not kept."""
@@ -264,50 +264,6 @@ def _read(path: Path) -> Iterable[Record]:
         warnings.warn(f"{path} ends in a torn line, which is left out", RuntimeWarning, stacklevel=3)
 
 
-class Interval(NamedTuple):
-    """A mean over trials with its 95% confidence interval (Student's t), mean ± half_width."""
-
-    mean: float
-    half_width: float
-    """NaN for a single trial."""
-    trials: int
-
-    @property
-    def low(self) -> float:
-        return self.mean - self.half_width
-
-    @property
-    def high(self) -> float:
-        return self.mean + self.half_width
-
-
-def interval(values: Sequence[float]) -> Interval:
-    """Mean and 95% confidence interval of independent trials."""
-    if len(values) == 0:
-        raise ValueError("an interval needs at least one trial")
-    n, mean = len(values), float(np.mean(values))
-    if n == 1:
-        return Interval(mean, float("nan"), 1)
-    return Interval(mean, float(stdtrit(n - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(n)), n)
-
-
-def prediction_interval(values: Sequence[float]) -> Interval:
-    """Where one more trial falls in 95 of 100 cases: mean ± t · s · √(1 + 1/n), over n independent trials.
-
-    It answers another question than `interval`, which is about the mean: that one narrows to nothing as trials are
-    added, while a single trial keeps its own spread s. The values are taken as normally distributed, so for an
-    accuracy near 100% it is rough. With few trials it is wide, and honestly so: t is 12.7 for two, 2.3 for nine.
-
-    Raises:
-        ValueError: fewer than two values, from which no spread can be seen.
-    """
-    n = len(values)
-    if n < 2:
-        raise ValueError(f"where one more trial falls cannot be said from {n} of them: at least two are needed")
-    spread = float(np.std(values, ddof=1) * np.sqrt(1 + 1 / n))
-    return Interval(float(np.mean(values)), float(stdtrit(n - 1, 0.975)) * spread, n)
-
-
 def table(records: Iterable[Record]) -> pd.DataFrame:
     """One row a record: its experiment's fields, then id, last, best, duration, commit and device."""
     rows = []
@@ -331,17 +287,59 @@ def _without_background(experiment: Experiment) -> str:
 def summary(records: Iterable[Record]) -> pd.DataFrame:
     """One row a configuration: what was run, trials, and test errors in percent, last and best, with 95% intervals.
 
+    The column `settings` has whatever tells a configuration from the others of the same name, scale, data and method.
     Trials may differ in their background class, which each split draws anew. Of two runs of one trial the later counts.
     """
-    latest = list({record.experiment: record for record in records}.values())
-    rows = []
-    for _, trials in table(latest).groupby([_without_background(r.experiment) for r in latest], sort=False):
-        first = trials.iloc[0]
-        last, best = (interval((100 * (1 - trials[column])).tolist()) for column in ("last", "best"))
-        rows.append(
-            {name: first[name] for name in ("name", "scale", "data", "method")}
-            | {name: first[name] for name in ("minority", "majority", "majority_share", "rate") if name in trials}
-            | {"trials": last.trials, "last error %": round(last.mean, 2), "± last": round(last.half_width, 2)}
-            | {"best error %": round(best.mean, 2), "± best": round(best.half_width, 2)}
-        )
-    return pd.DataFrame(rows)
+    trials: dict[str, list[Record]] = {}
+    for record in {record.experiment: record for record in records}.values():
+        trials.setdefault(_without_background(record.experiment), []).append(record)
+    groups: dict[tuple[str, ...], list[list[Record]]] = {}
+    for same in trials.values():
+        groups.setdefault(_kind(same[0].experiment), []).append(same)
+    rows = {}
+    for kind, configurations in groups.items():
+        settings = _told_apart([_settings(same[0].experiment) for same in configurations])
+        for same, words in zip(configurations, settings, strict=True):
+            rows[_without_background(same[0].experiment)] = _summary_row(kind, words, same)
+    return pd.DataFrame([rows[key] for key in trials])
+
+
+def _kind(e: Experiment) -> tuple[str, ...]:
+    return e.name, e.scale, e.data, e.method
+
+
+def _summary_row(kind: tuple[str, ...], settings: str, trials: list[Record]) -> dict[str, Any]:
+    last, best = (interval([100 * (1 - getattr(r, which)) for r in trials]) for which in ("last", "best"))
+    return (
+        dict(zip(("name", "scale", "data", "method"), kind, strict=True))
+        | {"settings": settings, "trials": last.trials}
+        | {"last error %": round(last.mean, 2), "± last": round(last.half_width, 2)}
+        | {"best error %": round(best.mean, 2), "± best": round(best.half_width, 2)}
+    )
+
+
+def _settings(e: Experiment) -> dict[str, str]:
+    """All that is set in a configuration, biases field by field; not the seed, nor a background class."""
+    values = e.to_dict()
+    biases = values.pop("biases")
+    settings = {name: _in_short(value) for name, value in values.items() if name != "seed"}
+    settings["biases"] = " then ".join(bias["kind"] for bias in biases)
+    for position, bias in enumerate(biases, start=1):
+        for name, value in bias.items():
+            if name not in ("kind", "background"):
+                settings[name if name not in settings else f"{name} ({position})"] = _in_short(value)
+    return settings
+
+
+def _in_short(value: Any) -> str:
+    return " and ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _told_apart(configurations: list[dict[str, str]]) -> list[str]:
+    """Of each configuration the settings that not all of them share."""
+    names = dict.fromkeys(name for settings in configurations for name in settings)
+    differ = [name for name in names if len({settings.get(name) for settings in configurations}) > 1]
+    return [
+        ", ".join(f"{name} {settings[name]}".rstrip() for name in differ if name in settings)
+        for settings in configurations
+    ]

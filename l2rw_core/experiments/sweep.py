@@ -17,8 +17,8 @@ from l2rw_core.datasets import Source, load
 from l2rw_core.experiments.cluster import run_on_cluster
 from l2rw_core.experiments.config import Experiment
 from l2rw_core.experiments.detection import detect
-from l2rw_core.experiments.paper import Cell
 from l2rw_core.experiments.records import Record, append, load_records
+from l2rw_core.experiments.results import Recorded
 from l2rw_core.experiments.shared import SharedStates
 from l2rw_core.experiments.train import fit
 from l2rw_core.running.checkpoints import check_writable, read_share
@@ -29,31 +29,6 @@ CHECKPOINT_EVERY = 30.0
 
 class TrialInHand(ValueError):
     """Another process is running this trial for the same folder."""
-
-
-class Recorded:
-    """Records by the experiment that they answer for: its own run, or the same run with fine-tuning at its end.
-
-    Of two runs of one experiment the later one counts.
-    """
-
-    def __init__(self, records: Iterable[Record]) -> None:
-        self._runs: dict[Experiment, Record] = {}
-        self._longer: dict[Experiment, Record] = {}
-        self._seeds: set[int] = set()
-        for record in records:
-            self._runs[record.experiment] = record
-            self._longer[record.experiment.with_(fine_tune_steps=0)] = record
-            self._seeds.add(record.experiment.seed)
-
-    def find(self, experiment: Experiment) -> Record | None:
-        """The record that answers for `experiment`, None if there is none; `Record.at` reads a longer one."""
-        return self._runs.get(experiment) or self._longer.get(experiment)
-
-    def trials(self, cell: Cell, at_most: int | None = None) -> list[Record]:
-        """Records of a cell's trials, in the order of their seeds; of the seeds below `at_most`, if it is given."""
-        seeds = sorted(seed for seed in self._seeds if at_most is None or seed < at_most)
-        return [r for seed in seeds if (r := self.find(cell.trial(seed)))]
 
 
 def missing(experiments: Iterable[Experiment], records: Iterable[Record]) -> list[Experiment]:

@@ -7,40 +7,37 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from l2rw_core.experiments import Interval, Record, Recorded, cell_result, grid, reported_numbers
+from l2rw_core.datasets import title_of
+from l2rw_core.experiments import Interval, Record, Results, reported_numbers
 from l2rw_core.figures.style import COLOURS, MARKERS, Drawing, figure, show
 
-DATA_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 
-
-def beside_the_paper(table: str, recorded: Recorded, data: Sequence[str], paper_data: str = "cifar10") -> Drawing:
-    """The rows of Table 1 or 2 in the paper's order of accuracy, and our accuracies at the reduced scale beside them.
+def beside_the_paper(results: Results, data: Sequence[str], paper_data: str = "cifar10") -> Drawing:
+    """The rows of Table 1 or 2 in the paper's order of accuracy, and our accuracies beside them.
 
     Args:
-        table: ``table1`` or ``table2``.
-        recorded: the records.
+        results: of ``table1`` or ``table2``.
         data: data sets of ours, one panel each; rows without a record stay empty.
         paper_data: data set of the paper's panel.
     """
-    reported = {row: value for (name, row, d), value in reported_numbers().items() if (name, d) == (table, paper_data)}
+    place = (results.grid.name, paper_data)
+    reported = {row: value for (name, row, d), value in reported_numbers().items() if (name, d) == place}
     rows = sorted(reported, key=lambda row: reported[row].mean)
-    ours = {d: _results(table, d, recorded) for d in data}
+    ours = {d: {row: result.last for row, result in results.by_row(data=d).items() if result} for d in data}
     fig, axes = figure(width=8.4, ncols=1 + len(data), height=0.34 * len(rows) + 1.0, sharey=True)
     _dots(axes[0], rows, reported, "neutral")
-    axes[0].set_title(f"paper: {DATA_NAMES[paper_data]}", fontsize=12)
+    axes[0].set_title(f"paper: {title_of(paper_data)}", fontsize=12)
     for ax, d in zip(axes[1:], data, strict=True):
         _dots(ax, rows, ours[d], "l2rw")
-        ax.set_title(DATA_NAMES[d] if d != data[0] else f"ours: {DATA_NAMES[d]}", fontsize=12)
+        ax.set_title(title_of(d) if d != data[0] else f"ours: {title_of(d)}", fontsize=12)
     axes[0].set_yticks(range(len(rows)), rows)
-    told = [_agreement(reported, ours[d], DATA_NAMES[d]) for d in data]
-    alt = f"Test accuracy of {len(rows)} methods, the paper's on {DATA_NAMES[paper_data]} and ours. {' '.join(told)}"
-    return show(fig, alt=alt, caption=f"{' '.join(told)} Reduced scale, last step; bars are 95% intervals.")
-
-
-def _results(table: str, data: str, recorded: Recorded) -> dict[str, Interval]:
-    cells = (cell for cell in grid(table, "reduced").cells if cell.experiment.data == data)
-    found = {cell.row: cell_result(cell, recorded) for cell in cells}
-    return {row: result.last for row, result in found.items() if result}
+    sentences = [_agreement(reported, ours[d], title_of(d)) for d in data]
+    alt = f"Test accuracy of {len(rows)} methods, the paper's on {title_of(paper_data)} and ours. {' '.join(sentences)}"
+    return show(
+        fig,
+        alt=alt,
+        caption=f"{' '.join(sentences)} {results.grid.scale.capitalize()} scale, last step; bars are 95% intervals.",
+    )
 
 
 def _dots(ax: object, rows: Sequence[str], values: Mapping[str, Interval], role: str) -> None:

@@ -12,14 +12,16 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from l2rw_core.experiments import Cell, CellResult, Interval, Recorded, grid, interval
+from l2rw_core.experiments import QUANTITIES, Cell, CellResult, Interval, Recorded, Row, grid, interval
+from l2rw_core.experiments.results import on_common_seeds
 from l2rw_core.figures.style import Drawing, figure, show
 
 PLAIN, TUNED = "without clean labels", "with the same clean labels"
 RIVALS: dict[str, tuple[str, ...]] = {PLAIN: ("baseline", "proportion", "random"), TUNED: ("baseline+ft",)}
 """Rivals of reweighting: plain SGD, class weights and random weights; or plain SGD that is tuned on the clean set."""
 
-MEASURES = ("last", "best")
+MEASURES = tuple(name for name, quantity in QUANTITIES.items() if quantity.higher_is_better)
+"""What a lead can be measured by: the accuracies."""
 EDGES = (0.5, 2.0, 5.0, 10.0)
 """Points of accuracy at which the colour of a lead changes; below the first it is even."""
 
@@ -88,17 +90,13 @@ def outcome(duel: Duel, recorded: Recorded, measure: str = "last") -> Outcome | 
     """
     if measure not in MEASURES:
         raise ValueError(f"unknown measure {measure!r}; choose one of {', '.join(MEASURES)}")
-    by_seed = [{r.experiment.seed: r for r in recorded.trials(cell)} for cell in (duel.ours, *duel.rivals)]
-    seeds = sorted(set.intersection(*map(set, by_seed)))
-    if not seeds or not duel.rivals:
+    results = [recorded.result(cell) for cell in (duel.ours, *duel.rivals)]
+    ours, *rivals = on_common_seeds(results) if all(results) else [None]
+    if not rivals:
         return None
-    ours, *rivals = (
-        CellResult(cell, tuple(found[seed] for seed in seeds))
-        for cell, found in zip((duel.ours, *duel.rivals), by_seed, strict=True)
-    )
-    rival = max(rivals, key=lambda result: np.mean(result.of_trials(measure)))
-    gains = np.subtract(ours.of_trials(measure), rival.of_trials(measure))
-    return Outcome(duel, ours, rival, interval(gains.tolist()))
+    rival = max(rivals, key=lambda result: result.interval(measure).mean)
+    lead = ours.by_seed(measure) - rival.by_seed(measure)
+    return Outcome(duel, ours, rival, interval([*lead.values()]))
 
 
 Change = Callable[[Cell], Cell]
@@ -117,14 +115,15 @@ def noise_and_imbalance(data: str, rivals: str = PLAIN, scale: str = "reduced", 
         ValueError: for a data set, rivals or scale that there is none of.
     """
     cells = _cells("noise_imbalance", scale, data, change)
-    plain = {_place(cell, "imbalance", "noise", "row"): cell for cell in cells if cell.row != "l2rw"}
-    ours = {_place(cell, "clean", "imbalance", "noise"): cell for cell in cells if cell.row == "l2rw"}
-    clean, factors, rates = (sorted({key[k] for key in ours}, reverse=k == 0) for k in range(3))
+    clean, factors, rates = (
+        sorted({cell.place[name] for cell in cells}, reverse=name == "clean")
+        for name in ("clean", "imbalance", "noise")
+    )
 
     def duel(size: int, factor: int, rate: float) -> Duel:
-        cell = ours[size, factor, rate]
+        ours = _at(cells, "l2rw", clean=size, imbalance=factor, noise=rate)
         place = f"{rate:.0%} uniform flips, imbalance {factor}:1, {size} clean images"
-        return _duel(cell, [plain.get((factor, rate, row)) for row in _rows(rivals)], place)
+        return _duel(ours, [_at(cells, row, imbalance=factor, noise=rate) for row in _rows(rivals)], place)
 
     middle = rates[len(rates) // 2]
     return Panel(
@@ -140,29 +139,26 @@ def noise_and_imbalance(data: str, rivals: str = PLAIN, scale: str = "reduced", 
 
 def background_by_noise(data: str, rivals: str = PLAIN, scale: str = "reduced") -> Panel:
     """Background flips, from none to half of the labels."""
-    cells = {_place(cell, "noise", "row"): cell for cell in _cells("fig5", scale, data)}
-    rates = sorted({rate for rate, _ in cells})
-    duels = [
-        _duel(
-            cells[rate, "l2rw"],
-            [cells.get((rate, row)) for row in _rows(rivals)],
-            f"{rate:.0%} background flips, {cells[rate, 'l2rw'].experiment.clean_size} clean images",
-        )
-        for rate in rates
-    ]
+    cells = _cells("fig5", scale, data)
+    rates = sorted({cell.place["noise"] for cell in cells})
+    duels = []
+    for rate in rates:
+        ours = _at(cells, "l2rw", noise=rate)
+        place = f"{rate:.0%} background flips, {ours.experiment.clean_size} clean images"
+        duels.append(_duel(ours, [_at(cells, row, noise=rate) for row in _rows(rivals)], place))
     return Panel("background flips", "wrong labels", "", tuple(f"{r:.0%}" for r in rates), ("",), (tuple(duels),))
 
 
 def background_by_clean(data: str, rivals: str = PLAIN, scale: str = "reduced") -> Panel:
     """40% background flips, by the size of the clean set. Plain SGD is the tuned run before its tuning."""
-    cells = {_place(cell, "clean", "row"): cell for cell in _cells("fig4", scale, data)}
-    sizes = sorted({size for size, _ in cells})
+    cells = _cells("fig4", scale, data)
+    sizes = sorted({cell.place["clean"] for cell in cells})
     duels = []
     for size in sizes:
-        tuned = cells[size, "baseline+ft"]
+        ours, tuned = (_at(cells, row, clean=size) for row in ("l2rw", "baseline+ft"))
         plain = replace(tuned, row="baseline", experiment=tuned.experiment.with_(fine_tune_steps=0))
         rival = tuned if rivals == TUNED else plain
-        duels.append(_duel(cells[size, "l2rw"], [rival], f"40% background flips, {size} clean images"))
+        duels.append(_duel(ours, [rival], f"40% background flips, {size} clean images"))
     _rows(rivals)
     return Panel("40% background flips", "clean images", "", tuple(map(str, sizes)), ("",), (tuple(duels),))
 
@@ -170,23 +166,23 @@ def background_by_clean(data: str, rivals: str = PLAIN, scale: str = "reduced") 
 def by_schedule(data: str, rivals: str = PLAIN, scale: str = "reduced") -> Panel:
     """40% flips of both kinds, with the tables' long schedule and with a third of its steps; plain SGD is the rival."""
     duels, columns = [], []
-    rows = [row for row in _rows(rivals) if row.startswith("baseline")]
+    rows = [row for row in _rows(rivals) if Row.named(row).method == "baseline"]
     for flip, table in (("uniform", "table1"), ("background", "table2")):
-        full = {cell.row: cell for cell in _cells(table, scale, data)}
-        early = {cell.row: cell for cell in _cells("schedule", scale, data) if dict(cell.column)["flip"] == flip}
-        for words, cells in (("long", full), ("early drop", early)):
-            steps = cells["l2rw"].experiment.steps
-            place = f"40% {flip} flips, {steps:,} steps"
-            duels.append(_duel(cells["l2rw"], [cells.get(row) for row in rows], place))
+        early = [cell for cell in _cells("schedule", scale, data) if cell.place["flip"] == flip]
+        for words, cells in (("long", _cells(table, scale, data)), ("early drop", early)):
+            ours = _at(cells, "l2rw")
+            place = f"40% {flip} flips, {ours.experiment.steps:,} steps"
+            duels.append(_duel(ours, [_at(cells, row) for row in rows], place))
             columns.append(f"{flip},\n{words}")
     return Panel("40% flips, two schedules", "", "", tuple(columns), ("",), (tuple(duels),))
 
 
 def _cells(name: str, scale: str, data: str, change: Change | None = None) -> list[Cell]:
-    cells = [cell for cell in grid(name, scale).cells if cell.experiment.data == data]
+    every = grid(name, scale).cells
+    cells = [cell for cell in every if cell.place["data"] == data]
     if not cells:
-        known = dict.fromkeys(cell.experiment.data for cell in grid(name, scale).cells)
-        raise ValueError(f"{name} at {scale} scale has no data set {data!r}; choose one of {', '.join(known)}")
+        names = dict.fromkeys(cell.place["data"] for cell in every)
+        raise ValueError(f"{name} at {scale} scale has no data set {data!r}; choose one of {', '.join(names)}")
     return [change(cell) for cell in cells] if change else cells
 
 
@@ -196,9 +192,9 @@ def _rows(rivals: str) -> tuple[str, ...]:
     return RIVALS[rivals]
 
 
-def _place(cell: Cell, *names: str) -> tuple[Any, ...]:
-    values = {**dict(cell.column), "row": cell.row}
-    return tuple(values[name] for name in names)
+def _at(cells: Sequence[Cell], row: str, **place: Any) -> Cell | None:
+    """The first of the cells of a row at a place, None if there is none."""
+    return next((c for c in cells if c.row == row and place.items() <= c.place.items()), None)
 
 
 def _duel(ours: Cell, rivals: Sequence[Cell | None], place: str) -> Duel:
@@ -231,16 +227,16 @@ def lead_map(panels: Sequence[Panel], ours: str = "L2RW", rival: str = "its best
 def describe(panels: Sequence[Panel], ours: str = "L2RW", rival: str = "its best rival") -> str:
     """How many cells were run, who leads in how many, and the extremes."""
     entries = [entry for panel in panels for entry in panel.flat]
-    found = [entry for entry in entries if entry is not None]
-    if not found:
+    outcomes = [entry for entry in entries if entry is not None]
+    if not outcomes:
         return f"None of the {len(entries)} cells has been run yet."
-    ahead, behind = (sum(sign * o.lead.mean >= EDGES[0] for o in found) for sign in (1, -1))
+    ahead, behind = (sum(sign * o.lead.mean >= EDGES[0] for o in outcomes) for sign in (1, -1))
     sentence = (
-        f"{len(found)} of {len(entries)} cells have been run: {ours} is ahead in {ahead}, {rival} in {behind}, "
-        f"and {len(found) - ahead - behind} within half a point."
+        f"{len(outcomes)} of {len(entries)} cells have been run: {ours} is ahead in {ahead}, {rival} in {behind}, "
+        f"and {len(outcomes) - ahead - behind} within half a point."
     )
-    low, high = min(found, key=lambda o: o.lead.mean), max(found, key=lambda o: o.lead.mean)
-    if len(found) > 1:
+    low, high = (pick(outcomes, key=lambda o: o.lead.mean) for pick in (min, max))
+    if len(outcomes) > 1:
         sentence += f" Least: {signed(low.lead.mean)} points at {low.duel.place}. Most: {signed(high.lead.mean)} at "
         sentence += f"{high.duel.place}."
     return sentence

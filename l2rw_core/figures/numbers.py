@@ -11,13 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from l2rw_core.experiments import CellResult, Experiment, Interval, interval
+from l2rw_core.experiments import BySeed, CellResult, Experiment, Interval, in_words, interval, quantity
 
-WHAT = {
-    "last": "Test accuracy after the last step",
-    "best": "Highest test accuracy of any evaluation, chosen on the test set",
-    "error": "Test error after the last step",
-}
 _USUAL = {"clean_noise": 0.0, "clean_imbalance": 1.0, "clean_origin": "clean", "label_scores": ""}
 _serial = itertools.count()
 
@@ -42,7 +37,7 @@ class Number:
 
     Args:
         result: the trials.
-        what: ``last`` or ``best`` accuracy, or ``error``, in percent.
+        what: one of `l2rw_core.experiments.QUANTITIES`.
         identity: name of the note in the page; by default one that no other number of this process has.
     """
 
@@ -51,20 +46,18 @@ class Number:
     identity: str = ""
 
     def __post_init__(self) -> None:
-        if self.what not in WHAT:
-            raise ValueError(f"unknown kind of number {self.what!r}; choose one of {', '.join(WHAT)}")
+        quantity(self.what)
 
     @property
     def value(self) -> Interval:
-        """In percent."""
-        return getattr(self.result, self.what)
+        """Mean and 95% interval over the trials."""
+        return self.result.interval(self.what)
 
     def __str__(self) -> str:
         value, (digits, unit) = self.value, self._form
         if self._is_range:
             return f"{min(self._of_trials):.{digits}f} to {max(self._of_trials):.{digits}f}{unit}"
-        half = "" if math.isnan(value.half_width) else f" ± {value.half_width:.{digits}f}"
-        return f"{value.mean:.{digits}f}{half}{unit}"
+        return f"{in_words(value, digits)}{unit}"
 
     @property
     def html(self) -> str:
@@ -78,12 +71,12 @@ class Number:
 
     @property
     def _meaning(self) -> str:
-        return WHAT[self.what]
+        return quantity(self.what).sentence
 
     @property
     def _form(self) -> tuple[int, str]:
         """Decimals and unit."""
-        return 1, "%"
+        return 1, quantity(self.what).unit
 
     @property
     def _is_range(self) -> bool:
@@ -134,34 +127,29 @@ class Difference:
     Shown as a `Number` is, with a note on the records of both cells.
 
     Raises:
-        ValueError: an unknown kind of accuracy, or no seed that both cells have.
+        ValueError: an unknown quantity, or no seed that both cells have.
     """
 
     result: CellResult
     other: CellResult
     what: str = "last"
-    """``last`` or ``best`` accuracy."""
+    """One of `l2rw_core.experiments.QUANTITIES`."""
 
     def __post_init__(self) -> None:
-        if self.what not in ("last", "best"):
-            raise ValueError(f"unknown kind of accuracy {self.what!r}; choose one of last, best")
-        if not self._pairs:
+        if not self._by_seed:
             raise ValueError(f"no seed is on record for both {self.result.cell.label} and {self.other.cell.label}")
 
     @property
     def value(self) -> Interval:
         """In points, over the seeds that both cells have."""
-        return interval([a - b for a, b in self._pairs.values()])
+        return interval([*self._by_seed.values()])
 
     @property
-    def _pairs(self) -> dict[int, tuple[float, float]]:
-        mine, its = (_by_seed(result, self.what) for result in (self.result, self.other))
-        return {seed: (mine[seed], its[seed]) for seed in mine if seed in its}
+    def _by_seed(self) -> BySeed:
+        return self.result.by_seed(self.what) - self.other.by_seed(self.what)
 
     def __str__(self) -> str:
-        value = self.value
-        half = "" if math.isnan(value.half_width) else f" ± {value.half_width:.1f}"
-        return f"{value.mean:+.1f}{half}"
+        return in_words(self.value, 1, "+")
 
     @property
     def html(self) -> str:
@@ -170,9 +158,11 @@ class Difference:
         return opener(fresh_name(ids + self.what), str(self), ids, self._note())
 
     def _note(self) -> dict[str, str]:
-        trials = (f"seed {seed}: {a:.2f} - {b:.2f}" for seed, (a, b) in self._pairs.items())
+        mine, its = (result.by_seed(self.what) for result in (self.result, self.other))
+        trials = (f"seed {seed}: {mine[seed]:.2f} - {its[seed]:.2f}" for seed in self._by_seed)
+        kind = quantity(self.what)
         return {
-            f"{WHAT[self.what]}: a difference in points": f"{self}, {_counted(self.value.trials)}",
+            f"{kind.sentence}: a difference in {kind.difference_unit}": f"{self}, {_counted(self.value.trials)}",
             "First": f"{self.result.cell.label}; {command(self.result)}",
             "Second": f"{self.other.cell.label}; {command(self.other)}",
             "Trials": ", ".join(trials),
@@ -180,11 +170,6 @@ class Difference:
 
     def _repr_html_(self) -> str:
         return self.html
-
-
-def _by_seed(result: CellResult, what: str) -> dict[int, float]:
-    """Accuracy in percent by seed."""
-    return dict(zip((r.experiment.seed for r in result.records), result.of_trials(what), strict=True))
 
 
 def fresh_name(content: str) -> str:
@@ -215,7 +200,7 @@ def opener(name: str, text: str, ids: str, note: Mapping[str, str]) -> str:
 def command(result: CellResult) -> str:
     """The shell command that runs the trials of a cell again, or finds them on record."""
     cell = result.cell
-    where = " ".join(shlex.quote(f"{name}={value}") for name, value in cell.column)
+    where = " ".join(shlex.quote(f"{name}={value}") for name, value in cell.place.items())
     return (
         f"l2rw reproduce {cell.grid} --scale {cell.experiment.scale} --rows {cell.row} --where {where} "
         f"--trials {1 + max(record.experiment.seed for record in result.records)}"
@@ -288,9 +273,9 @@ def _td(entry: Opening | Interval | str, first: bool) -> str:
     return f'<th scope="row">{html.escape(entry)}</th>' if first else f"<td>{html.escape(entry)}</td>"
 
 
-def row_values(rows: Mapping[str, CellResult | None], what: str = "last") -> dict[str, Number | str]:
-    """A number for each name that has a result, ``not run`` for the others."""
-    return {name: Number(result, what) if result else "not run" for name, result in rows.items()}
+def number(result: CellResult | None, what: str = "last", identity: str = "") -> Number | str:
+    """The number of a cell, ``not run`` for one without a record; see `Number`."""
+    return Number(result, what, identity) if result else "not run"
 
 
 def _counted(trials: int, is_range: bool = False) -> str:

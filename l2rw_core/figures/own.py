@@ -14,6 +14,7 @@ from l2rw_core.experiments import (
     cell_of,
     load_records,
     prediction_interval,
+    quantity,
 )
 from l2rw_core.figures.numbers import Number, NumberTable
 
@@ -32,7 +33,7 @@ class OwnRun:
         record: the run.
         others: recorded trials with other seeds, None if there are fewer than `FEWEST`.
         twin: the recorded trial with the same seed, None if there is none.
-        what: ``last`` for the accuracy after the last step, ``error`` for the test error.
+        what: one of `l2rw_core.experiments.QUANTITIES`.
     """
 
     record: Record
@@ -43,7 +44,7 @@ class OwnRun:
     @property
     def value(self) -> float:
         """In percent."""
-        return 100 * (1 - self.record.last if self.what == "error" else self.record.last)
+        return quantity(self.what).of(self.record, self.record.experiment.all_steps)
 
     @property
     def range(self) -> Interval | None:
@@ -70,10 +71,10 @@ class OwnRun:
 def own_run(record: Record, recorded: Recorded, what: str = "last") -> OwnRun:
     """Find what is on record of a run's configuration on the same data, its own seed kept apart."""
     cell = cell_of(record.experiment)
-    found = [r for r in recorded.trials(cell) if r.data_checksum == record.data_checksum] if cell else []
+    trials = [r for r in recorded.trials(cell) if r.data_checksum == record.data_checksum] if cell else []
     seed = record.experiment.seed
-    others = [r for r in found if r.experiment.seed != seed]
-    twin = [r for r in found if r.experiment.seed == seed]
+    others = [r for r in trials if r.experiment.seed != seed]
+    twin = [r for r in trials if r.experiment.seed == seed]
     return OwnRun(record, _result(cell, others, FEWEST), _result(cell, twin, 1), what)
 
 
@@ -91,17 +92,16 @@ def beside_the_record(live: Mapping[str, Record], what: str = "last", recorded: 
 
     Args:
         live: name -> record of a run, as `l2rw_core.experiments.fit` returns it.
-        what: ``last`` for accuracies after the last step, ``error`` for test errors.
+        what: one of `l2rw_core.experiments.QUANTITIES`.
         recorded: the records; by default those that come with the package.
 
     Raises:
-        ValueError: `what` is neither.
+        ValueError: `what` is none of them.
     """
-    if what not in ("last", "error"):
-        raise ValueError(f"a run can be compared by its last accuracy or its error, not by {what!r}")
+    meaning = quantity(what).sentence
     recorded = recorded or Recorded(load_records())
     runs = {name: own_run(record, recorded, what) for name, record in live.items()}
-    return NumberTable(COLUMNS, [_row(name, run) for name, run in runs.items()], summary(runs))
+    return NumberTable(COLUMNS, [_row(name, run) for name, run in runs.items()], summary(runs, meaning))
 
 
 def _row(name: str, run: OwnRun) -> list[Number | str]:
@@ -111,15 +111,19 @@ def _row(name: str, run: OwnRun) -> list[Number | str]:
     return [name, f"{run.value:.1f}%", mean, limits, run.verdict if run.limits else "", same]
 
 
-def summary(runs: Mapping[str, OwnRun]) -> str:
-    """What came out, in sentences."""
-    what = {"last": "Test accuracy", "error": "Test error"}[next(iter(runs.values())).what] if runs else "Result"
-    parts = [f"{what} after the last step: this run beside recorded trials with other seeds."]
-    for verdict, told in (
+def summary(runs: Mapping[str, OwnRun], meaning: str) -> str:
+    """What came out, in sentences.
+
+    Args:
+        runs: name -> run.
+        meaning: what was compared.
+    """
+    parts = [f"{meaning}: this run beside recorded trials with other seeds."]
+    for verdict, words in (
         ("inside", "Inside the range for one more trial"),
         ("outside", "Outside of it, as one run in twenty is by chance"),
         (NOT_ON_RECORD, "No record of this configuration on these data"),
     ):
         if names := [name for name, run in runs.items() if run.verdict == verdict]:
-            parts.append(f"{told}: {', '.join(names)}.")
+            parts.append(f"{words}: {', '.join(names)}.")
     return " ".join(parts)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from l2rw_core.experiments import Cell, CellResult, Grid, Interval, Recorded, grid, load_records
+from l2rw_core.experiments import CellResult, quantity
 from l2rw_core.figures.style import COLOURS, DASHES, MARKERS, Drawing, figure, show
 
 Line = Mapping[Any, CellResult | None]
@@ -28,70 +27,7 @@ ROLES = {
 }
 """Rows that borrow the colour, marker and dash of a role; `baseline` and `l2rw` have their own."""
 
-_WORDS = {
-    "last": "test accuracy, last step",
-    "best": "test accuracy, best evaluation",
-    "error": "test error, last step",
-}
 _NOT_RUN = "#8a8a8a"
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A grid and its records: the result of every cell, looked up by row and place."""
-
-    grid: Grid
-    recorded: Recorded
-
-    @classmethod
-    def load(cls, name: str, scale: str = "reduced", recorded: Recorded | None = None) -> Sweep:
-        """The grid of that name with the records of this repository, or with `recorded`."""
-        return cls(grid(name, scale), recorded or Recorded(load_records()))
-
-    def values(self, key: str, **place: Any) -> list[Any]:
-        """What a column is at the cells of `place`, in the order of the grid."""
-        return list(dict.fromkeys(dict(cell.column)[key] for cell in self._cells(key, place)))
-
-    def line(self, row: str, key: str, **place: Any) -> dict[Any, CellResult | None]:
-        """The results of a row along the column `key`, at one place.
-
-        Raises:
-            ValueError: there is no such cell, or `place` leaves more than one for a value of `key`.
-        """
-        found: dict[Any, CellResult | None] = {}
-        for cell in self._cells(key, place):
-            if cell.row != row:
-                continue
-            value = dict(cell.column)[key]
-            if value in found:
-                raise ValueError(f"{self.grid.name} has several cells of {row} at {key} {value}: say more than {place}")
-            found[value] = self._result(cell)
-        if not found:
-            raise ValueError(f"{self.grid.name} has no row {row!r} along {key!r} at {place}")
-        return found
-
-    def result(self, row: str, **place: Any) -> CellResult | None:
-        """The result of one cell, None if it was not run; ValueError if there is no such cell, or more than one."""
-        key, value = next(reversed(place.items()))
-        others = {name: wanted for name, wanted in place.items() if name != key}
-        line = self.line(row, key, **others)
-        if value not in line:
-            raise ValueError(f"{self.grid.name} has no {key} {value!r}; choose one of {list(line)}")
-        return line[value]
-
-    def run(self, **place: Any) -> int:
-        """How many cells at `place` have a record."""
-        return sum(self._result(cell) is not None for cell in self._cells("data", place))
-
-    def _cells(self, key: str, place: Mapping[str, Any]) -> Iterator[Cell]:
-        for cell in self.grid.cells:
-            column = dict(cell.column)
-            if key in column and all(column.get(name) == wanted for name, wanted in place.items()):
-                yield cell
-
-    def _result(self, cell: Cell) -> CellResult | None:
-        trials = self.recorded.trials(cell)
-        return CellResult(cell, tuple(trials)) if trials else None
 
 
 def against(
@@ -114,7 +50,7 @@ def against(
     Args:
         panels: title -> lines; all panels share their axes.
         xlabel: what the axis is.
-        what: ``last`` or ``best`` accuracy, or ``error``.
+        what: one of `l2rw_core.experiments.QUANTITIES`.
         ylim: limits, in percent.
         words: how a value of the axis reads.
         log: whether the axis is logarithmic.
@@ -125,8 +61,7 @@ def against(
     Raises:
         ValueError: an unknown `what`, or no lines.
     """
-    if what not in _WORDS:
-        raise ValueError(f"unknown kind of number {what!r}; choose one of {', '.join(_WORDS)}")
+    words_of_axis = quantity(what).short
     if not any(line for lines in panels.values() for line in lines.values()):
         raise ValueError("there are no lines to draw: choose rows and a place that the grid has")
     fig, axes = figure(ncols=len(panels), height=height, sharey=True)
@@ -136,11 +71,11 @@ def against(
         ax.set(ylim=ylim, xlabel=xlabel)
         ax.set_title(title, fontsize=13)
     first = np.atleast_1d(axes)[0]
-    first.set_ylabel(_WORDS[what])
+    first.set_ylabel(words_of_axis)
     first.yaxis.set_major_formatter(lambda value, _: f"{value:.0f}%")
     handles, names = _legend(np.atleast_1d(axes), panels)
     fig.legend(handles, names, loc="outside lower center", ncols=min(3, len(names)))
-    alt = f"{_WORDS[what].capitalize()}. {_told(panels, what, words)}"
+    alt = f"{words_of_axis.capitalize()}. {_sentences(panels, what, words)}"
     return show(fig, alt=alt, caption=" ".join(part for part in (caption, about(panels, words)) if part))
 
 
@@ -150,7 +85,7 @@ def _panel(ax: Axes, lines: Lines, what: str, log: bool, marked: Any) -> None:
     if marked is not None:
         ax.axvline(marked, linewidth=1, alpha=0.5)
     for name, line in lines.items():
-        colour, marker, dash = look(name)
+        colour, marker, dash = style_of_row(name)
         means, halves = np.array([_point(result, what) for result in line.values()]).T
         gap = np.full_like(means, np.nan)  # all bars of a line are one path, which weighs less than a path each
         bars = np.stack([means - halves, means + halves, gap], axis=1)[halves > 0]
@@ -168,7 +103,7 @@ def _point(result: CellResult | None, what: str) -> tuple[float, float]:
     """Mean and half width; NaN where there is none."""
     if result is None:
         return math.nan, math.nan
-    value: Interval = getattr(result, what)
+    value = result.interval(what)
     return value.mean, np.nan_to_num(value.half_width)
 
 
@@ -202,7 +137,7 @@ def _values(lines: Lines) -> list[Any]:
     return sorted({value for line in lines.values() for value in line})
 
 
-def look(name: str) -> tuple[str, str, Any]:
+def style_of_row(name: str) -> tuple[str, str, Any]:
     """Colour, marker and dash of a line: those of its row, or for a row with an addition those of a rare class."""
     role = ROLES.get(name, name if name in COLOURS else "minority")
     return COLOURS[role], MARKERS[role], DASHES[role]
@@ -214,18 +149,18 @@ def _legend(axes: np.ndarray, panels: Mapping[str, Lines]) -> tuple[list[Any], l
     return list(handles.values()), [name if name in run else f"{name} (not run)" for name in handles]
 
 
-def _told(panels: Mapping[str, Lines], what: str, words: str | Callable[[Any], str]) -> str:
+def _sentences(panels: Mapping[str, Lines], what: str, words: str | Callable[[Any], str]) -> str:
     """Every line's first and last cell that was run, in words."""
-    told = []
+    sentences = []
     for title, lines in panels.items():
         ends = []
         for name, line in lines.items():
-            run = [(value, getattr(result, what).mean) for value, result in line.items() if result]
+            run = [(value, result.interval(what).mean) for value, result in line.items() if result]
             if run:
                 (first, a), (last, b) = run[0], run[-1]
                 ends.append(f"{name} {a:.1f}% at {_word(first, words)} and {b:.1f}% at {_word(last, words)}")
-        told.append(f"{title}: {'; '.join(ends) or 'not run'}.".removeprefix(": "))
-    return " ".join(told)
+        sentences.append(f"{title}: {'; '.join(ends) or 'not run'}.".removeprefix(": "))
+    return " ".join(sentences)
 
 
 def about(panels: Mapping[str, Lines], words: str | Callable[[Any], str] = "{:,}") -> str:
@@ -266,14 +201,14 @@ def class_accuracies(result: CellResult) -> np.ndarray | None:
 
     A record may go on beyond the cell's last step, for fine-tuning: then it is the matrix from before it that counts.
     """
-    kept = []
+    shares = []
     for record in result.records:
         try:
             counts = np.array(record.confusion_at(result.cell.experiment.all_steps))
         except ValueError:
             continue
-        kept.append(counts.diagonal() / counts.sum(1))
-    return np.array(kept) if kept else None
+        shares.append(counts.diagonal() / counts.sum(1))
+    return np.array(shares) if shares else None
 
 
 def enough(line: Line, points: float, what: str = "last") -> Any | None:
@@ -281,7 +216,7 @@ def enough(line: Line, points: float, what: str = "last") -> Any | None:
 
     Cells that were not run are passed over; None if fewer than two were run, since then nothing can be compared.
     """
-    run = {value: getattr(result, what).mean for value, result in sorted(line.items()) if result}
+    run = {value: result.interval(what).mean for value, result in sorted(line.items()) if result}
     if len(run) < 2:
         return None
     goal, answer = list(run.values())[-1] - points, None
@@ -301,5 +236,5 @@ def leads(line: Line, other: Line, points: float = 0.0, what: str = "last") -> l
     return [
         value
         for value, ours, theirs in both
-        if ours and theirs and getattr(ours, what).mean > getattr(theirs, what).mean + points
+        if ours and theirs and ours.interval(what).mean > theirs.interval(what).mean + points
     ]

@@ -3,5 +3,6 @@
 from l2rw_core.interactive.explore import MAX_BYTES, MAX_FRAMES, explore
 from l2rw_core.interactive.playground import Playground
 from l2rw_core.interactive.predict import MAX_POINTS, Prediction, predict
+from l2rw_core.interactive.profile import by_profile
 
-__all__ = ["MAX_BYTES", "MAX_FRAMES", "MAX_POINTS", "Playground", "Prediction", "explore", "predict"]
+__all__ = ["MAX_BYTES", "MAX_FRAMES", "MAX_POINTS", "Playground", "Prediction", "by_profile", "explore", "predict"]

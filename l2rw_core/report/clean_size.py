@@ -17,12 +17,11 @@ def expected_gain() -> pd.DataFrame:
         95% interval, NaN for a single trial), `trials`. Empty where nothing is on record. It is what `check_clean_set`
         and `audit` of `l2rw_core.audit` take as `gain`.
     """
-    recorded = experiments.Recorded([r for name in ("fig4", "table2") for r in experiments.load_records(name)])
+    results = experiments.Results.load("fig4")
     rows = []
-    for cell in experiments.grid("fig4", "reduced").cells:
-        result = experiments.cell_result(cell, recorded) if cell.row == "l2rw" else None
-        if result:
-            place, last = dict(cell.column), result.last
-            percent = (last.mean, last.low, last.high)
-            rows.append((place["data"], place["clean"], *(value / 100 for value in percent), last.trials))
+    for data in results.values("data"):
+        for size, result in results.line("l2rw", "clean", data=data).items():
+            if result:
+                percent = (result.last.mean, result.last.low, result.last.high)
+                rows.append((data, size, *(value / 100 for value in percent), result.last.trials))
     return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(["data", "clean"], ignore_index=True)

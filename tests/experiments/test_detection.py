@@ -27,7 +27,7 @@ from l2rw_core.experiments.detection import (
 from l2rw_core.running.checkpoints import write_checkpoint
 
 DIGITS = load("digits")
-CELLS = {(c.row, dict(c.column)["flip"]): c for c in grid("detection", "quick").cells}
+CELLS = {(c.row, c.place["flip"]): c for c in grid("detection", "quick").cells}
 SHORT = CELLS["l2rw", "background"].trial(0).with_(steps=40, evaluate_every=20)
 
 

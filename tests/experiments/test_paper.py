@@ -5,7 +5,7 @@ import pytest
 
 from l2rw_core import methods
 from l2rw_core.datasets import BackgroundFlip, UniformFlip
-from l2rw_core.experiments import SCALES, grid, grid_names, results_root, sees_clean, uses_clean
+from l2rw_core.experiments import SCALES, grid, grid_names, results_root
 
 REPORTED = pd.read_csv(results_root().parent / "reported.csv")
 
@@ -46,10 +46,10 @@ def test_cells_are_distinct_and_say_where_they_stand(name, scale):
     assert len(places) == len(set(places))
     assert all(cell.experiment.scale == scale for cell in cells)
     for cell in cells:
-        assert dict(cell.column).get("data", cell.experiment.data) == cell.experiment.data
-        rate = dict(cell.column).get("noise")
+        assert cell.place.get("data", cell.experiment.data) == cell.experiment.data
+        rate = cell.place.get("noise")
         assert rate is None or cell.experiment.biases[-1].rate == rate
-        assert dict(cell.column).get("clean", cell.experiment.clean_size) == cell.experiment.clean_size
+        assert cell.place.get("clean", cell.experiment.clean_size) == cell.experiment.clean_size
 
 
 def test_settings_of_the_paper():
@@ -79,29 +79,8 @@ def test_background_classes_are_those_of_the_papers_splits():
     assert sorted(hundred.trial(s).biases[-1].background for s in range(5)) == [7, 12, 41, 62, 85]
 
 
-def test_who_sees_clean_labels():
-    assert [uses_clean(row) for row in ("baseline", "random", "baseline+ft", "clean-only", "l2rw", "mentornet")] == [
-        False,
-        False,
-        True,
-        True,
-        True,
-        False,
-    ]
-
-
 def test_unknown_names_list_the_valid_ones():
     with pytest.raises(ValueError, match="'fig9'; choose one of fig2, pair_8_2, settings_200"):
         grid("fig9")
     with pytest.raises(ValueError, match="fig2 has no scale 'reduced'; choose one of paper, quick"):
         grid("fig2", "reduced")
-
-
-def test_an_oracle_is_called_one():
-    assert [sees_clean(row) for row in ("baseline", "l2rw", "baseline+ft", "weighted", "weighted+ft")] == [
-        "no",
-        "yes",
-        "yes",
-        "all of them",
-        "all of them",
-    ]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from l2rw_core.datasets import BackgroundFlip, UniformFlip
 from l2rw_core.experiments import (
     Curve,
     Experiment,
@@ -135,6 +136,23 @@ def test_summary_groups_trials():
     assert rows["trials"].tolist() == [2, 1]
     assert rows["last error %"].tolist() == [15.0, 25.0]
     assert set(table(records)["seed"]) == {0, 1}
+
+
+def test_rows_of_a_summary_can_be_told_apart():
+    rows = summary(load_records())
+    names = ["name", "scale", "data", "method", "settings"]
+    assert not rows.duplicated(names).any(), rows[rows.duplicated(names)]
+    sizes = rows[(rows["name"] == "fig4") & (rows["method"] == "l2rw") & (rows["data"] == "mnist")]["settings"]
+    assert "clean_size 10" in set(sizes)
+    assert set(summary([make_record(0), make_record(1)])["settings"]) == {""}, "there is nothing to tell it from"
+
+
+def test_a_summary_tells_the_order_and_the_fields_of_biases_apart():
+    biases = (UniformFlip(0.4), BackgroundFlip(0.2)), (BackgroundFlip(0.2), UniformFlip(0.4)), (UniformFlip(0.1),)
+    base = make_record()
+    rows = summary([replace(base, experiment=base.experiment.with_(biases=pair)) for pair in biases])
+    assert rows["settings"].is_unique
+    assert "biases BackgroundFlip then UniformFlip" in rows["settings"][1]
 
 
 def test_trials_of_one_configuration_may_differ_in_their_background_class():

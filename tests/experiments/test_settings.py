@@ -28,7 +28,7 @@ def cifar():
 def experiment_of(name, row, scale, **place):
     cells = grid(name, scale).cells
     place = {"data": "cifar10", **place}
-    return next(c.trial(0) for c in cells if c.row == row and place.items() <= dict(c.column).items())
+    return next(c.trial(0) for c in cells if c.row == row and place.items() <= c.place.items())
 
 
 class Built:
@@ -124,7 +124,7 @@ def tiny(source):
 def test_section_4_1_as_it_is_built():
     """28 by 28 images of two digits at 200:1, plain SGD steps of momentum .9 at 1e-3, the network with one output."""
     source = stand_in("mnist", 28, 1, 5_200)
-    cell = next(c for c in grid("fig2").cells if c.row == "l2rw" and dict(c.column)["ratio"] == 200)
+    cell = next(c for c in grid("fig2").cells if c.row == "l2rw" and c.place["ratio"] == 200)
     built = Built(cell.trial(0), source)
     run = built.run
     assert count_parameters(run.model) == 167_113

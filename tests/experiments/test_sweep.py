@@ -4,31 +4,14 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import pytest
 from small_runs import SMALL
 
 from l2rw_core.datasets import PairImbalance
-from l2rw_core.experiments import Recorded, fit, grid, load_records, missing, run_all, run_and_append
+from l2rw_core.experiments import fit, grid, load_records, missing, run_all, run_and_append
 from l2rw_core.experiments.sweep import _lock, _Progress, _sole_owner, unfinished
 from l2rw_core.running.checkpoints import read_share, write_checkpoint
-
-
-def test_a_record_with_fine_tuning_answers_for_the_run_without(tmp_path):
-    tuned = SMALL.with_(fine_tune_steps=4)
-    record, plain = fit(tuned, progress=False), fit(SMALL, progress=False)
-    assert record.at(6) == plain.last
-    assert record.best_until(6) == plain.best
-    assert record.confusion_at(6) == plain.confusion
-    assert record.confusion_at(10) == record.confusion != plain.confusion
-    with pytest.raises(ValueError, match="no confusion matrix of step 3"):
-        plain.confusion_at(3)
-    assert Recorded([record]).find(tuned) is record
-    assert Recorded([record]).find(SMALL) is record
-    assert Recorded([plain]).find(tuned) is None
-    assert Recorded([plain, record]).find(SMALL) is plain
-    assert Recorded([plain, record]).find(SMALL.with_(seed=1)) is None
 
 
 def test_missing_leaves_out_doubles_what_is_there_and_what_a_longer_run_holds():
@@ -94,15 +77,6 @@ def test_a_folder_that_cannot_be_written_to_is_named_before_anything_is_trained(
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"cannot be written to .*: name another folder for the records"):
         run_and_append(SMALL, tmp_path / "file" / "records", progress=False)
-
-
-def test_every_trial_on_record_counts_whatever_its_seed(tmp_path):
-    (cell, *_) = grid("clean_batch", "quick").cells
-    record = fit(cell.trial(0).with_(steps=1), progress=False)
-    seeds = (4_000_000, 12, 0)
-    recorded = Recorded([replace(record, experiment=cell.trial(seed)) for seed in seeds])
-    assert [r.experiment.seed for r in recorded.trials(cell)] == [0, 12, 4_000_000]
-    assert [r.experiment.seed for r in recorded.trials(cell, at_most=10)] == [0]
 
 
 def test_the_bar_counts_what_unfinished_runs_have_done(tmp_path):

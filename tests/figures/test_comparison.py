@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from l2rw_core.experiments import Interval, Recorded, cell_result, fit, grid, load_records, reported_numbers
+from l2rw_core.experiments import Interval, Recorded, Results, fit, grid, reported_numbers
 from l2rw_core.figures.comparison import _dots, beside_the_paper, confusions, weight_histograms
 from l2rw_core.figures.curves import accuracy_against_time, accuracy_curves
 from l2rw_core.figures.style import figure
 
-RECORDED = Recorded(load_records("table2"))
+TABLE_2 = Results.load("table2")
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +25,12 @@ def live():
 
 
 def test_the_rank_correlation_is_that_of_the_numbers_shown():
-    drawing = beside_the_paper("table2", RECORDED, ["fashion_mnist"])
+    drawing = beside_the_paper(TABLE_2, ["fashion_mnist"])
     reported = reported_numbers()
     pairs = [
-        (reported["table2", cell.row, "cifar10"].mean, cell_result(cell, RECORDED).last.mean)
-        for cell in grid("table2", "reduced").cells
-        if cell.experiment.data == "fashion_mnist" and ("table2", cell.row, "cifar10") in reported
+        (reported["table2", cell.row, "cifar10"].mean, result.last.mean)
+        for cell, result in TABLE_2.items(data="fashion_mnist")
+        if ("table2", cell.row, "cifar10") in reported
     ]
     expected = stats.spearmanr(*np.transpose(pairs)).statistic
     assert f"the order of {len(pairs)} methods agrees with the paper's with a rank correlation of {expected:.2f}" in (
@@ -39,7 +39,7 @@ def test_the_rank_correlation_is_that_of_the_numbers_shown():
 
 
 def test_without_records_the_paper_stands_alone():
-    drawing = beside_the_paper("table1", Recorded([]), ["mnist"])
+    drawing = beside_the_paper(Results(grid("table1", "reduced"), Recorded([])), ["mnist"])
     assert "too few rows were run" in drawing.alt
 
 

@@ -22,7 +22,7 @@ from l2rw_core.figures.detection import (
 )
 
 DIGITS = load("digits")
-CELL = next(c for c in grid("detection", "quick").cells if (c.row, dict(c.column)["flip"]) == ("l2rw", "background"))
+CELL = next(c for c in grid("detection", "quick").cells if (c.row, c.place["flip"]) == ("l2rw", "background"))
 
 
 @pytest.fixture(scope="module")

@@ -5,15 +5,15 @@ import re
 import shlex
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from l2rw_core import cli
-from l2rw_core.experiments import CellResult, Interval, Recorded, cell_result, grid, load_records
-from l2rw_core.figures.numbers import Number, NumberTable, command, describe_experiment, row_values
+from l2rw_core.experiments import CellResult, Interval, Results, grid
+from l2rw_core.figures.numbers import Difference, Number, NumberTable, command, describe_experiment, number
 
-RECORDED = Recorded(load_records())
-CELL = next(c for c in grid("fig2").cells if (c.row, dict(c.column)["ratio"]) == ("l2rw", 200))
-RESULT = cell_result(CELL, RECORDED)
+RESULT = Results.load("fig2", "paper").cell("l2rw", ratio=200)
+CELL = RESULT.cell
 
 
 def test_the_button_shows_the_value_and_the_note_every_trial():
@@ -102,6 +102,31 @@ def test_a_table_can_be_sorted_and_tells_reported_from_ours():
 
 
 def test_what_was_not_run_says_so():
-    assert row_values({"x": None}) == {"x": "not run"}
+    assert number(None) == "not run"
+    assert number(RESULT, "error", "here").html == Number(RESULT, "error", "here").html
     with pytest.raises(ValueError, match="choose one of last, best, error"):
         Number(RESULT, "loss")
+
+
+def test_differences_compare_trials_with_the_same_seed():
+    other = Results.load("fig2", "paper").cell("baseline+ft", ratio=200)
+    ours, theirs = (replace(result, records=result.records[:2]) for result in (RESULT, other))
+    difference, gaps = Difference(ours, theirs), np.subtract(ours.of_trials(), theirs.of_trials())
+    assert difference.value.mean == pytest.approx(gaps.mean())
+    half = 12.706 * gaps.std(ddof=1) / np.sqrt(2)
+    assert difference.value.half_width == pytest.approx(half, rel=1e-4)
+    assert str(difference) == f"{gaps.mean():+.1f} ± {half:.1f}"
+    assert Difference(ours, theirs, "error").value.mean == pytest.approx(-gaps.mean())
+    for record in (*ours.records, *theirs.records):
+        assert record.id in difference.html
+    only = replace(theirs, records=theirs.records[1:])
+    assert Difference(ours, only).value == pytest.approx((gaps[1], np.nan, 1), nan_ok=True)
+    assert f'data-value="{gaps.mean():.4f}"' in NumberTable(["a", "b"], [["x", difference]], "").html
+
+
+def test_differences_that_there_are_not():
+    first, second = replace(RESULT, records=RESULT.records[:1]), replace(RESULT, records=RESULT.records[1:])
+    with pytest.raises(ValueError, match="no seed is on record for both"):
+        Difference(first, second)
+    with pytest.raises(ValueError, match="unknown kind of number 'loss'"):
+        Difference(RESULT, RESULT, "loss")

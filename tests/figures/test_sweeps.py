@@ -5,10 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from l2rw_core.experiments import Interval, Recorded, fit, grid
-from l2rw_core.figures.numbers import Difference, NumberTable
+from l2rw_core.experiments import Interval, Recorded, Results, fit, grid
 from l2rw_core.figures.style import figure
-from l2rw_core.figures.sweeps import Sweep, _panel, about, against, class_accuracies, enough, leads, look
+from l2rw_core.figures.sweeps import _panel, about, against, class_accuracies, enough, leads, style_of_row
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +17,10 @@ def swept():
     short = {"steps": 60, "lr_drops": (), "evaluate_every": 20}
     records = []
     for cell in cells:
-        for seed in (0, 1) if dict(cell.column)["noise"] == 0.4 else (0,):
+        for seed in (0, 1) if cell.place["noise"] == 0.4 else (0,):
             run = fit(cell.trial(seed).with_(**short), progress=False)
             records.append(replace(run, experiment=cell.trial(seed), curve=_stretched(run.curve, cell)))
-    return Sweep.load("fig5", "quick", Recorded(records))
+    return Results(grid("fig5", "quick"), Recorded(records))
 
 
 def _stretched(curve, cell):
@@ -31,17 +30,8 @@ def _stretched(curve, cell):
     return replace(curve, step=[*range(len(curve.step) - len(ends)), *ends])
 
 
-def test_a_line_has_every_value_and_none_where_nothing_was_run(swept):
-    line = swept.line("l2rw", "noise", data="digits")
-    assert list(line) == swept.values("noise") == [0.0, 0.4]
-    assert [len(result.records) for result in line.values()] == [1, 2]
-    assert Sweep.load("fig5", "quick", Recorded([])).line("l2rw", "noise", data="digits") == {0.0: None, 0.4: None}
-    assert swept.result("l2rw", data="digits", noise=0.4).last == line[0.4].last
-    assert (swept.run(data="digits"), swept.run(data="digits", noise=0.4)) == (6, 3)
-
-
 def test_the_plain_row_is_read_off_the_longer_run(swept):
-    plain, tuned = (swept.result(row, data="digits", noise=0.4) for row in ("baseline", "baseline+ft"))
+    plain, tuned = (swept.cell(row, data="digits", noise=0.4) for row in ("baseline", "baseline+ft"))
     assert plain.records == tuned.records
     for result, read in ((plain, "confusion_before_tuning"), (tuned, "confusion")):
         counts = np.array([getattr(record, read) for record in result.records])
@@ -49,20 +39,6 @@ def test_the_plain_row_is_read_off_the_longer_run(swept):
         np.testing.assert_array_equal(class_accuracies(result), expected)
     bare = replace(plain, records=tuple(replace(r, confusion_before_tuning=None) for r in plain.records))
     assert class_accuracies(bare) is None
-
-
-@pytest.mark.parametrize(
-    ("ask", "message"),
-    [
-        (lambda s: s.line("l2rv", "noise", data="digits"), "no row 'l2rv' along 'noise'"),
-        (lambda s: s.line("l2rw", "clean", data="digits"), "along 'clean'"),
-        (lambda s: s.line("l2rw", "data"), "several cells of l2rw at data digits"),
-        (lambda s: s.result("l2rw", data="digits", noise=0.3), r"no noise 0.3; choose one of \[0.0, 0.4\]"),
-    ],
-)
-def test_places_that_there_are_not(swept, ask, message):
-    with pytest.raises(ValueError, match=message):
-        ask(swept)
 
 
 def test_bars_span_the_interval_and_only_where_there_is_one(swept):
@@ -144,17 +120,20 @@ def test_trials_in_words(swept):
     assert about({"": {"l2rw": {0.4: line[0.4]}}}) == "2 trials a cell; bars are 95% intervals."
 
 
-def test_every_row_has_a_look_of_its_own():
+def test_every_row_has_a_style_of_its_own():
     rows = ["baseline", "baseline+ft", "baseline+es", "proportion", "random", "l2rw", "l2rw, 20 clean"]
-    looks = {look(row)[:2] for row in rows}
-    assert len(looks) == len(rows)
+    styles = {style_of_row(row)[:2] for row in rows}
+    assert len(styles) == len(rows)
 
 
 class Fixed:
     """A result that has the accuracies it is told; the rules below read nothing else."""
 
     def __init__(self, last):
-        self.last = self.best = Interval(last, 0.0, 1)
+        self.last = last
+
+    def interval(self, what):
+        return Interval(self.last, 0.0, 1)
 
 
 def fixed(**accuracies):
@@ -176,27 +155,3 @@ def test_a_lead_is_counted_where_both_were_run():
     assert leads(ours, others, 1.0) == [100]
     assert leads(others, ours, 1.0) == [20]
     assert leads(fixed(n10=1), ours) == []
-
-
-def test_differences_compare_trials_with_the_same_seed(swept):
-    ours, tuned = (swept.result(row, data="digits", noise=0.4) for row in ("l2rw", "baseline+ft"))
-    gaps = np.subtract(ours.accuracies, tuned.accuracies)
-    difference = Difference(ours, tuned)
-    assert difference.value.mean == pytest.approx(gaps.mean())
-    half = 12.706 * gaps.std(ddof=1) / np.sqrt(2)
-    assert difference.value.half_width == pytest.approx(half, rel=1e-4)
-    assert str(difference) == f"{gaps.mean():+.1f} ± {half:.1f}"
-    for record in (*ours.records, *tuned.records):
-        assert record.id in difference.html
-    only = replace(tuned, records=tuned.records[1:])
-    assert Difference(ours, only).value == pytest.approx((gaps[1], np.nan, 1), nan_ok=True)
-    assert f'data-value="{gaps.mean():.4f}"' in NumberTable(["a", "b"], [["x", difference]], "").html
-
-
-def test_differences_that_there_are_not(swept):
-    ours, tuned = (swept.result(row, data="digits", noise=0.4) for row in ("l2rw", "baseline+ft"))
-    first, second = replace(ours, records=ours.records[:1]), replace(tuned, records=tuned.records[1:])
-    with pytest.raises(ValueError, match="no seed is on record for both"):
-        Difference(first, second)
-    with pytest.raises(ValueError, match="unknown kind of accuracy 'error'"):
-        Difference(ours, tuned, "error")

@@ -3,66 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from l2rw_core.experiments.claims import AGREES, CLAIMS, DISAGREES, NOT_RUN, UNDECIDED, Look
-from l2rw_core.experiments.paper import Cell, grid, grid_names, grid_scales
-from l2rw_core.experiments.records import Interval, Record, interval, results_root
-from l2rw_core.experiments.sweep import Recorded
+from l2rw_core.experiments import (
+    Cell,
+    Interval,
+    Record,
+    Recorded,
+    grid,
+    grid_names,
+    in_words,
+    reported_numbers,
+)
+from l2rw_core.experiments.paper import grid_scales
+from l2rw_core.report.claims import AGREES, CLAIMS, DISAGREES, NOT_RUN, UNDECIDED, Claim, Evidence
 
 WIDEST = 3.0
 """Points: intervals that together are wider than this can contradict a number, and are no support for it."""
-
-
-@dataclass(frozen=True)
-class CellResult:
-    """What the trials of a cell came to; accuracies in percent."""
-
-    cell: Cell
-    records: tuple[Record, ...]
-
-    @property
-    def accuracies(self) -> list[float]:
-        """After the cell's last step, one a trial."""
-        return self.of_trials("last")
-
-    def of_trials(self, what: str) -> list[float]:
-        """The ``last`` or ``best`` accuracy or the ``error`` of each trial."""
-        steps = self.cell.experiment.all_steps
-        if what == "best":
-            return [100 * record.best_until(steps) for record in self.records]
-        accuracies = [100 * record.at(steps) for record in self.records]
-        return [100 - accuracy for accuracy in accuracies] if what == "error" else accuracies
-
-    @property
-    def last(self) -> Interval:
-        """Accuracy after the last step."""
-        return interval(self.of_trials("last"))
-
-    @property
-    def error(self) -> Interval:
-        """Error after the last step."""
-        return interval(self.of_trials("error"))
-
-    @property
-    def best(self) -> Interval:
-        """Highest accuracy of any evaluation; the test set picks it, so it is optimistic."""
-        return interval(self.of_trials("best"))
-
-    @property
-    def realised_noise(self) -> float:
-        """Share of training labels that are wrong, mean over trials."""
-        return float(np.mean([record.realised_noise for record in self.records]))
-
-
-def cell_result(cell: Cell, recorded: Recorded) -> CellResult | None:
-    """The result of a cell, None if no trial of it is on record."""
-    trials = recorded.trials(cell)
-    return CellResult(cell, tuple(trials)) if trials else None
 
 
 def grid_table(cells: Sequence[Cell], records: Iterable[Record]) -> pd.DataFrame:
@@ -70,8 +30,8 @@ def grid_table(cells: Sequence[Cell], records: Iterable[Record]) -> pd.DataFrame
     recorded, reported = Recorded(records), reported_numbers()
     rows = []
     for cell in cells:
-        result = cell_result(cell, recorded)
-        row: dict[str, Any] = {"method": cell.row, **dict(cell.column), "trials": 0}
+        result = recorded.result(cell)
+        row: dict[str, Any] = {"method": cell.row, **cell.place, "trials": 0}
         if result:
             row |= {
                 "trials": result.last.trials,
@@ -84,17 +44,6 @@ def grid_table(cells: Sequence[Cell], records: Iterable[Record]) -> pd.DataFrame
             row["paper"] = in_words(paper)
         rows.append(row)
     return pd.DataFrame(rows).fillna("")
-
-
-def in_words(value: Interval) -> str:
-    """Mean and half width with two decimals; a single trial has no interval."""
-    return f"{value.mean:.2f}" if np.isnan(value.half_width) else f"{value.mean:.2f} ± {value.half_width:.2f}"
-
-
-def reported_numbers() -> dict[tuple[str, str, str], Interval]:
-    """The paper's Tables 1 and 2: (grid, row, data set) -> accuracy in percent with its 95% interval, 5 splits."""
-    rows = pd.read_csv(results_root().parent / "reported.csv").itertuples()
-    return {(f"table{r.table}", r.method, r.dataset): Interval(r.value, r.ci95, 5) for r in rows}
 
 
 def compare(ours: Interval, paper: Interval) -> str:
@@ -131,8 +80,8 @@ def _cells_of(name: str) -> list[Cell]:
 def _number(cell: Cell, name: str, recorded: Recorded) -> dict[str, Any]:
     e = cell.experiment
     paper = reported_numbers().get((name, cell.row, e.data)) if e.scale == "paper" else None
-    result = cell_result(cell, recorded)
-    place = ", ".join(f"{key} {value}" for key, value in cell.column if key != "data")
+    result = recorded.result(cell)
+    place = ", ".join(f"{key} {value}" for key, value in cell.place.items() if key != "data")
     row: dict[str, Any] = {
         "kind": "number",
         "where": name,
@@ -160,9 +109,9 @@ def _number(cell: Cell, name: str, recorded: Recorded) -> dict[str, Any]:
     return row
 
 
-def _claim(claim: Any, scale: str, data: str, recorded: Recorded) -> dict[str, Any]:
-    look = Look(scale, data, lambda cell: cell_result(cell, recorded))
-    finding = claim.look_up(look)
+def _claim(claim: Claim, scale: str, data: str, recorded: Recorded) -> dict[str, Any]:
+    evidence = Evidence(scale, data, recorded)
+    finding = claim.finding(evidence)
     return {
         "kind": "claim",
         "where": claim.where,
@@ -172,5 +121,5 @@ def _claim(claim: Any, scale: str, data: str, recorded: Recorded) -> dict[str, A
         "trials": finding.trials if finding else 0,
         "verdict": finding.verdict if finding else NOT_RUN,
         "finding": finding.text if finding else "",
-        "records": " ".join(dict.fromkeys(look.used)) if finding else "",
+        "records": " ".join(dict.fromkeys(evidence.used)) if finding else "",
     }

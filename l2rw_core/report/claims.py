@@ -12,47 +12,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from l2rw_core.experiments.paper import TABLE_1_ROWS, TABLE_2_ROWS, Cell, grid, uses_clean
-from l2rw_core.experiments.records import Interval, interval
-
-if TYPE_CHECKING:
-    from l2rw_core.experiments.report import CellResult
+from l2rw_core.experiments import (
+    LEAST_TRIALS,
+    CellResult,
+    Interval,
+    NotRun,
+    Recorded,
+    Results,
+    Row,
+    grid,
+    in_words,
+    interval,
+)
+from l2rw_core.experiments.paper import TABLE_1_ROWS, TABLE_2_ROWS
 
 CIFAR_10, CIFAR_100 = ("paper", "cifar10"), ("paper", "cifar100")
 SMALL = (("reduced", "fashion_mnist"), ("reduced", "mnist"))
 
 AGREES, DISAGREES, UNDECIDED, NOT_RUN = VERDICTS = ("agrees", "disagrees", "undecided", "not run")
-
-LEAST_TRIALS = 2
-"""A claim rests on cells with at least so many trials: one alone has no interval."""
-
-
-class NotRun(Exception):
-    """A cell that a claim needs has too few records."""
-
-
-class BySeed(dict[int, float]):
-    """A quantity of each trial, by its seed. Two of them are combined over the seeds that both have."""
-
-    @classmethod
-    def of(cls, result: CellResult, what: str = "last") -> BySeed:
-        """What `CellResult.of_trials` gives, in percent."""
-        return cls(zip((r.experiment.seed for r in result.records), result.of_trials(what), strict=True))
-
-    def __sub__(self, other: BySeed) -> BySeed:
-        return BySeed({seed: self[seed] - other[seed] for seed in self if seed in other})
-
-    def __rmul__(self, factor: float) -> BySeed:
-        return BySeed({seed: factor * value for seed, value in self.items()})
-
-    @property
-    def interval(self) -> Interval:
-        """Raises `NotRun` for fewer than `LEAST_TRIALS` trials."""
-        if len(self) < LEAST_TRIALS:
-            raise NotRun
-        return interval(list(self.values()))
 
 
 @dataclass(frozen=True)
@@ -75,8 +54,8 @@ class Asked:
 
 def verdict_of(asked: Iterable[Asked]) -> str:
     """`AGREES` if everything asked for does, `DISAGREES` if anything does, else `UNDECIDED`."""
-    found = {one.verdict for one in asked}
-    return DISAGREES if DISAGREES in found else UNDECIDED if UNDECIDED in found else AGREES
+    verdicts = {one.verdict for one in asked}
+    return DISAGREES if DISAGREES in verdicts else UNDECIDED if UNDECIDED in verdicts else AGREES
 
 
 @dataclass(frozen=True)
@@ -90,35 +69,34 @@ class Finding:
 
 
 @dataclass
-class Look:
-    """Access to the cells of one scale and data set; remembers the records that were used."""
+class Evidence:
+    """What the records have at one scale and on one data set; remembers the records that were used."""
 
     scale: str
     data: str
-    result_of: Callable[[Cell], CellResult | None]
+    recorded: Recorded
     used: list[str] = field(default_factory=list)
     trials: list[int] = field(default_factory=list)
 
-    def cell(self, name: str, row: str, **column: Any) -> CellResult:
-        """The result of a row of a grid, at the given columns; `NotRun` if it has fewer than `LEAST_TRIALS`."""
-        wanted = {"data": self.data, **column}
-        for cell in grid(name, self.scale).cells:
-            place = dict(cell.column)
-            if cell.row == row and all(place.get(key) == value for key, value in wanted.items()):
-                result = self.result_of(cell)
-                if result is None or len(result.records) < LEAST_TRIALS:
-                    break
-                self.used += [record.id for record in result.records]
-                self.trials.append(len(result.records))
-                return result
-        raise NotRun
+    def results(self, name: str) -> Results:
+        """A grid at this scale."""
+        return Results(grid(name, self.scale), self.recorded)
 
-    def smallest(self, name: str, key: str) -> Any:
+    def cell(self, name: str, row: str, **place: Any) -> CellResult:
+        """The result of a row of a grid at a place; `NotRun` if it has fewer than `LEAST_TRIALS`."""
+        result = self.results(name).cell(row, data=self.data, **place)
+        if result is None or len(result.records) < LEAST_TRIALS:
+            raise NotRun(f"{name} has fewer than {LEAST_TRIALS} trials of {row} at {place} on record")
+        self.used += [record.id for record in result.records]
+        self.trials.append(len(result.records))
+        return result
+
+    def smallest(self, name: str, along: str) -> Any:
         """The smallest value of a column of a grid that the paper's own setting of 15 images comes close to."""
-        return min(dict(cell.column)[key] for cell in grid(name, self.scale).cells if dict(cell.column)[key] >= 15)
+        return min(value for value in self.results(name).values(along) if value >= 15)
 
 
-Check = Callable[[Look], tuple[list[Asked], str]]
+Check = Callable[[Evidence], tuple[list[Asked], str]]
 
 
 @dataclass(frozen=True)
@@ -131,17 +109,17 @@ class Claim:
     """(scale, data set) pairs at which it is looked at."""
     check: Check
 
-    def look_up(self, look: Look) -> Finding | None:
+    def finding(self, evidence: Evidence) -> Finding | None:
         """What the records say; None if a cell that is needed was not run."""
         try:
-            asked, text = self.check(look)
+            asked, text = self.check(evidence)
         except NotRun:
             return None
-        return Finding(verdict_of(asked), text, min(look.trials))
+        return Finding(verdict_of(asked), text, min(evidence.trials))
 
 
 def _difference(one: CellResult, other: CellResult) -> Interval:
-    return (BySeed.of(one) - BySeed.of(other)).interval
+    return (one.by_seed() - other.by_seed()).interval
 
 
 def _below(value: Interval, limit: float, stated: float | None = None) -> Asked:
@@ -151,27 +129,27 @@ def _below(value: Interval, limit: float, stated: float | None = None) -> Asked:
 
 
 def _percent(value: Interval) -> str:
-    return f"{value.mean:.1f} ± {value.half_width:.1f}%"
+    return f"{in_words(value, 1)}%"
 
 
 def _points(value: Interval, sign: str = "+") -> str:
-    return f"{value.mean:{sign}.1f} ± {value.half_width:.1f}"
+    return in_words(value, 1, sign)
 
 
-def _best_of(look: Look, name: str, rows: Iterable[str], **column: Any) -> tuple[str, CellResult]:
-    found = {row: look.cell(name, row, **column) for row in rows}
-    best = max(found, key=lambda row: found[row].last.mean)
-    return best, found[best]
+def _best_of(evidence: Evidence, name: str, rows: Iterable[str], **place: Any) -> tuple[str, CellResult]:
+    results = {row: evidence.cell(name, row, **place) for row in rows}
+    best = max(results, key=lambda row: results[row].last.mean)
+    return best, results[best]
 
 
 def _above_all(name: str, row: str, rows: Iterable[str], called: str, by: float = 0.0) -> Check:
     """Asks a row to be above each of the other rows, by so many points."""
     others = tuple(other for other in rows if other != row)
 
-    def check(look: Look) -> tuple[list[Asked], str]:
-        ours = look.cell(name, row)
-        best, its = _best_of(look, name, others)
-        asked = [Asked(_difference(ours, look.cell(name, other)), by) for other in others]
+    def check(evidence: Evidence) -> tuple[list[Asked], str]:
+        ours = evidence.cell(name, row)
+        best, its = _best_of(evidence, name, others)
+        asked = [Asked(_difference(ours, evidence.cell(name, other)), by) for other in others]
         text = f"{'L2RW' if row == 'l2rw' else row} {_percent(ours.last)}, best of {called} {best} "
         text += f"{_percent(its.last)}, a difference of {_points(_difference(ours, its))} points; "
         ahead = sum(one.verdict == AGREES for one in asked)
@@ -180,68 +158,68 @@ def _above_all(name: str, row: str, rows: Iterable[str], called: str, by: float 
     return check
 
 
-def _small_error_at_200(look: Look) -> tuple[list[Asked], str]:
-    error = look.cell("fig2", "l2rw", ratio=200).error
+def _small_error_at_200(evidence: Evidence) -> tuple[list[Asked], str]:
+    error = evidence.cell("fig2", "l2rw", ratio=200).error
     return [_below(error, 2.5, stated=2)], f"test error {_percent(error)}; we allow 2.5%"
 
 
-def _others_fail_at_200(look: Look) -> tuple[list[Asked], str]:
+def _others_fail_at_200(evidence: Evidence) -> tuple[list[Asked], str]:
     rows = ("baseline", "proportion", "resample", "hard-mining", "random")
-    ours = look.cell("fig2", "l2rw", ratio=200)
-    best, its = _best_of(look, "fig2", rows, ratio=200)
-    errors = [BySeed.of(look.cell("fig2", row, ratio=200), "error") for row in rows]
-    asked = [Asked((error - 2 * BySeed.of(ours, "error")).interval) for error in errors]
+    ours = evidence.cell("fig2", "l2rw", ratio=200)
+    best, its = _best_of(evidence, "fig2", rows, ratio=200)
+    errors = [evidence.cell("fig2", row, ratio=200).by_seed("error") for row in rows]
+    asked = [Asked((error - 2 * ours.by_seed("error")).interval) for error in errors]
     text = f"test error {_percent(ours.error)}; of the next best, {best}, {_percent(its.error)}, "
     text += f"{_points(asked[rows.index(best)].value)} points above twice L2RW's"
     return asked, f"{text}; we ask each row to be above twice"
 
 
-def _random_loses_with_a_background(look: Look) -> tuple[list[Asked], str]:
-    rows = tuple(r for r in TABLE_2_ROWS if not uses_clean(r) and r not in ("random", "weighted"))
-    best, its = _best_of(look, "table2", rows)
-    random = look.cell("table2", "random")
+def _random_loses_with_a_background(evidence: Evidence) -> tuple[list[Asked], str]:
+    rows = tuple(r for r in TABLE_2_ROWS if not Row.named(r).uses_clean and r not in ("random", "weighted"))
+    best, its = _best_of(evidence, "table2", rows)
+    random = evidence.cell("table2", "random")
     text = f"random {_percent(random.last)}, best of the earlier methods {best} {_percent(its.last)}"
     ahead = _difference(its, random)
     return [Asked(ahead)], f"{text}, {_points(ahead)} points above it"
 
 
-def _clean_labels_help_more_than_random(look: Look) -> tuple[list[Asked], str]:
-    ours, random, base = (look.cell("table2", row) for row in ("l2rw", "random", "baseline"))
+def _clean_labels_help_more_than_random(evidence: Evidence) -> tuple[list[Asked], str]:
+    ours, random, base = (evidence.cell("table2", row) for row in ("l2rw", "random", "baseline"))
     over_random, over_base = (_difference(ours, other) for other in (random, base))
     text = f"L2RW {_percent(ours.last)}, random {_percent(random.last)}, baseline {_percent(base.last)}, "
     text += f"{_points(over_random)} points over random and {_points(over_base)} over the baseline"
     return [Asked(over_random), Asked(over_base)], text
 
 
-def _wrong_labels_get_no_weight(look: Look) -> tuple[list[Asked], str]:
+def _wrong_labels_get_no_weight(evidence: Evidence) -> tuple[list[Asked], str]:
     zero = {}
     for kind in ("wrong", "right"):
-        counts = [r.weight_histograms["midway"][kind] for r in look.cell("fig3", "l2rw").records]
+        counts = [r.weight_histograms["midway"][kind] for r in evidence.cell("fig3", "l2rw").records]
         zero[kind] = interval([100 * c[0] / sum(c) for c in counts])
     text = f"weight 0 for {_percent(zero['wrong'])} of wrong and {_percent(zero['right'])} of right labels"
     return [Asked(zero["wrong"], 50), _below(zero["right"], 50)], f"{text} at the end of the first half of training"
 
 
-def _few_clean_images_cost_little(look: Look) -> tuple[list[Asked], str]:
-    few = look.smallest("fig4", "clean")
-    little, usual = (look.cell("fig4", "l2rw", clean=size) for size in (few, 100))
+def _few_clean_images_cost_little(evidence: Evidence) -> tuple[list[Asked], str]:
+    few = evidence.smallest("fig4", "clean")
+    little, usual = (evidence.cell("fig4", "l2rw", clean=size) for size in (few, 100))
     loss = _difference(usual, little)
     text = f"L2RW {_percent(little.last)} with {few} clean images, {_percent(usual.last)} with 100, "
     return [_below(loss, 3, stated=2)], f"{text}a loss of {_points(loss, '-')} points; we allow 3"
 
 
-def _no_gain_beyond_100(look: Look) -> tuple[list[Asked], str]:
-    usual, many = (look.cell("fig4", "l2rw", clean=size) for size in (100, 1000))
+def _no_gain_beyond_100(evidence: Evidence) -> tuple[list[Asked], str]:
+    usual, many = (evidence.cell("fig4", "l2rw", clean=size) for size in (100, 1000))
     gain = _difference(many, usual)
     text = f"L2RW {_percent(usual.last)} with 100 clean images, {_percent(many.last)} with 1,000, "
     return [_below(gain, 1, stated=0)], f"{text}a gain of {_points(gain, '-')} points; we allow 1"
 
 
-def _fine_tuning_needs_more(look: Look) -> tuple[list[Asked], str]:
-    few = look.smallest("fig4", "clean")
+def _fine_tuning_needs_more(evidence: Evidence) -> tuple[list[Asked], str]:
+    few = evidence.smallest("fig4", "clean")
     losses = {}
     for row in ("baseline+ft", "l2rw"):
-        little, usual = (BySeed.of(look.cell("fig4", row, clean=size)) for size in (few, 100))
+        little, usual = (evidence.cell("fig4", row, clean=size).by_seed() for size in (few, 100))
         losses[row] = usual - little
     tuned, ours = (_points(loss.interval, "-") for loss in losses.values())
     text = f"from 100 to {few} clean images the fine-tuned baseline loses {tuned} points, L2RW {ours}, "
@@ -249,34 +227,34 @@ def _fine_tuning_needs_more(look: Look) -> tuple[list[Asked], str]:
     return [Asked(more)], f"{text}a difference of {_points(more)}"
 
 
-def _fine_tuning_catches_up(look: Look) -> tuple[list[Asked], str]:
-    tuned, ours = (look.cell("fig4", row, clean=1000) for row in ("baseline+ft", "l2rw"))
+def _fine_tuning_catches_up(evidence: Evidence) -> tuple[list[Asked], str]:
+    tuned, ours = (evidence.cell("fig4", row, clean=1000) for row in ("baseline+ft", "l2rw"))
     behind = _difference(ours, tuned)
     text = f"with 1,000 clean images the fine-tuned baseline has {_percent(tuned.last)}, L2RW {_percent(ours.last)}, "
     return [_below(behind, 1)], f"{text}a difference of {_points(behind)} points; we allow 1"
 
 
-def _noise_costs_little(look: Look) -> tuple[list[Asked], str]:
+def _noise_costs_little(evidence: Evidence) -> tuple[list[Asked], str]:
     losses = {}
     for row in ("l2rw", "baseline"):
-        losses[row] = _difference(*(look.cell("fig5", row, noise=rate) for rate in (0.0, 0.5)))
+        losses[row] = _difference(*(evidence.cell("fig5", row, noise=rate) for rate in (0.0, 0.5)))
     ours, base = losses.values()
     text = f"from no noise to half of the labels L2RW loses {_points(ours, '-')} points, the baseline "
     return [_below(ours, 10), Asked(base, 40)], f"{text}{_points(base, '-')}; we allow 10, ask for 40"
 
 
-def _slightly_worse_without_noise(look: Look) -> tuple[list[Asked], str]:
-    ours, base = (look.cell("fig5", row, noise=0.0) for row in ("l2rw", "baseline"))
+def _slightly_worse_without_noise(evidence: Evidence) -> tuple[list[Asked], str]:
+    ours, base = (evidence.cell("fig5", row, noise=0.0) for row in ("l2rw", "baseline"))
     behind = _difference(base, ours)
     text = f"without noise L2RW has {_percent(ours.last)}, the baseline {_percent(base.last)}, "
     return [Asked(behind), _below(behind, 5)], f"{text}{_points(behind)} points; we allow 5"
 
 
-def _after_the_first_drop(look: Look) -> tuple[list[Asked], str]:
+def _after_the_first_drop(evidence: Evidence) -> tuple[list[Asked], str]:
     """Accuracy from the evaluation after the first drop of the learning rate to the end of training."""
     changes = {}
     for row in ("baseline", "s-model", "l2rw"):
-        result = look.cell("fig7", row)
+        result = evidence.cell("fig7", row)
         e = result.cell.experiment
         after = e.lr_drops[0] + e.evaluate_every
         changes[row] = interval([100 * (r.at(e.steps) - r.at(after)) for r in result.records])

@@ -7,10 +7,18 @@ import re
 import pandas as pd
 import pytest
 
-from l2rw_core.experiments import Curve, Interval, Record, grid, load_records, reproduction, results_root
-from l2rw_core.experiments.claims import CLAIMS, Look
-from l2rw_core.experiments.report import CellResult, cell_result, compare, in_words, reported_numbers
-from l2rw_core.figures.page import write_report
+from l2rw_core.experiments import (
+    CellResult,
+    Curve,
+    Interval,
+    Record,
+    load_records,
+    reported_numbers,
+    results_root,
+)
+from l2rw_core.report.claims import CLAIMS, Evidence
+from l2rw_core.report.page import write_reproduction
+from l2rw_core.report.reproduction import compare, reproduction
 
 ROOT = results_root().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -20,7 +28,7 @@ def test_the_committed_report_is_what_the_records_give(tmp_path):
     (tmp_path / "data").mkdir()
     start, _, end = re.split(r"(?<=<!-- what came out -->\n)(.*?)(?=<!-- end of)", README, flags=re.DOTALL)
     (tmp_path / "README.md").write_text(start + end)
-    written = write_report(load_records(), tmp_path)
+    written = write_reproduction(load_records(), tmp_path)
     assert [path.name for path in written] == ["reproduction.csv", "reproduction.md", "README.md"]
     for path in written:
         kept = ROOT / path.relative_to(tmp_path)
@@ -61,17 +69,22 @@ def after_drops(experiment):
     return {drop + experiment.evaluate_every for drop in experiment.lr_drops[:1]}
 
 
-def look_with(accuracy_of, scale="reduced", data="fashion_mnist", trials=3, apart=lambda row: 0.1):
-    """A look at cells whose trials came to ``accuracy_of(row, place)``, ``apart(row)`` points from each other."""
+class Made:
+    """Records of cells whose trials came to ``accuracy_of(row, place)``, ``apart(row)`` points from each other."""
 
-    def result_of(cell):
-        accuracy = accuracy_of(cell.row, dict(cell.column))
+    def __init__(self, accuracy_of, trials, apart):
+        self.accuracy_of, self.seeds, self.apart = accuracy_of, range(trials), apart
+
+    def result(self, cell):
+        accuracy = self.accuracy_of(cell.row, cell.place)
         if accuracy is None:
             return None
-        records = (record_of(cell.trial(seed), accuracy + apart(cell.row) * (seed - 1)) for seed in range(trials))
-        return CellResult(cell, tuple(records))
+        step = self.apart(cell.row)
+        return CellResult(cell, tuple(record_of(cell.trial(s), accuracy + step * (s - 1)) for s in self.seeds))
 
-    return Look(scale, data, result_of)
+
+def evidence(accuracy_of, scale="reduced", data="fashion_mnist", trials=3, apart=lambda row: 0.1):
+    return Evidence(scale, data, Made(accuracy_of, trials, apart))
 
 
 def claim(start):
@@ -82,10 +95,10 @@ def claim(start):
 def test_a_claim_needs_every_cell_and_more_than_one_trial():
     best = claim("With background flips L2RW is best")
     high = {"l2rw": 90.0}
-    assert best.look_up(look_with(lambda row, _: high.get(row, 80.0))).verdict == "agrees"
-    assert best.look_up(look_with(lambda row, _: None if row == "random" else 80.0)) is None
-    assert best.look_up(look_with(lambda row, _: 80.0, trials=1)) is None
-    beaten = best.look_up(look_with(lambda row, _: {"l2rw": 80.0, "weighted+ft": 80.5}.get(row, 70.0)))
+    assert best.finding(evidence(lambda row, _: high.get(row, 80.0))).verdict == "agrees"
+    assert best.finding(evidence(lambda row, _: None if row == "random" else 80.0)) is None
+    assert best.finding(evidence(lambda row, _: 80.0, trials=1)) is None
+    beaten = best.finding(evidence(lambda row, _: {"l2rw": 80.0, "weighted+ft": 80.5}.get(row, 70.0)))
     assert beaten.verdict == "disagrees"
     assert "best of the others weighted+ft 80.5 ± 0.2%, a difference of -0.5 ± 0.0 points; ahead of 14" in beaten.text
     assert beaten.trials == 3
@@ -95,11 +108,11 @@ def test_a_claim_is_undecided_where_trials_differ_by_more_than_the_methods():
     """What counts is the spread of the difference seed by seed: a spread that the methods share takes nothing away."""
     best = claim("With uniform flips L2RW is best")
     two_ahead = {"accuracy_of": lambda row, _: 82.0 if row == "l2rw" else 80.0}
-    assert best.look_up(look_with(**two_ahead, apart=lambda row: 5.0)).verdict == "agrees"
-    alone = best.look_up(look_with(**two_ahead, apart=lambda row: 5.0 if row == "random" else 0.1))
+    assert best.finding(evidence(**two_ahead, apart=lambda row: 5.0)).verdict == "agrees"
+    alone = best.finding(evidence(**two_ahead, apart=lambda row: 5.0 if row == "random" else 0.1))
     assert alone.verdict == "undecided"
     assert "ahead of 8 of 9 rows" in alone.text
-    behind = best.look_up(look_with(lambda row, _: 70.0 if row == "random" else 80.0, apart=lambda row: 2.0))
+    behind = best.finding(evidence(lambda row, _: 70.0 if row == "random" else 80.0, apart=lambda row: 2.0))
     assert behind.verdict == "disagrees"
 
 
@@ -116,8 +129,8 @@ def test_a_claim_is_undecided_where_trials_differ_by_more_than_the_methods():
 def test_claims_about_an_order(start, scale, data, right, wrong):
     """Rows that are not named have 60%."""
     for named, expected in ((right, "agrees"), (wrong, "disagrees")):
-        look = look_with(lambda row, _, named=named: named.get(row, 60.0), scale, data)
-        assert claim(start).look_up(look).verdict == expected
+        made = evidence(lambda row, _, named=named: named.get(row, 60.0), scale, data)
+        assert claim(start).finding(made).verdict == expected
 
 
 @pytest.mark.parametrize(
@@ -140,26 +153,26 @@ def test_claims_about_an_order(start, scale, data, right, wrong):
     ],
 )
 def test_claims_about_columns(start, right, wrong):
-    assert claim(start).look_up(look_with(right)).verdict == "agrees"
-    assert claim(start).look_up(look_with(wrong)).verdict == "disagrees"
+    assert claim(start).finding(evidence(right)).verdict == "agrees"
+    assert claim(start).finding(evidence(wrong)).verdict == "disagrees"
 
 
 def test_claim_about_zero_weights_reads_the_histograms():
-    found = claim("Most wrong labels").look_up(look_with(lambda row, at: 80.0))
+    found = claim("Most wrong labels").finding(evidence(lambda row, at: 80.0))
     assert found.verdict == "agrees"
     assert found.text.startswith("weight 0 for 80.0 ± 0.0% of wrong and 10.0 ± 0.0% of right labels")
 
 
 def test_flat_after_the_drop_reads_the_curves():
     drop = claim("After the first drop")
-    assert drop.look_up(look_with(lambda row, at: 80.0)).verdict == "disagrees"
+    assert drop.finding(evidence(lambda row, at: 80.0)).verdict == "disagrees"
 
 
 def test_a_number_of_the_paper_fails_only_where_the_interval_leaves_it_out():
     about = claim("At 200:1 L2RW has")
     for accuracy, apart, verdict in ((98.0, 0.1, "agrees"), (97.0, 0.2, "disagrees"), (97.0, 1.0, "undecided")):
-        look = look_with(lambda row, _, a=accuracy: a, "paper", "mnist", 5, lambda row, a=apart: a)
-        assert about.look_up(look).verdict == verdict
+        made = evidence(lambda row, _, a=accuracy: a, "paper", "mnist", 5, lambda row, a=apart: a)
+        assert about.finding(made).verdict == verdict
 
 
 def test_numbers_agree_when_their_intervals_allow_it():
@@ -170,19 +183,6 @@ def test_numbers_agree_when_their_intervals_allow_it():
     assert compare(Interval(86.7, 3.0, 2), paper) == "undecided"  # and one as wide as this would allow anything
     assert compare(Interval(80.0, 3.0, 3), paper) == "disagrees"
     assert compare(Interval(76.0, 1.0, 3), Interval(76.6, math.nan, 5)) == "agrees"  # the paper gave none
-    assert in_words(Interval(86.5, math.nan, 1)) == "86.50"
-
-
-def test_a_cell_reads_a_longer_run_before_its_fine_tuning():
-    from l2rw_core.experiments import Recorded
-
-    cells = {c.row: c for c in grid("table2", "reduced").cells if c.experiment.data == "mnist"}
-    record = record_of(cells["baseline+ft"].trial(0), 70.0)
-    record.curve.accuracy[-1] = 0.85
-    recorded = Recorded([record])
-    assert cell_result(cells["baseline+ft"], recorded).last.mean == pytest.approx(85)
-    assert cell_result(cells["baseline"], recorded).last.mean == pytest.approx(70)
-    assert cell_result(cells["l2rw"], recorded) is None
 
 
 def test_every_number_of_the_page_stands_in_the_table_it_is_made_from():

@@ -8,19 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from l2rw_core.experiments import (
-    Cell,
-    Record,
-    Recorded,
-    cell_result,
-    grid,
-    reported_numbers,
-    reproduction,
-    sees_clean,
-)
-from l2rw_core.experiments.claims import NOT_RUN, VERDICTS
-from l2rw_core.figures.comparison import DATA_NAMES
-from l2rw_core.figures.numbers import Number, NumberTable
+from l2rw_core.datasets import title_of
+from l2rw_core.experiments import Cell, Record, Recorded, Results, Row, grid, reported_numbers
+from l2rw_core.figures.numbers import Number, NumberTable, number
+from l2rw_core.report.claims import NOT_RUN, VERDICTS
+from l2rw_core.report.reproduction import reproduction
 
 SCALE_NAMES = {"paper": "paper's scale", "reduced": "reduced"}
 
@@ -77,7 +69,7 @@ HEADLINES: tuple[tuple[str, str, str, dict[str, object]], ...] = (
 _HEADLINE = re.compile(r"(<!-- what came out -->\n).*?(<!-- end of what came out -->)", flags=re.DOTALL)
 
 
-def write_report(records: Iterable[Record], root: Path) -> list[Path]:
+def write_reproduction(records: Iterable[Record], root: Path) -> list[Path]:
     """Write what the records say under `root`; returns the paths.
 
     These are ``data/reproduction.csv``, the page ``reproduction.md``, and the table of ``README.md`` between its two
@@ -90,7 +82,7 @@ def write_report(records: Iterable[Record], root: Path) -> list[Path]:
     if not readme.exists() or not _HEADLINE.search(readme.read_text()):
         return [csv, markdown]
     table = headline(records)
-    readme.write_text(_HEADLINE.sub(lambda found: found[1] + table + found[2], readme.read_text()))
+    readme.write_text(_HEADLINE.sub(lambda marks: marks[1] + table + marks[2], readme.read_text()))
     return [csv, markdown, readme]
 
 
@@ -100,13 +92,13 @@ def headline(records: Iterable[Record]) -> str:
     text = "| test accuracy, % | plain training | best without clean labels | plain + fine-tuning | L2RW | trials |\n"
     text += "| :-- | --: | --: | --: | --: | --: |\n"
     for words, name, scale, place in HEADLINES:
-        cells = [c for c in grid(name, scale).cells if place.items() <= dict(c.column).items()]
-        results = {c.row: result for c in cells if (result := cell_result(c, recorded))}
-        blind = [row for row in results if sees_clean(row) == "no"]
+        by_row = Results(grid(name, scale), recorded).by_row(**place)
+        results = {row: result for row, result in by_row.items() if result}
+        blind = [row for row in results if Row.named(row).sees_clean == "no"]
         best = max(blind, key=lambda row: results[row].last.mean, default="")
-        shown = {row: str(Number(results[row])).removesuffix("%") for row in results}
-        values = [shown.get("baseline", ""), f"{shown[best]} ({best})" if best else ""]
-        values += [shown.get("baseline+ft", ""), shown.get("l2rw", "")]
+        numbers = {row: str(Number(result)).removesuffix("%") for row, result in results.items()}
+        values = [numbers.get("baseline", ""), f"{numbers[best]} ({best})" if best else ""]
+        values += [numbers.get("baseline+ft", ""), numbers.get("l2rw", "")]
         trials = [results[row].last.trials for row in ("baseline", best, "baseline+ft", "l2rw") if row in results]
         counted = "" if not trials else f"{min(trials)} to {max(trials)}" if len(set(trials)) > 1 else str(trials[0])
         text += f"| {' | '.join([words, *values, counted])} |\n"
@@ -116,8 +108,8 @@ def headline(records: Iterable[Record]) -> str:
 def page(records: Iterable[Record]) -> str:
     """The page in MyST Markdown."""
     records = list(records)
-    found, tables = reproduction(records), _Tables(Recorded(records))
-    parts = [INTRODUCTION, _claims(found[found.kind == "claim"]), tables.imbalance()]
+    rows, tables = reproduction(records), _Tables(Recorded(records))
+    parts = [INTRODUCTION, _claims(rows[rows.kind == "claim"]), tables.imbalance()]
     parts += [tables.of_paper(name) for name in ("table1", "table2")]
     parts += [tables.reduced(name) for name in REDUCED]
     return "\n".join(part for part in [*parts, RERUN] if part)
@@ -154,13 +146,13 @@ def verdict_counts(claims: pd.DataFrame) -> list[list[str]]:
         for kind in (small, ~small):
             there = claims[kind & (claims.scale == scale)]
             if len(there):
-                where = " and ".join(dict.fromkeys(there.data.map(DATA_NAMES)))
+                where = " and ".join(dict.fromkeys(there.data.map(title_of)))
                 rows.append([f"{where}, {name}", *(str((there.verdict == verdict).sum()) for verdict in VERDICTS)])
     return rows
 
 
 def _place(data: str, scale: str) -> str:
-    return f"{DATA_NAMES[data]} ({SCALE_NAMES[scale]})"
+    return f"{title_of(data)} ({SCALE_NAMES[scale]})"
 
 
 class _Tables:
@@ -172,24 +164,24 @@ class _Tables:
     def number(self, cell: Cell | None, what: str = "last") -> Number | str:
         if cell is None:
             return ""
-        result = cell_result(cell, self.recorded)
-        place = "-".join(str(value) for _, value in cell.column)
+        result = self.recorded.result(cell)
+        place = "-".join(str(value) for value in cell.place.values())
         name = "".join(c if c.isalnum() else "-" for c in f"{cell.grid}-{cell.experiment.scale}-{cell.row}-{place}")
-        return Number(result, what, f"{name}-{what}") if result else "not run"
+        return number(result, what, f"{name}-{what}")
 
     def imbalance(self) -> str:
         text = "## Figure 2: one of two digits is rare\n\n"
         text += "The paper shows its numbers as a plot; its text says about 2% for L2RW at 200:1.\n\n"
         for name, pair in (("fig2", "4 against 9"), ("pair_8_2", "8 against 2")):
-            cells = {(cell.row, dict(cell.column)["ratio"]): cell for cell in grid(name).cells}
-            methods, ratios = (list(dict.fromkeys(key[part] for key in cells)) for part in (0, 1))
-            rows = [[method, *(self.number(cells[method, ratio], "error") for ratio in ratios)] for method in methods]
+            results = Results(grid(name), self.recorded)
+            ratios = results.values("ratio")
+            rows = [[row, *(self.number(cell, "error") for cell in results.cells(row))] for row in results.rows]
             caption = f"{pair}, MNIST, paper's scale: test error after the last step, mean and 95% interval."
             text += _html(NumberTable(["method", *(f"{ratio}:1" for ratio in ratios)], rows, caption))
         return text
 
     def of_paper(self, name: str) -> str:
-        known, reported = grid(name), reported_numbers()
+        reported = reported_numbers()
         cells = {
             (cell.row, cell.experiment.data): cell for scale in ("paper", "reduced") for cell in grid(name, scale).cells
         }
@@ -204,21 +196,24 @@ class _Tables:
         columns += ["Fashion-MNIST, reduced", "MNIST, reduced"]
         caption = "Test accuracy after the last step, mean and 95% interval. In italics, what the paper reports. "
         caption += "Methods without reported numbers were added by us."
-        return f"## {known.source}: {known.question}\n\n" + _html(NumberTable(columns, rows, caption))
+        return f"## {_title(name, 'paper')}\n\n" + _html(NumberTable(columns, rows, caption))
 
     def reduced(self, name: str) -> str:
-        known = grid(name, "reduced")
         rows = []
-        for cell in known.cells:
+        for cell in grid(name, "reduced").cells:
             last, best = self.number(cell), self.number(cell, "best")
             if not isinstance(last, str):
-                place = [f"{key} {value}" for key, value in cell.column if key != "data"]
-                rows.append([", ".join([cell.row, *place]), DATA_NAMES[cell.experiment.data], last, best])
+                place = [f"{key} {value}" for key, value in cell.place.items() if key != "data"]
+                rows.append([", ".join([cell.row, *place]), title_of(cell.experiment.data), last, best])
         if not rows:
             return ""
         caption = "Test accuracy after the last step and at the best evaluation, mean and 95% interval."
-        title = known.question if known.source == "ours" else f"{known.source}: {known.question}"
-        return f"## {title}\n\n" + _html(NumberTable(["run", "data", "last", "best"], rows, caption))
+        return f"## {_title(name, 'reduced')}\n\n" + _html(NumberTable(["run", "data", "last", "best"], rows, caption))
+
+
+def _title(name: str, scale: str) -> str:
+    table = grid(name, scale)
+    return table.question if table.source == "ours" else f"{table.source}: {table.question}"
 
 
 def _html(table: NumberTable) -> str:
