@@ -58,6 +58,7 @@ HEADLINE = ("baseline+ft", "l2rw", "random", "baseline+es+ft")
 """Rows of Table 2 that decide its headline; those with fine-tuning hold those without."""
 
 QUEUE: tuple[Part, ...] = (
+    Part("fig7", ("baseline", "s-model", "l2rw"), (0, 1, 2), scale="reduced"),
     Part("precision", ("baseline", "l2rw")),
     Part("table2", HEADLINE),
     Part("statistics", scale="reduced"),

@@ -77,6 +77,11 @@ def quantity(name: str) -> Quantity:
 class BySeed(dict[int, float]):
     """A quantity of each trial, by its seed. Two of them are combined over the seeds that both have."""
 
+    @classmethod
+    def of(cls, records: Iterable[Record], value: Callable[[Record], float]) -> BySeed:
+        """A value of each record."""
+        return cls((record.experiment.seed, value(record)) for record in records)
+
     def __sub__(self, other: BySeed) -> BySeed:
         return BySeed({seed: self[seed] - other[seed] for seed in self if seed in other})
 

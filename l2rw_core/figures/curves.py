@@ -17,6 +17,14 @@ _NO_RECORDS = "there are no records to draw: run the experiment first, see `l2rw
 _DASH_CYCLE = tuple(DASHES.values())
 
 
+_SCALES = {
+    "paper": "the paper's scale",
+    "quarter": "a quarter of the paper's schedule",
+    "reduced": "a reduced scale",
+    "quick": "the quick scale",
+}
+
+
 def error_curves(groups: Groups, ylim: tuple[float, float] = (0.0, 0.55), caption: str = "") -> Drawing:
     """Test error against training steps, one line a method: mean over trials, with its 95% interval as a band.
 
@@ -121,7 +129,12 @@ def provenance(groups: Groups) -> str:
     counts = {len(trials) for trials in groups.values()}
     trials = f"{counts.pop()}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
     first = records[0].experiment
-    scale = {"paper": "the paper's scale", "reduced": "a reduced scale", "quick": "the quick scale"}[first.scale]
+    scale = {
+        "paper": "the paper's scale",
+        "quarter": "a quarter of the paper's schedule",
+        "reduced": "a reduced scale",
+        "quick": "the quick scale",
+    }[first.scale]
     commits = sorted({record.environment["commit"][:7] for record in records} - {""})
     return (
         f"{first.data}, {scale}: {first.steps:,} steps, "

@@ -3,6 +3,7 @@
 import io
 import math
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from l2rw_core.experiments import (
     Curve,
     Interval,
     Record,
+    grid,
     load_records,
     reported_numbers,
     results_root,
@@ -62,6 +64,7 @@ def record_of(experiment, accuracy, minute=0):
         duration=1.0,
         environment={},
         weight_histograms={"edges": [], "midway": histogram, "late": histogram},
+        held_out_weights={"random": histogram, "one_class": {"right": [6, 4], "wrong": [9, 1]}},
     )
 
 
@@ -163,9 +166,54 @@ def test_claim_about_zero_weights_reads_the_histograms():
     assert found.text.startswith("weight 0 for 80.0 ± 0.0% of wrong and 10.0 ± 0.0% of right labels")
 
 
-def test_flat_after_the_drop_reads_the_curves():
-    drop = claim("After the first drop")
-    assert drop.finding(evidence(lambda row, at: 80.0)).verdict == "disagrees"
+def test_claims_about_images_never_seen_read_the_held_out_ones():
+    made = evidence(lambda row, at: 80.0, "quarter", "cifar10")
+    left = claim("Of images that the model has never seen").finding(made)
+    assert left.verdict == "agrees"
+    assert left.text.endswith("10.0 ± 0.0% of right labels, held-out images at half of the steps")
+    right = claim("In batches of one class").finding(evidence(lambda row, at: 80.0, "quarter", "cifar10"))
+    assert right.verdict == "disagrees"  # more than half of the right ones get nothing either
+    assert right.text.startswith("weight 0 for 90.0 ± 0.0% of wrong and 60.0 ± 0.0% of right labels")
+
+
+def with_curve(cell_result, accuracy_at):
+    """The same trials with an accuracy (percent) at each 50 steps."""
+    curve = Curve()
+    for step in range(0, 2001, 50):
+        curve.add(step, accuracy=accuracy_at(step) / 100)
+    return replace(cell_result, records=tuple(replace(record, curve=curve) for record in cell_result.records))
+
+
+@pytest.mark.parametrize(
+    ("baseline", "l2rw", "verdict"),
+    [
+        (lambda step: 80 - (step > 1200) * 5, lambda step: 80, "agrees"),
+        (lambda step: 80, lambda step: 80, "disagrees"),  # the baseline stays as it was
+        (
+            lambda step: 80 - (step > 1200) * 5,
+            lambda step: 80 - (step > 1800) * 4,
+            "disagrees",
+        ),  # L2RW falls
+        (lambda step: 80 - (step == 2000) * 5, lambda step: 80, "agrees"),  # one evaluation in four of the last tenth
+        (lambda step: 80 - (step == 2000) * 1.9, lambda step: 80, "disagrees"),
+    ],
+)
+def test_what_comes_after_the_drop_is_read_off_tenths_of_the_steps(baseline, l2rw, verdict):
+    made = evidence(lambda row, at: 80.0)
+    of_cell = made.recorded.result
+    made.recorded.result = lambda cell: with_curve(of_cell(cell), l2rw if cell.row == "l2rw" else baseline)
+    assert claim("After the first drop").finding(made).verdict == verdict
+
+
+def test_what_comes_after_the_drop_asks_for_runs_that_were_evaluated_often():
+    fig7 = [cell.experiment for cell in grid("fig7", "reduced").cells]
+    assert all(e.steps // 10 >= 4 * e.evaluate_every for e in fig7)
+    assert {e.name for e in fig7} == {"fig7"}
+    assert all(e.steps // 10 >= 8 * e.evaluate_every for s in ("quarter", "paper") for e in of(s))
+
+
+def of(scale):
+    return [cell.experiment for cell in grid("fig7", scale).cells]
 
 
 def test_a_number_of_the_paper_fails_only_where_the_interval_leaves_it_out():
@@ -202,12 +250,16 @@ def test_the_verdicts_counted_on_the_page_are_those_of_the_table():
     claims = pd.read_csv(results_root().parent / "reproduction.csv").query("kind == 'claim'")
     lines = (results_root().parents[1] / "reproduction.md").read_text().split("## What the paper says")[1].splitlines()
     start = lines.index("| | agrees | disagrees | undecided | not run |") + 2
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[start : start + 3]]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[start : start + 4]]
     for column, verdict in enumerate(("agrees", "disagrees", "undecided", "not run"), start=1):
         assert sum(int(row[column]) for row in rows) == (claims.verdict == verdict).sum()
     by_place = {row[0]: sum(map(int, row[1:])) for row in rows}
+    at_paper_scale = claims[claims.scale == "paper"]
     assert by_place == {
         "MNIST, paper's scale": ((claims.data == "mnist") & (claims.scale == "paper")).sum(),
-        "CIFAR-10 and CIFAR-100, paper's scale": claims.data.str.startswith("cifar").sum(),
+        "CIFAR-10 and CIFAR-100, paper's scale": (
+            claims.data.str.startswith("cifar") & (claims.scale == "paper")
+        ).sum(),
+        "CIFAR-10, a quarter of the paper's schedule": (claims.scale == "quarter").sum(),
         "Fashion-MNIST and MNIST, reduced": (claims.scale == "reduced").sum(),
     }
