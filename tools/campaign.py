@@ -93,7 +93,11 @@ def go_on(root: Path, queue: str) -> int:
 
 
 def stop(root: Path, queue: str) -> int:
-    """Returns when the last process has ended."""
+    """Returns when the last process has ended; they are hurried, for at the lowest priority a step can take minutes."""
+    for pid in _processes(root)[1:]:
+        with suppress(OSError):  # not everybody may raise a priority
+            _set_niceness(pid, "0")
+            os.setpriority(os.PRIO_PROCESS, pid, 0)
     _signal(root, signal.SIGCONT)
     code = _signal(root, signal.SIGTERM, only_first=True)
     while (root / "processes").exists() and _alive(_processes(root)[0]):
@@ -154,9 +158,14 @@ def _worker(root: Path, code: Path, number: int, queue: str) -> subprocess.Popen
             stderr=log,
             start_new_session=True,  # Ctrl-C is for this process, which tells them
         )
-    with suppress(OSError):  # Linux may weigh sessions first, and the processes within one only then
-        Path(f"/proc/{process.pid}/autogroup").write_text(niceness)
+    with suppress(OSError):
+        _set_niceness(process.pid, niceness)
     return process
+
+
+def _set_niceness(pid: int, niceness: str) -> None:
+    """Of the session that a process leads: Linux may weigh sessions first, and the processes within one only then."""
+    Path(f"/proc/{pid}/autogroup").write_text(niceness)
 
 
 def _hand_over(source: Path, target: Path) -> None:
