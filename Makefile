@@ -77,9 +77,10 @@ colab-check: $(INSTALLED) ## Run every notebook and the method's tests with Cola
 repository: ## Bring README, CITATION.cff and the first cells in line with the repository's address (URL=... changes it)
 	$(PYTHON) tools/repository.py $(URL)
 
-lint: $(INSTALLED) ## Check style and formatting
+lint: $(INSTALLED) ## Check style and formatting, and the types of the core
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 clean: ## Delete the book and its execution cache
 	rm -rf _build

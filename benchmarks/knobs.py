@@ -28,10 +28,10 @@ from benchmarks.measure import interleaved, peak_bytes
 from benchmarks.step_cost import machine
 from benchmarks.systems import Step, ours, plain
 from l2rw_core import alignment, to_weights
-from l2rw_core.alignment import directional_derivative
 from l2rw_core.datasets import BatchStream, CleanSet, Subset, UniformFlip, load, make_split, to_tensors
 from l2rw_core.experiments import results_root
 from l2rw_core.models import LeNet
+from l2rw_core.scoring import directional_derivative
 
 Batch = tuple[Tensor, Tensor]
 Score = Callable[[Batch, Batch], tuple[Tensor, Tensor]]

@@ -48,7 +48,7 @@ class Arguments:
 
     rounds: int = 7
     cases: list[str] = field(default_factory=lambda: list(CASES))
-    systems: list[str] = field(default_factory=lambda: [name for name in SYSTEMS if name != "dual"])
+    systems: list[str] = field(default_factory=lambda: [name for name in SYSTEMS if name != "two_pass"])
     device: str = "cpu"
     results: Path = field(default_factory=lambda: results_root() / "benchmarks" / "step_cost.jsonl")
 

@@ -19,7 +19,7 @@ from torch.func import functional_call
 
 from benchmarks.cases import Task
 from l2rw_core import Reweighter, to_weights
-from l2rw_core.alignment import ENGINES
+from l2rw_core.scoring import ENGINES
 
 Step = Callable[[], Tensor]
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from l2rw_core.alignment import ENGINES, Scores, score
+from l2rw_core.engines.passes import Batch, LossFn, write_buffers
 from l2rw_core.health import Health
-from l2rw_core.passes import Batch, LossFn, write_buffers
+from l2rw_core.scoring import ENGINES, Scores, score
 from l2rw_core.weights import Step, as_ids, positive_part, scaled
 
 
@@ -75,7 +75,7 @@ class Reweighter:
         example to an `l2rw_core.ledger.WeightLedger`, and have no part in training.
 
         An all-zero batch (no example agrees with the clean gradient) changes nothing at all: no momentum, no decay,
-        no running statistics. Errors are raised before the model is changed; see `l2rw_core.alignment.alignment`.
+        no running statistics. Errors are raised before the model is changed; see `l2rw_core.alignment`.
 
         Gradients are released afterwards: the clean gradient of the next step takes their place in memory. To look at
         them, register a hook before the optimizer's step, or use `loss`.
@@ -86,7 +86,7 @@ class Reweighter:
         loss, scores, step = self._weigh(batch, clean_batch, ids)
         self.optimizer.zero_grad(set_to_none=True)
         if step.effective_examples:
-            self._backward(loss)
+            self._backward(loss, self.optimizer)
             self.optimizer.step()
             self._write_buffers(scores)
             self.optimizer.zero_grad(set_to_none=True)
@@ -128,9 +128,9 @@ class Reweighter:
         if self.health is not None:
             self.health.see(step, batch[1], clean_batch[1], self.model.training)
 
-    def _backward(self, loss: Tensor) -> None:
+    def _backward(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
         """Gradients of what the optimizer holds; those of other parameters would add up from step to step."""
-        held = [p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad]
+        held = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
         with torch.autocast(loss.device.type, enabled=False):
             loss.backward(inputs=held)
 

@@ -114,7 +114,7 @@ def everything(group: dist.ProcessGroup) -> dict[str, dict]:
     world = dist.get_world_size(group)
     return {
         **{name: train(name, group, steps=steps) for name, steps in STEPS.items()},
-        **{f"mlp {engine}": train("mlp", group, engine) for engine in ("dual", "ghost", "reverse")},
+        **{f"mlp {engine}": train("mlp", group, engine) for engine in ("two_pass", "ghost", "reverse")},
         "mlp warm-up": train("mlp", group, warmup=3),
         "own loop": own_loop(group),
         "all opposed": signed(group, [-1.0] * world),

@@ -22,7 +22,6 @@ from small_runs import SMALL
 from torch import nn
 
 from l2rw_core import Reweighter, cli
-from l2rw_core.alignment import alignment, directional_derivative
 from l2rw_core.audit import Options, check_clean_set, explain, read_data, read_pair
 from l2rw_core.datasets import (
     BackgroundFlip,
@@ -43,6 +42,7 @@ from l2rw_core.interactive import by_profile
 from l2rw_core.ledger import WeightLedger, suspects
 from l2rw_core.models import LeNet, Mlp
 from l2rw_core.running.checkpoints import read_checkpoint, write_checkpoint
+from l2rw_core.scoring import alignment, directional_derivative
 from l2rw_core.weights import to_weights
 
 NONE, CPU = nn.CrossEntropyLoss(reduction="none"), torch.device("cpu")

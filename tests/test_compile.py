@@ -53,7 +53,7 @@ def train(model: nn.Module, engine: str) -> tuple[Tensor, str]:
 
 @pytest.mark.parametrize("in_place", [False, True], ids=["wrapped", "in place"])
 @pytest.mark.parametrize("normalised", [False, True], ids=["independent", "normalised"])
-@pytest.mark.parametrize("engine", ["forward", "dual", "ghost", "reverse", "lookahead"])
+@pytest.mark.parametrize("engine", ["forward", "two_pass", "ghost", "reverse", "lookahead"])
 def test_compilation_changes_neither_weights_nor_training_nor_engine(
     engine: str, normalised: bool, in_place: bool
 ) -> None:
@@ -67,7 +67,7 @@ def test_compilation_changes_neither_weights_nor_training_nor_engine(
     torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
     for after, expected in zip(other.state_dict().values(), plain.state_dict().values(), strict=True):
         torch.testing.assert_close(after, expected, rtol=1e-10, atol=1e-12)
-    if engine in ("forward", "dual", "ghost") and not in_place:  # older versions of PyTorch call that uncompiled
+    if engine in ("forward", "two_pass", "ghost") and not in_place:  # older versions of PyTorch call that uncompiled
         assert backend.runs > 0, "the clean pass takes the compiled code"
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from l2rw_core import Reweighter, to_weights
-from l2rw_core.alignment import score
+from l2rw_core.scoring import score
 
 PAGE = Path(__file__).parents[1] / "faq.md"
 LOSS = nn.CrossEntropyLoss(reduction="none")

@@ -10,8 +10,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from l2rw_core import Reweighter
-from l2rw_core.alignment import score
 from l2rw_core.models import Mlp
+from l2rw_core.scoring import score
 
 CROSS_ENTROPY = nn.CrossEntropyLoss(reduction="none")
 N, M, LENGTH = 6, 4, 5

@@ -10,11 +10,11 @@ from torch import nn
 from torch.func import functional_call
 
 from l2rw_core import methods
-from l2rw_core.alignment import alignment
 from l2rw_core.datasets import BackgroundFlip, CleanSet, Examples, PairImbalance, load, make_split
 from l2rw_core.methods import Minibatch, Task
 from l2rw_core.methods.by_label import log_probabilities
 from l2rw_core.models import Mlp
+from l2rw_core.scoring import alignment
 from l2rw_core.weights import to_weights
 
 LABELS = torch.tensor([0] * 5 + [1] * 95)

@@ -1,4 +1,4 @@
-"""Weights obey equations (8) and (9), and a step does what it says and nothing else."""
+"""A step does what it says and nothing else."""
 
 import copy
 
@@ -9,12 +9,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from l2rw_core.alignment import ENGINES, alignment
 from l2rw_core.models import LeNet, Mlp
 from l2rw_core.reweight import Reweighter
+from l2rw_core.scoring import ENGINES, alignment
 from l2rw_core.weights import to_weights
-
-finite = st.integers(-(10**9), 10**9).map(lambda k: k / 1000)
 
 
 def sgd(model, momentum=0.9, weight_decay=1e-2):
@@ -39,39 +37,6 @@ class Opposed(nn.Module):
         self.calls += 1
         losses = self.loss_fn(outputs, targets)
         return losses if self.calls % 2 else -losses.mean() + 0 * losses
-
-
-@given(st.lists(finite, min_size=1, max_size=30))
-def test_weights_are_the_positive_parts_scaled_to_sum_to_one(values):
-    u = torch.tensor(values, dtype=torch.float64)
-    w = to_weights(u)
-    assert (w >= 0).all()
-    assert torch.equal(w == 0, u <= 0)
-    assert float(w.sum()) == pytest.approx(1.0 if (u > 0).any() else 0.0, abs=1e-12)
-    for i, j in zip(range(len(u)), range(1, len(u)), strict=False):
-        if u[i] > 0 and u[j] > 0:
-            assert float(w[i] * u[j]) == pytest.approx(float(w[j] * u[i]), rel=1e-9)
-
-
-@given(st.lists(finite, min_size=1, max_size=10), st.floats(1e-3, 1e3))
-def test_weights_do_not_depend_on_the_scale_of_the_scores(values, factor):
-    u = torch.tensor(values, dtype=torch.float64)
-    torch.testing.assert_close(to_weights(factor * u), to_weights(u), rtol=1e-9, atol=1e-12)
-
-
-def test_weights_are_detached():
-    u = torch.tensor([1.0, -1.0, 3.0], requires_grad=True)
-    w = to_weights(u)
-    assert not w.requires_grad
-    assert w.tolist() == [0.25, 0.0, 0.75]
-
-
-@pytest.mark.parametrize(
-    "u", [torch.tensor([]), torch.ones(2, 2), torch.tensor([1.0, torch.nan]), torch.tensor([torch.inf])]
-)
-def test_impossible_scores_are_refused(u):
-    with pytest.raises(ValueError, match="alignments"):
-        to_weights(u)
 
 
 @pytest.mark.parametrize("name", ["mlp", "lenet", "tied", "two_inputs_dict"])
@@ -273,7 +238,7 @@ def test_the_engine_changes_once_where_it_must():
     reweighter = Reweighter(case.model, sgd(case.model), case.loss_fn)
     reweighter.step(case.batch, case.clean)
     assert reweighter.engine == "forward"
-    from test_alignment import WithCustomFunction
+    from test_scoring import WithCustomFunction
 
     model = WithCustomFunction().double()
     reweighter = Reweighter(model, sgd(model), nn.CrossEntropyLoss(reduction="none"))

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from l2rw_core import Reweighter, Step, alignment, to_weights
 from l2rw_core.audit import check_clean_set, explain
 from l2rw_core.datasets import CleanSet, UniformFlip, load, make_split, to_tensors
-from l2rw_core.layers import layer_factors
+from l2rw_core.factors import layer_factors
 from l2rw_core.ledger import WeightLedger, suspects
 
 model = nn.Linear(4, 3)

@@ -30,7 +30,14 @@ from repository import CELL_ID, current_address, extras_of, notebooks
 ROOT = Path(__file__).parents[1]
 PYTHON = "3.13"
 KERNEL = "colab"
-METHOD = ("alignment", "dual", "ghost", "in_your_loop", "layers", "methods", "reweight")
+METHOD = (
+    "engines",
+    "test_factors.py",
+    "test_in_your_loop.py",
+    "test_methods.py",
+    "test_reweight.py",
+    "test_scoring.py",
+)
 """Tests of the method: another version of PyTorch may do the same in another way inside."""
 
 CLOSED_PORT = "http://127.0.0.1:9"
@@ -186,7 +193,7 @@ def check_method(python: Path, folder: Path) -> bool:
     """Whether one of the method's tests fails, of the working tree."""
     (wheel,) = (folder / "dist").glob("*.whl")
     uv("pip", "install", "--python", python, "-c", ROOT / "tools" / "colab.txt", f"{wheel}[test]")
-    files = [f"tests/test_{name}.py" for name in METHOD]
+    files = [f"tests/{name}" for name in METHOD]
     started = time.monotonic()
     done = subprocess.run(
         [python, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *files],

@@ -9,7 +9,7 @@ Imported on its own, never by `import l2rw_core`: it needs pandas and scikit-lea
 
 from l2rw_core.audit.clean_set import CleanSetCheck, check_clean_set
 from l2rw_core.audit.data import Images, Table, read_data, read_pair
-from l2rw_core.audit.explain import Explanation, explain
+from l2rw_core.audit.explanation import Explanation, explain
 from l2rw_core.audit.report import REPORT, TABLE, to_csv, to_html, write_report
 from l2rw_core.audit.run import CHECKPOINT, Audit, Options, audit
 

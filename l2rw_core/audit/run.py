@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from l2rw_core.audit.clean_set import CleanSetCheck, check_clean_set
 from l2rw_core.audit.data import Data, Images, is_number
-from l2rw_core.audit.explain import Explanation, explain
+from l2rw_core.audit.explanation import Explanation, explain
 from l2rw_core.datasets import BatchStream
 from l2rw_core.datasets.batches import LARGEST_SEED
 from l2rw_core.ledger import SIGNALS, WeightLedger, suspects

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from l2rw_core.alignment import alignment
 from l2rw_core.datasets import BackgroundFlip
 from l2rw_core.datasets.split import Bias
+from l2rw_core.engines.passes import Batch, LossFn
 from l2rw_core.experiments.meter import EDGES, by_weight, right_and_wrong
-from l2rw_core.passes import Batch, LossFn
+from l2rw_core.scoring import alignment
 from l2rw_core.weights import to_weights
 
 

@@ -29,6 +29,7 @@ from l2rw_core.datasets import (
     realised_noise,
     to_tensors,
 )
+from l2rw_core.engines.passes import LossFn
 from l2rw_core.experiments.config import Experiment
 from l2rw_core.experiments.held_out import weigh_held_out
 from l2rw_core.experiments.meter import WeightMeter
@@ -36,7 +37,6 @@ from l2rw_core.experiments.records import Curve, Record, environment
 from l2rw_core.experiments.shared import SharedStates, beginning
 from l2rw_core.methods.by_label import log_probabilities
 from l2rw_core.models import LeNet, Mlp, resnet14, resnet32, wide_resnet28_10
-from l2rw_core.passes import LossFn
 from l2rw_core.running.checkpoints import check_writable, read_checkpoint, restoring, write_checkpoint
 from l2rw_core.running.interrupts import interrupts_held
 from l2rw_core.running.progress import progress_wanted

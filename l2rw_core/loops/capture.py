@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from l2rw_core.alignment import score
+from l2rw_core.engines.passes import Batch, check_batch, unread
 from l2rw_core.health import LOOK_EVERY
-from l2rw_core.passes import Batch, check_batch, unread
 from l2rw_core.reweight import Reweighter
+from l2rw_core.scoring import score
 from l2rw_core.weights import Step, as_ids, positive_part, scaled
 
 
@@ -152,7 +152,7 @@ def steady_step(reweighter: Reweighter, batch: Batch, clean_batch: Batch) -> tup
     held = _held(r)
     before = [t.detach().clone() for t in held]
     r.optimizer.zero_grad(set_to_none=True)
-    r._backward(loss)
+    r._backward(loss, r.optimizer)
     r.optimizer.step()
     r._write_buffers(scores)
     r.optimizer.zero_grad(set_to_none=True)

@@ -28,9 +28,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from l2rw_core.alignment import Scores, clean_gradient, score
-from l2rw_core.passes import Batch, CleanGradient, LossFn, Tensors
+from l2rw_core.engines.passes import Batch, CleanGradient, LossFn, Tensors
 from l2rw_core.reweight import Reweighter
+from l2rw_core.scoring import Scores, clean_gradient, score
 from l2rw_core.weights import Step, as_ids, scaled
 
 
@@ -62,7 +62,7 @@ class DistributedReweighter(Reweighter):
 
     Args:
         model, optimizer, loss_fn: as for `Reweighter`. The model is the bare module, not wrapped for data parallelism.
-        engine: ``"forward"``, ``"dual"``, ``"ghost"`` or ``"reverse"``; see `l2rw_core.alignment`.
+        engine: ``"forward"``, ``"two_pass"``, ``"ghost"`` or ``"reverse"``; see `l2rw_core.alignment`.
         process_group: of `torch.distributed`; by default all processes.
         warmup: as for `Reweighter`: steps in which all examples of all processes have the same weight.
 
@@ -135,8 +135,8 @@ class DistributedReweighter(Reweighter):
         with torch.enable_grad():
             return (weights * scores.losses).sum(), scores, step
 
-    def _backward(self, loss: Tensor) -> None:
-        super()._backward(loss)
+    def _backward(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        super()._backward(loss, optimizer)
         self.reduce_gradients()
 
     def _whole_clean_gradient(self, clean_batch: Batch) -> CleanGradient:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback
 
 from l2rw_core.datasets import BatchStream
-from l2rw_core.passes import LossFn
+from l2rw_core.engines.passes import LossFn
 from l2rw_core.reweight import Reweighter
 
 IGNORED = -100

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from l2rw_core.passes import LossFn, described
+from l2rw_core.engines.passes import LossFn, described
 from l2rw_core.reweight import Reweighter
 
 _DROPPED = ("monitor", "strict", "reduce_on_plateau")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from l2rw_core.datasets import BatchStream, Examples
-from l2rw_core.passes import LossFn
+from l2rw_core.engines.passes import LossFn
 
 
 class Minibatch(NamedTuple):

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from l2rw_core.alignment import directional_derivative
+from l2rw_core.engines.passes import call, write_buffers
 from l2rw_core.methods.base import Method, Minibatch, Update
-from l2rw_core.passes import call, write_buffers
+from l2rw_core.scoring import directional_derivative
 
 
 @dataclass

@@ -19,7 +19,7 @@ import l2rw_core
 PAGES = sorted(file.stem for file in (Path(__file__).parents[2] / "api").glob("*.md"))
 # Modules without a list of what is public, of which the pages show everything that has no underscore.
 LOOPS = tuple(f"loops.{name}" for name in ("capture", "distributed", "hf", "lightning", "sklearn", "tensorboard"))
-WHOLE = (*LOOPS, "health", "layers", "ledger", "models", "report.clean_size", "theory")
+WHOLE = (*LOOPS, "factors", "health", "ledger", "models", "report.clean_size", "theory")
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ import pytest
 import torch
 from small_runs import OF_ONE_RUN, SMALL
 
-from l2rw_core.alignment import ENGINES
 from l2rw_core.datasets import BackgroundFlip, load, make_split, to_tensors
 from l2rw_core.experiments import fit
 from l2rw_core.models import LeNet
 from l2rw_core.reweight import Reweighter
 from l2rw_core.running.checkpoints import read_checkpoint
+from l2rw_core.scoring import ENGINES
 
 EXPERIMENT = SMALL.with_(method="l2rw", biases=(BackgroundFlip(0.4),), augment=True)
 

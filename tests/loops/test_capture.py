@@ -40,7 +40,7 @@ def same(first, second):
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
-@pytest.mark.parametrize("engine", ["forward", "dual", "reverse", "ghost"])
+@pytest.mark.parametrize("engine", ["forward", "two_pass", "reverse", "ghost"])
 @pytest.mark.parametrize("name", WITHOUT_RANDOMNESS)
 def test_it_makes_the_steps_of_its_reweighter(name, engine):
     case, plain = reweighter_of(name, engine)
@@ -55,7 +55,7 @@ def test_it_makes_the_steps_of_its_reweighter(name, engine):
     assert captured.last is got
 
 
-@pytest.mark.parametrize("engine", ["forward", "dual", "reverse", "ghost"])
+@pytest.mark.parametrize("engine", ["forward", "two_pass", "reverse", "ghost"])
 @pytest.mark.parametrize("name", WITHOUT_RANDOMNESS)
 def test_the_recorded_step_looks_at_no_value_and_the_usual_one_does(name, engine):
     case, r = reweighter_of(name, engine)

@@ -60,7 +60,7 @@ def test_unequal_shares_give_the_parameters_of_one_process(name, results):
     assert len(set(M[len(results)])) > 1
 
 
-@pytest.mark.parametrize("engine", ["dual", "ghost", "reverse"])
+@pytest.mark.parametrize("engine", ["two_pass", "ghost", "reverse"])
 def test_other_engines_give_it_too(engine, results):
     state, _, _ = alone("mlp", engine)
     for result in results:

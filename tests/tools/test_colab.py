@@ -59,4 +59,4 @@ def test_every_notebook_of_the_book_is_run() -> None:
 
 def test_the_tests_of_the_method_are_there() -> None:
     for name in colab_check.METHOD:
-        assert (ROOT / "tests" / f"test_{name}.py").exists(), name
+        assert (ROOT / "tests" / name).exists(), name

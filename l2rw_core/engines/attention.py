@@ -60,7 +60,9 @@ def multi_head(
 ) -> tuple[Tensor, Tensor | None] | None:
     """As `torch.nn.functional.multi_head_attention_forward`, of a sequence (length, n, features) to itself."""
     extras = use_separate_proj_weight or add_zero_attn or bias_k is not None or bias_v is not None or is_causal
-    if not query is key is value or query.ndim != 3 or extras or any(o is not None for o in options.values()):
+    if in_proj_weight is None or extras or any(o is not None for o in options.values()):
+        return None
+    if not query is key is value or query.ndim != 3:
         return None
     length, n, _ = query.shape
     x = query.transpose(0, 1)

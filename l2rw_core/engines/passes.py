@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,7 +12,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+with warnings.catch_warnings():
+    # The first dual number makes PyTorch load rules that it compiles with its own deprecated torch.jit.script.
+    warnings.simplefilter("ignore")
+    with forward_ad.dual_level():
+        forward_ad.make_dual(torch.zeros(()), torch.zeros(()))
 
 Inputs = Tensor | tuple[Any, ...] | list[Any] | dict[str, Any]
 Batch = tuple[Inputs, Any] | list[Any]
@@ -50,6 +60,38 @@ class CleanGradient(NamedTuple):
     """m, the size of the clean batch."""
 
 
+class Scores(NamedTuple):
+    """What one scoring of a batch yields; n is the number of training examples."""
+
+    losses: Tensor
+    """(n,) training losses f_i, attached to the graph, so that a weighted sum of them can be differentiated."""
+    alignment: Tensor
+    """(n,) scores u_i, detached."""
+    clean_loss: Tensor
+    """() mean loss of the clean batch, detached."""
+    buffers: Tensors
+    """What the model's buffers (running statistics) become if this training pass counts; not yet written."""
+    engine: str
+    """The engine that was used."""
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Run a model that `torch.compile` has compiled as it was written: compiled code takes no dual numbers."""
+    if "torch._dynamo" in sys.modules and not torch.compiler.is_compiling():
+        with torch.compiler.set_stance("force_eager"):
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def plain_operators() -> Iterator[None]:
+    """Without what has no slope and cannot be differentiated twice: fused attention, and compiled code."""
+    with sdpa_kernel(SDPBackend.MATH), uncompiled():
+        yield
+
+
 @dataclass
 class Passes:
     """Forward passes of one scoring: they run on copies of the buffers, and on random numbers of their own.
@@ -63,7 +105,7 @@ class Passes:
     clean_seed: int
 
     def __post_init__(self) -> None:
-        self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        self.parameters: Tensors = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         if not self.parameters:
             raise ValueError("the model has no trainable parameter: set requires_grad on those that training may move")
         if torch.is_inference_mode_enabled():
@@ -75,37 +117,44 @@ class Passes:
     def device(self) -> torch.device:
         return next(iter(self.parameters.values())).device
 
-    def training(self, parameters: Tensors, batch: Batch) -> tuple[Tensor, Tensors]:
-        return self._losses(parameters, batch, "training")
+    def training(self, parameters: Tensors, batch: Batch, attached: bool = True) -> tuple[Tensor, Tensors]:
+        """(n,) losses of the training batch with these parameters, and what the buffers became.
+
+        Without a graph (`attached` False) it is not asked whether the losses depend on the parameters.
+        """
+        return self._losses(parameters, batch, "training", attached)
 
     def clean_loss(self, parameters: Tensors, clean_batch: Batch, role: str = "clean") -> Tensor:
+        """() mean loss of the clean batch with these parameters."""
         with _own_randomness(self.clean_seed, self.device):
             losses, _ = self._losses(parameters, clean_batch, role)
         return losses.mean()
 
-    def clean_gradient(self, clean_batch: Batch | CleanGradient, role: str = "clean") -> tuple[Tensor, Tensors]:
+    def clean_gradient(self, clean_batch: Batch | CleanGradient, role: str = "clean") -> CleanGradient:
+        """Gradient of the mean clean loss: dense, 0 where it does not reach; handed back where it is what is given."""
         if isinstance(clean_batch, CleanGradient):
-            return clean_batch.loss, clean_batch.gradient
+            return clean_batch
         loss = self.clean_loss(self.parameters, clean_batch, role)
         reached = self.gradient(loss)
         dense = {name: g.to_dense() if g.is_sparse else g for name, g in reached.items()}
         unreached = {name: torch.zeros_like(p) for name, p in self.parameters.items() if name not in dense}
         whole = dense | unreached
-        return loss.detach(), {name: whole[name] for name in self.parameters}
+        v = {name: whole[name] for name in self.parameters}
+        return CleanGradient(loss.detach(), v, check_batch(clean_batch, role)[2])
 
     def gradient(self, outputs: Tensor, **options: Any) -> Tensors:
         """Gradient with respect to the parameters that `outputs` reaches, by name."""
         grads = torch.autograd.grad(outputs, list(self.parameters.values()), allow_unused=True, **options)
         return {name: g for name, g in zip(self.parameters, grads, strict=True) if g is not None}
 
-    def _losses(self, parameters: Tensors, batch: Batch, role: str) -> tuple[Tensor, Tensors]:
+    def _losses(self, parameters: Tensors, batch: Batch, role: str, attached: bool = True) -> tuple[Tensor, Tensors]:
         inputs, targets, n = check_batch(batch, role)
         with self._explaining(batch, role):
             outputs, buffers = call(self.model, parameters, inputs)
         _check_labels(self.loss_fn, outputs, targets, role)
         with self._explaining(batch, role):
             losses = self.loss_fn(outputs, targets)
-        _check_losses(losses, n, role)
+        _check_losses(losses, n, role, attached)
         return losses, buffers
 
     @contextmanager
@@ -232,7 +281,7 @@ def _check_labels(loss_fn: LossFn, outputs: Any, targets: Any, role: str) -> Non
         )
 
 
-def _check_losses(losses: Tensor, n: int, role: str) -> None:
+def _check_losses(losses: Any, n: int, role: str, attached: bool) -> None:
     if not isinstance(losses, Tensor):
         raise TypeError(f"loss_fn must return a tensor, got {type(losses).__name__}")
     if losses.shape != (n,):
@@ -245,7 +294,7 @@ def _check_losses(losses: Tensor, n: int, role: str) -> None:
         )
     if losses.is_complex():
         raise TypeError(f"loss_fn must return real numbers, got {losses.dtype}: take the real part")
-    if not losses.requires_grad:
+    if attached and not losses.requires_grad:
         raise ValueError(f"the {role} loss does not depend on any trainable parameter, so it cannot be differentiated")
     finite = losses.isfinite()
     if not is_unread() and not finite.all():

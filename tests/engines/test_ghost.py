@@ -8,7 +8,7 @@ from architectures import ARCHITECTURES, Case, make_case
 from torch import nn
 
 from l2rw_core import Reweighter, alignment
-from l2rw_core.alignment import score
+from l2rw_core.scoring import score
 
 APPLIES = set(ARCHITECTURES) - {"resnet32", "gru", "lstm"}
 
@@ -156,9 +156,9 @@ def test_a_single_example_says_nothing_about_more():
     assert_as_forward(case, "forward")
 
 
-@pytest.mark.parametrize("engine", ["forward", "dual", "ghost"])
+@pytest.mark.parametrize("engine", ["forward", "two_pass", "ghost"])
 def test_every_fast_engine_ends_at_reverse_where_there_is_no_forward_mode(engine):
-    from test_alignment import WithCustomFunction
+    from test_scoring import WithCustomFunction
 
     case = make_case("mlp")
     model = WithCustomFunction().double()

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
-from l2rw_core.alignment import ENGINES, alignment
 from l2rw_core.models import LeNet, Mlp, resnet32
+from l2rw_core.scoring import ENGINES, alignment
 
 CROSS_ENTROPY = nn.CrossEntropyLoss(reduction="none")
 
@@ -311,7 +311,7 @@ def test_wrong_calls_say_what_is_wrong(name, engine):
 
 
 def test_unknown_engine_lists_the_valid_ones():
-    with pytest.raises(ValueError, match="'forward', 'dual', 'ghost', 'reverse', 'lookahead'"):
+    with pytest.raises(ValueError, match="'forward', 'two_pass', 'ghost', 'reverse', 'lookahead'"):
         scores(make_case("mlp"), "backward")
 
 

@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
-from l2rw_core.attention import COMPOSED
-from l2rw_core.passes import is_unread
+from l2rw_core.engines.attention import COMPOSED
+from l2rw_core.engines.passes import is_unread
 
 _without_duals = torch._C.DisableTorchFunctionSubclass
 
@@ -279,7 +279,7 @@ def _linear_in_one(func: Callable) -> Callable:
     return rule
 
 
-def _pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = None) -> Tensor:
+def _pad(input: Dual, pad: Any, mode: str = "constant", value: float | None = None) -> Tensor:
     """What is padded with is a constant: its slope is zero."""
     out = F.pad(input.primal, pad, mode, value)
     with torch.no_grad():
@@ -327,7 +327,11 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Any:
-    """The normalisation's Jacobian in its input is symmetric, so its tangent is its own backward pass."""
+    """The normalisation's Jacobian in its input is symmetric, so its tangent is its own backward pass.
+
+    ``y = w z + b`` with ``z = r (x - mean)`` and ``r = 1 / sqrt(var + eps)``, mean and var over all but the channels:
+    ``dy = w r (dx - <dx> - z <z dx>) + dw z + db``, < > the same mean, and ``dw z = dw r x - dw r mean``.
+    """
     args = (input, running_mean, running_var, weight, bias, training, momentum, eps)
     (x, dx), (w, dw), (b, db) = _parts(input), _parts(weight), _parts(bias)
     if not training or dx is None:
@@ -335,7 +339,8 @@ def _batch_norm(
     out = F.batch_norm(x, running_mean, running_var, w, b, training, momentum, eps)
     if not hasattr(out.grad_fn, "_saved_result2"):
         raise Untracked("batch normalisation kept no statistics of the batch")
-    mean, inverse = out.grad_fn._saved_result1, out.grad_fn._saved_result2
+    saved: Any = out.grad_fn
+    mean, inverse = saved._saved_result1, saved._saved_result2
     with torch.no_grad():
         tangent = torch.ops.aten.native_batch_norm_backward(
             dx.contiguous(), x, w, None, None, mean, inverse, True, eps, [True, False, False]
@@ -351,12 +356,17 @@ def _batch_norm(
 
 
 def _layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
-    """As for batch normalisation: without scale and shift, the Jacobian is symmetric."""
+    """As for batch normalisation: without scale and shift, the Jacobian is symmetric.
+
+    ``y = w z + b`` with ``z = r (x - mean)`` and ``r = 1 / sqrt(var + eps)``, mean and var over `normalized_shape`:
+    ``dy = w r (dx - <dx> - z <z dx>) + dw z + db``, < > the same mean; w varies within it, and so comes last.
+    """
     (x, dx), (w, dw), (b, db) = _parts(input), _parts(weight), _parts(bias)
     out = F.layer_norm(x, normalized_shape, w, b, eps)
     if dx is None or not hasattr(out.grad_fn, "_saved_result2"):
         return _by_forward_mode(F.layer_norm)(input, normalized_shape, weight, bias, eps)
-    mean, inverse = out.grad_fn._saved_result1, out.grad_fn._saved_result2
+    saved: Any = out.grad_fn
+    mean, inverse = saved._saved_result1, saved._saved_result2
     with torch.no_grad():
         x, dx = x.to(out.dtype), dx.to(out.dtype)  # autocast normalises in single precision
         tangent = torch.ops.aten.native_layer_norm_backward(
@@ -403,33 +413,31 @@ def _sigmoid_slope(dx: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return torch.ops.aten.sigmoid_backward(dx, y)
 
 
-_RULES: dict[Callable, Callable] = (
-    {
-        F.linear: _product(F.linear),
-        torch.conv1d: _product(torch.conv1d),
-        torch.conv2d: _product(torch.conv2d),
-        torch.conv3d: _product(torch.conv3d),
-        F.pad: _pad,
-        F.relu: _relu,
-        torch.relu: _relu,
-        Tensor.relu: _relu,
-        F.max_pool2d: _max_pool2d,
-        F.batch_norm: _batch_norm,
-        F.layer_norm: _layer_norm,
-        F.embedding: _embedding,
-        F.softmax: _symmetric(F.softmax, _softmax_slope),
-        F.gelu: _symmetric(F.gelu, _gelu_slope),
-        F.silu: _symmetric(F.silu, _silu_slope),
-        torch.tanh: _symmetric(torch.tanh, _tanh_slope),
-        Tensor.tanh: _symmetric(torch.tanh, _tanh_slope),
-        torch.sigmoid: _symmetric(torch.sigmoid, _sigmoid_slope),
-        Tensor.sigmoid: _symmetric(torch.sigmoid, _sigmoid_slope),
-        torch.add: _add,
-        Tensor.add: _add,
-        Tensor.__add__: _add,
-    }
-    | {func: _bilinear(func) for func in (torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm)}
-    | {
+_RULES: dict[Callable, Callable] = {
+    F.linear: _product(F.linear),
+    torch.conv1d: _product(torch.conv1d),
+    torch.conv2d: _product(torch.conv2d),
+    torch.conv3d: _product(torch.conv3d),
+    F.pad: _pad,
+    F.relu: _relu,
+    torch.relu: _relu,
+    Tensor.relu: _relu,
+    F.max_pool2d: _max_pool2d,
+    F.batch_norm: _batch_norm,
+    F.layer_norm: _layer_norm,
+    F.embedding: _embedding,
+    F.softmax: _symmetric(F.softmax, _softmax_slope),
+    F.gelu: _symmetric(F.gelu, _gelu_slope),
+    F.silu: _symmetric(F.silu, _silu_slope),
+    torch.tanh: _symmetric(torch.tanh, _tanh_slope),
+    Tensor.tanh: _symmetric(torch.tanh, _tanh_slope),
+    torch.sigmoid: _symmetric(torch.sigmoid, _sigmoid_slope),
+    Tensor.sigmoid: _symmetric(torch.sigmoid, _sigmoid_slope),
+    torch.add: _add,
+    Tensor.add: _add,
+    Tensor.__add__: _add,
+    **{func: _bilinear(func) for func in (torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm)},
+    **{
         func: _linear_in_one(func)
         for func in (
             Tensor.flatten,
@@ -451,5 +459,5 @@ _RULES: dict[Callable, Callable] = (
             F.avg_pool2d,
             F.adaptive_avg_pool2d,
         )
-    }
-)
+    },
+}

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from l2rw_core.alignment import alignment
-from l2rw_core.passes import Batch, LossFn, call, check_batch
+from l2rw_core.engines.passes import Batch, LossFn, call, check_batch
+from l2rw_core.scoring import alignment
 
 
 class LayerFactors(NamedTuple):

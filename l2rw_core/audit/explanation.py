@@ -12,8 +12,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from l2rw_core.alignment import directional_derivative
-from l2rw_core.passes import Batch, LossFn, Passes, check_batch
+from l2rw_core.engines.passes import Batch, LossFn, Passes, check_batch
+from l2rw_core.scoring import directional_derivative
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def explain(
         if names is not None and len(names) != m:
             raise ValueError(f"there are {m} clean examples and {len(names)} names")
         passes = Passes(model, loss_fn, 0)
-        _, mine = passes.clean_gradient(example, "example's")
-        _, theirs = passes.clean_gradient(clean)
+        mine = passes.clean_gradient(example, "example's").gradient
+        theirs = passes.clean_gradient(clean).gradient
         _, pulls, _ = directional_derivative(model, loss_fn, clean, mine)
     return Explanation(float(pulls.mean()), _by_clean_example(pulls / m, names), _by_layer(mine, theirs))
 

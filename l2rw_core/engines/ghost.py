@@ -15,14 +15,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.grad import conv1d_weight, conv2d_weight, conv3d_weight
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from l2rw_core.attention import COMPOSED
-from l2rw_core.dual import check_not_recomputed
+from l2rw_core.engines import two_pass
+from l2rw_core.engines.attention import COMPOSED
+from l2rw_core.engines.dual import check_not_recomputed, nothing_recomputed, random_state, restore
+from l2rw_core.engines.passes import Batch, CleanGradient, Passes, Scores, Tensors, check_batch, uncompiled
 
 _without_parameters = torch._C.DisableTorchFunctionSubclass
 
@@ -135,11 +139,13 @@ class Use:
         def along(p: Tensor | None) -> Tensor | None:
             return direction[p.key] if isinstance(p, Parameter) else None if p is None else torch.zeros_like(p)
 
+        assert self.signal is not None, "propagate has let go of uses that no loss depends on"
         change = self.layer.apply(self.x, along(self.weight), along(self.bias), *self.rest)
         single = torch.promote_types(self.signal.dtype, torch.float32)
         return (self.signal * change).sum(tuple(range(1, change.ndim)), dtype=single)
 
     def gradients(self, weights: Tensor) -> list[tuple[Parameter, Tensor]]:
+        assert self.signal is not None, "propagate has let go of uses that no loss depends on"
         scaled = self.signal * weights.to(self.signal.dtype).view(-1, *(1,) * (self.signal.ndim - 1))
         found = []
         if isinstance(self.weight, Parameter):
@@ -246,7 +252,7 @@ _EMBEDDING = Layer(lambda x, weight, _: F.embedding(x, weight), _embedding_weigh
 
 def _embedding(
     input: Tensor,
-    weight: Tensor,
+    weight: Any,
     padding_idx: int | None = None,
     max_norm: float | None = None,
     norm_type: float = 2.0,
@@ -290,7 +296,7 @@ def _group_norm(input: Tensor, num_groups: int, weight: Any = None, bias: Any = 
     return _use(_SCALE, normal, weight, bias, (input.shape[1], *(1,) * (input.ndim - 2)))
 
 
-def _times(left: Tensor, right: Tensor) -> Tensor:
+def _times(left: Any, right: Any) -> Tensor:
     """A scale by a parameter, which has at most as many dimensions as what it scales."""
     x, weight = (right, left) if isinstance(left, Parameter) else (left, right)
     if isinstance(x, Parameter) or not isinstance(x, Tensor) or weight.value.ndim > x.ndim:
@@ -309,7 +315,7 @@ def _expand(weight: Parameter, *shape: Any) -> Tensor:
     return _use(_SPREAD, torch.empty(weight.tape.n, device=weight.value.device), weight, None, sizes)
 
 
-def _plus(left: Tensor, right: Tensor) -> Tensor:
+def _plus(left: Any, right: Any) -> Tensor:
     x, weight = (right, left) if isinstance(left, Parameter) else (left, right)
     if isinstance(x, Parameter) or not isinstance(x, Tensor):
         raise Unsuited("a parameter plus a parameter or a number")
@@ -318,9 +324,9 @@ def _plus(left: Tensor, right: Tensor) -> Tensor:
 
 _RULES: dict[Callable, Callable] = {
     F.linear: _linear,
-    torch.conv1d: _convolution(torch.conv1d, torch.nn.grad.conv1d_weight, 1),
-    torch.conv2d: _convolution(torch.conv2d, torch.nn.grad.conv2d_weight, 2),
-    torch.conv3d: _convolution(torch.conv3d, torch.nn.grad.conv3d_weight, 3),
+    torch.conv1d: _convolution(torch.conv1d, conv1d_weight, 1),
+    torch.conv2d: _convolution(torch.conv2d, conv2d_weight, 2),
+    torch.conv3d: _convolution(torch.conv3d, conv3d_weight, 3),
     F.embedding: _embedding,
     F.layer_norm: _layer_norm,
     F.group_norm: _group_norm,
@@ -328,3 +334,61 @@ _RULES: dict[Callable, Callable] = {
     **dict.fromkeys((torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__), _plus),
     **dict.fromkeys((torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__), _times),
 }
+
+
+# The engine ------------------------------------------------------------------------------------------------------
+
+
+def scores(passes: Passes, batch: Batch, clean_batch: Batch | CleanGradient, step_size: float = 1.0) -> Scores:
+    """Clean forward and backward pass, then `derivative` along the clean gradient; `step_size` has no part in it."""
+    clean = passes.clean_gradient(clean_batch)
+    losses, u, buffers = derivative(passes, batch, clean.gradient)
+    return Scores(losses, u, clean.loss, buffers, "ghost")
+
+
+def derivative(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
+    """Losses (n,) that can be differentiated once, slopes ``< grad f_i, v >`` (n,), and what the buffers become.
+
+    Raises:
+        Unsuited: if a parameter is used in a way that has no rule here, or the examples of a batch interact.
+        NotImplementedError: if activation checkpointing is at work.
+    """
+    with nothing_recomputed():
+        _check_independent(passes, batch, v)
+        return _pass(passes, batch, v)
+
+
+def _pass(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
+    tape = Tape(check_batch(batch, "training")[2], passes.device)
+    with uncompiled():
+        losses, buffers = passes.training(tape.parameters(passes.parameters), batch)
+    tape.propagate(losses)
+    with torch.no_grad():
+        u = tape.alignment(v)
+    return tape.attached(losses, passes.parameters), u, buffers
+
+
+_INDEPENDENT: WeakKeyDictionary[nn.Module, dict[Any, bool]] = WeakKeyDictionary()
+"""Model -> whether its examples do not interact, for each way in which its parts train, as far as that was tried."""
+
+
+def _check_independent(passes: Passes, batch: Batch, v: Tensors) -> None:
+    """Try it on the first batch that a model scores, in full precision: with examples that interact, engines differ."""
+    known = _INDEPENDENT.setdefault(passes.model, {})
+    modes = tuple(module.training for module in passes.model.modules()), tuple(passes.parameters)
+    if modes not in known:
+        state = random_state(passes.device)
+        with torch.autocast(passes.device.type, enabled=False):
+            _, ghost, _ = _pass(passes, batch, v)
+            restore(state)
+            _, exact, _ = two_pass.derivative(passes, batch, v)
+        restore(state)
+        tolerance = torch.finfo(exact.dtype).eps ** 0.5 * exact.abs().max()
+        independent = bool((ghost - exact).abs().max() <= tolerance)
+        if len(exact) == 1:  # a single example has nothing to interact with
+            if not independent:
+                raise Unsuited("the example acts on itself")
+            return
+        known[modes] = independent
+    if not known[modes]:
+        raise Unsuited("the examples of a batch interact")

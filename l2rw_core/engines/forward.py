@@ -1,0 +1,33 @@
+"""All alignments as one directional derivative: a single training pass on dual numbers gives losses and slopes.
+
+``f(theta + h v) = f(theta) + h u + O(h^2)``, with v the clean gradient and ``u_i = < grad f_i, v >``. The value of a
+dual number keeps its graph for the weighted backward pass; its slope records none.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from l2rw_core.engines.dual import Dual, nothing_recomputed, unpack
+from l2rw_core.engines.passes import Batch, CleanGradient, Passes, Scores, Tensors, plain_operators
+
+
+def scores(passes: Passes, batch: Batch, clean_batch: Batch | CleanGradient, step_size: float = 1.0) -> Scores:
+    """Clean forward and backward pass, then `derivative` along the clean gradient; `step_size` has no part in it."""
+    clean = passes.clean_gradient(clean_batch)
+    losses, u, buffers = derivative(passes, batch, clean.gradient)
+    return Scores(losses, u, clean.loss, buffers, "forward")
+
+
+def derivative(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
+    """Losses (n,) with their graph, slopes ``< grad f_i, v >`` (n,) without one, and what the buffers become.
+
+    Raises:
+        l2rw_core.engines.dual.Untracked: if the model hides a part of its work from these dual numbers.
+        NotImplementedError: if an operator has no forward-mode rule, or activation checkpointing is at work.
+    """
+    with nothing_recomputed(), plain_operators():
+        duals: Tensors = {name: Dual(p, v[name]) for name, p in passes.parameters.items()}
+        losses, buffers = passes.training(duals, batch)
+        losses, u = unpack(losses)
+    return losses, u, buffers

@@ -1,0 +1,62 @@
+"""PyTorch's own dual numbers for the slopes, in a pass of their own, and then the ordinary training pass.
+
+They see into every function, also where the engine ``forward`` cannot follow. Since the parameters are detached, the
+first pass records no graph, so that no memory is taken beyond that of plain training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.overrides import TorchFunctionMode
+
+from l2rw_core.engines.dual import check_not_recomputed, nothing_recomputed, random_state, restore
+from l2rw_core.engines.passes import Batch, CleanGradient, Passes, Scores, Tensors, plain_operators
+
+
+def scores(passes: Passes, batch: Batch, clean_batch: Batch | CleanGradient, step_size: float = 1.0) -> Scores:
+    """Clean forward and backward pass, then `derivative` along the clean gradient; `step_size` has no part in it."""
+    clean = passes.clean_gradient(clean_batch)
+    losses, u, buffers = derivative(passes, batch, clean.gradient)
+    return Scores(losses, u, clean.loss, buffers, "two_pass")
+
+
+def derivative(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
+    """Losses (n,) with their graph, slopes ``< grad f_i, v >`` (n,) without one, and what the buffers become.
+
+    Raises:
+        NotImplementedError: if an operator has no forward-mode rule, or activation checkpointing is at work.
+    """
+    state = random_state(passes.device)
+    with nothing_recomputed(), plain_operators(), forward_ad.dual_level(), _BesideDuals():
+        duals = {name: forward_ad.make_dual(p.detach(), v[name]) for name, p in passes.parameters.items()}
+        dual_losses, _ = passes.training(duals, batch, attached=False)
+        u = forward_ad.unpack_dual(dual_losses).tangent
+    restore(state)  # both passes draw the same dropout masks
+    with plain_operators():
+        losses, buffers = passes.training(passes.parameters, batch)
+    return losses, torch.zeros_like(losses) if u is None else u.detach(), buffers
+
+
+class _BesideDuals(TorchFunctionMode):
+    """What PyTorch's dual tensors need beside them. While it is on, a Transformer does not take its fused fast path."""
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        check_not_recomputed()
+        out = func(*args, **(kwargs or {}))
+        return self._embedding(out, *args, **(kwargs or {})) if func is F.embedding else out
+
+    def _embedding(
+        self, out: Tensor, input: Tensor, weight: Tensor, padding_idx: int | None = None, *rest: Any, **options: Any
+    ) -> Tensor:
+        """The row of the padding is not trained. PyTorch's forward mode gives it the slope of its weight."""
+        primal, tangent = forward_ad.unpack_dual(out)
+        if padding_idx is None or tangent is None:
+            return out
+        padding = (input == padding_idx % len(weight)).unsqueeze(-1)
+        return forward_ad.make_dual(primal, tangent.masked_fill(padding, 0))
