@@ -11,7 +11,7 @@ import shutil
 import socket
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -108,13 +108,15 @@ class _Published:
     classes: tuple[str, ...]
     folder: str
     """What torchvision calls its folder inside a data root."""
+    archive: str = ""
+    """What it downloads into the data root itself, beside that folder."""
 
 
 _PUBLISHED = {
     "mnist": _Published("MNIST", _DIGITS, "MNIST"),
     "fashion_mnist": _Published("FashionMNIST", _GARMENTS, "FashionMNIST"),
-    "cifar10": _Published("CIFAR10", _CIFAR10, "cifar-10-batches-py"),
-    "cifar100": _Published("CIFAR100", _CIFAR100, "cifar-100-python"),
+    "cifar10": _Published("CIFAR10", _CIFAR10, "cifar-10-batches-py", "cifar-10-python.tar.gz"),
+    "cifar100": _Published("CIFAR100", _CIFAR100, "cifar-100-python", "cifar-100-python.tar.gz"),
 }
 
 
@@ -137,6 +139,7 @@ def load(name: str, root: str | Path | None = None, download: bool = True, fallb
 
     What torchvision read is written to ``<root>/<name>.npz`` where the root can be written, so that later loads are
     fast. ``digits`` is scikit-learn's: 8x8 images that are part of that package, a third of them set aside as test set.
+    A load that fails, or is interrupted, leaves nothing in `root` that was not there before.
 
     Args:
         name: one of `names`.
@@ -219,15 +222,37 @@ def _from_torchvision(name: str, root: Path, download: bool) -> Source:
 @contextlib.contextmanager
 def _place_to_unpack(name: str, root: Path) -> Iterator[Path]:
     """The root itself if it can be written, otherwise a temporary copy of what it holds of this data set."""
+    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
     if _writable(root):
-        with _one_at_a_time(root / f".{name}.lock"):
-            yield root
+        with _removed_on_failure(lambda: missing), _one_at_a_time(root / f".{name}.lock"):
+            there = set(_files_of(name, root))
+            with _removed_on_failure(lambda: sorted(set(_files_of(name, root)) - there, reverse=True)):
+                yield root
         return
     with tempfile.TemporaryDirectory() as temporary:
         raw = root / _PUBLISHED[name].folder
         if raw.is_dir():
             shutil.copytree(raw, Path(temporary) / raw.name, copy_function=shutil.copyfile)
         yield Path(temporary)
+
+
+@contextlib.contextmanager
+def _removed_on_failure(paths: Callable[[], Iterable[Path]]) -> Iterator[None]:
+    """Remove these if what follows fails, what is in a folder before the folder; a folder in use by others stays."""
+    try:
+        yield
+    except BaseException:
+        for path in paths():
+            with contextlib.suppress(OSError):
+                path.rmdir() if path.is_dir() else path.unlink()
+        raise
+
+
+def _files_of(name: str, root: Path) -> Iterator[Path]:
+    """What there is of a data set in torchvision's form: files and folders."""
+    for path in filter(None, (_PUBLISHED[name].folder, _PUBLISHED[name].archive)):
+        if (root / path).exists():
+            yield from (root / path, *(root / path).rglob("*"))
 
 
 def _writable(root: Path) -> bool:
