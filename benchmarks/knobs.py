@@ -27,8 +27,8 @@ from benchmarks.cases import Task
 from benchmarks.measure import interleaved, peak_bytes
 from benchmarks.step_cost import machine
 from benchmarks.systems import Step, ours, plain
-from l2rw_core import alignment, to_weights
-from l2rw_core.alignment import directional_derivative
+from l2rw_core import to_weights
+from l2rw_core.alignment import alignment, directional_derivative
 from l2rw_core.datasets import BatchStream, CleanSet, Subset, UniformFlip, load, make_split, to_tensors
 from l2rw_core.experiments import results_root
 from l2rw_core.models import LeNet

@@ -7,8 +7,8 @@ import torch
 from architectures import ARCHITECTURES, Case, make_case
 from torch import nn
 
-from l2rw_core import Reweighter, alignment
-from l2rw_core.alignment import score
+from l2rw_core import Reweighter
+from l2rw_core.alignment import alignment, score
 
 APPLIES = set(ARCHITECTURES) - {"resnet32", "gru", "lstm"}
 

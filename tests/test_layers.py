@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from l2rw_core import alignment
+from l2rw_core.alignment import alignment
 from l2rw_core.layers import layer_factors
 from l2rw_core.models import LeNet, Mlp
 

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from l2rw_core import Reweighter, Step, alignment, to_weights
+from l2rw_core import Reweighter, Step, to_weights
+from l2rw_core.alignment import alignment
 from l2rw_core.audit import WeightLedger, check_clean_set, explain, suspects
 from l2rw_core.datasets import CleanSet, UniformFlip, load, make_split, to_tensors
 from l2rw_core.layers import layer_factors

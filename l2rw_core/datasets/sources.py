@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
+from l2rw_core.extras import require
 from l2rw_core.progress import progress_wanted
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -169,6 +169,7 @@ def load(name: str, root: str | Path | None = None, download: bool = True, fallb
 
 
 def _embedded_digits() -> Source:
+    require("experiments", "sklearn")
     from sklearn.datasets import load_digits  # only when asked for: these two imports take seconds
 
     bunch = load_digits()
@@ -267,6 +268,9 @@ def _writable(root: Path) -> bool:
 @contextlib.contextmanager
 def _one_at_a_time(path: Path) -> Iterator[None]:
     """Other processes wait: torchvision unpacks in place, and who reads meanwhile finds files that are still empty."""
+    require("experiments", "filelock")
+    from filelock import FileLock
+
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError):  # some file systems have no locks
             held.enter_context(FileLock(path))
@@ -290,6 +294,7 @@ def _check_archives(folder: Path) -> None:
 
 
 def _read(name: str, root: Path, train: bool, download: bool) -> Any:
+    require("experiments", "torchvision")
     from torchvision import datasets
 
     reader = getattr(datasets, _PUBLISHED[name].reader)

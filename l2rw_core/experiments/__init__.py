@@ -1,5 +1,9 @@
 """Experiments as values, the one training loop, and the records that runs leave behind."""
 
+from l2rw_core.extras import require
+
+require("experiments", "filelock", "joblib", "pandas", "scipy")
+
 from l2rw_core.experiments.config import SCALES, Experiment, by_profile
 from l2rw_core.experiments.detection import LabelWatch, detect
 from l2rw_core.experiments.paper import (
@@ -9,7 +13,6 @@ from l2rw_core.experiments.paper import (
     cell_of,
     grid,
     grid_names,
-    largest_ratio,
     mnist_imbalance,
     sees_clean,
     uses_clean,
@@ -54,7 +57,6 @@ __all__ = [
     "grid_names",
     "grid_table",
     "interval",
-    "largest_ratio",
     "load_records",
     "loss_for",
     "missing",
