@@ -17,7 +17,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  echo "error: Python 3.11 or newer is needed, and '$(PYTHON)' is not: install one and run 'make $(MAKECMDGOALS) PYTHON=python3.11'" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
-	$(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e ".[book,test]"
+	$(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e ".[book,dev]"
 	@touch $@
 
 book: $(INSTALLED) ## Execute the chapters and build the HTML book
@@ -73,6 +73,10 @@ test: lint ## Check style, then run every test: package, chapters, and the built
 COLAB_PYTHON ?= 3.13
 colab-check: $(INSTALLED) ## Run every notebook and the method's tests with Colab's versions (COLAB_PYTHON=path of a Python 3.13)
 	$(BIN)/python tools/colab_check.py --python $(COLAB_PYTHON)
+
+.PHONY: wheel-check
+wheel-check: $(INSTALLED) ## Install the wheel alone in a new environment, and run the README's loop
+	$(BIN)/python tools/bare_wheel.py
 
 repository: ## Bring README, CITATION.cff and the first cells in line with the repository's address (URL=... changes it)
 	$(PYTHON) tools/repository.py $(URL)

@@ -4,90 +4,49 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
-import torch
+from l2rw_core.extras import MissingExtra, require
+from l2rw_core.places import results_root
+
+try:
+    require("experiments", "tyro")
+except MissingExtra as error:
+    raise SystemExit(f"l2rw: {error}") from None
+
 import tyro
 
-from l2rw_core import datasets, experiments, methods
-from l2rw_core.running.checkpoints import check_writable
-from l2rw_core.running.progress import progress_wanted
+if TYPE_CHECKING:
+    from l2rw_core.experiments import Cell, Experiment
 
-MethodName = Literal[tuple(methods.METHODS)]  # type: ignore[valid-type]
-DataName = Literal[datasets.names()]  # type: ignore[valid-type]
-GridName = Literal[experiments.grid_names()]  # type: ignore[valid-type]
+# Written out, though the experiments know them: an import of those loads PyTorch, and `--help` would take seconds.
+GridName = Literal[
+    "fig2",
+    "pair_8_2",
+    "settings_200",
+    "table1",
+    "table2",
+    "fig3",
+    "fig4",
+    "fig5",
+    "fig6",
+    "fig7",
+    "noise_imbalance",
+    "clean_batch",
+    "unclean",
+    "schedule",
+    "detection",
+    "cifar_small",
+    "statistics",
+    "precision",
+    "quick",
+]
+Scale = Literal["paper", "quarter", "reduced", "quick"]
 OTHER_RECORDS = "name another folder with --records"
-Ratio = Literal[tuple(experiments.MAJORITY_SHARES)]  # type: ignore[valid-type]
-
-
-@dataclass
-class Run:
-    """Train on imbalanced digits (Section 4.1, Figure 2), record every trial, and print the test errors."""
-
-    method: MethodName = "l2rw"
-    """How to train."""
-    ratio: Ratio | None = None
-    """Nominal imbalance, frequent to rare; None is the largest that the data set allows: 200, for digits 20."""
-    pair: tuple[int, int] = (4, 9)
-    """The rare digit and the frequent one."""
-    data: DataName = "mnist"
-    """Data set; digits is embedded and needs no files."""
-    scale: Literal["quick", "paper"] = "quick"
-    """quick: 800 steps; paper: 8,000 steps, the paper's own scale."""
-    trials: int = 1
-    """Number of trials, with consecutive seeds."""
-    seed: int = 0
-    """First seed."""
-    records: Path = field(default_factory=experiments.results_root)
-    """Folder of the record files; trials already on record there are not run again."""
-    again: bool = False
-    """Run trials again that are already on record."""
-    steps: int | None = None
-    """Training steps, if not those of the scale."""
-    device: str = "cpu"
-    """Where to train, for example cuda."""
-    threads: int | None = None
-    """CPU threads; by default what PyTorch chooses."""
-
-    def __call__(self) -> None:
-        _check_positive("trials", self.trials)
-        _check_device(self.device)
-        ratio = self._ratio()
-        if self.threads is not None:
-            _check_positive("threads", self.threads)
-            torch.set_num_threads(self.threads)
-        wanted = [self._experiment(ratio, seed) for seed in range(self.seed, self.seed + self.trials)]
-        done = {} if self.again else {r.experiment: r for r in experiments.load_records("fig2", self.records)}
-        source = None
-        if not all(e in done for e in wanted):
-            check_writable(self.records, OTHER_RECORDS)
-            source = datasets.load(self.data)
-        for experiment in wanted:
-            record = done.get(experiment)
-            if record is None:
-                record = experiments.run_and_append(experiment, self.records, self.device, source)
-            print(
-                f"{experiment.data} {self.pair[0]} against {self.pair[1]}, {ratio}:1, {self.method}, "
-                f"seed {experiment.seed}: test error {1 - record.last:.2%} after the last step, "
-                f"{1 - record.best:.2%} at best, {record.duration:.0f} s, record {record.id}"
-            )
-
-    def _ratio(self) -> int:
-        largest = experiments.largest_ratio(self.data)
-        if self.ratio is not None and self.ratio > largest:
-            raise ValueError(
-                f"{self.ratio}:1 leaves too few rare images of {self.data} for the clean set: give --ratio {largest} "
-                "or less, or a larger data set"
-            )
-        return self.ratio or largest
-
-    def _experiment(self, ratio: int, seed: int) -> experiments.Experiment:
-        experiment = experiments.mnist_imbalance(self.method, ratio, self.pair, seed, self.scale, self.data)
-        if self.steps is None or self.steps == experiment.steps:
-            return experiment
-        return experiment.with_(steps=self.steps, scale="quick" if self.scale == "quick" else "reduced")
+CHOSEN_OTHERWISE = ("name", "scale", "method", "biases", "seed")
+"""Fields of an experiment that its figure or table, `--scale`, `--rows`, `--where` and `--trials` choose."""
 
 
 def _check_positive(name: str, value: int) -> None:
@@ -96,6 +55,8 @@ def _check_positive(name: str, value: int) -> None:
 
 
 def _check_device(device: str) -> None:
+    import torch
+
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
@@ -111,14 +72,17 @@ class Reproduce:
 
     name: tyro.conf.Positional[GridName]
     """Figure or table of the paper, or study of ours."""
-    scale: Literal[experiments.SCALES] = "quick"  # type: ignore[valid-type]
-    """paper: the paper's own networks and steps; reduced: small images, hours; quick: embedded digits, minutes."""
+    scale: Scale = "quick"
+    """paper: the paper's own networks and steps; quarter: a quarter of its steps on CIFAR-10, days; reduced: small
+    images, hours; quick: embedded digits, minutes."""
     trials: int = 1
     """Trials of each cell, with the seeds 0, 1, 2 and so on."""
     rows: tuple[str, ...] = ()
     """Only these rows, for example baseline l2rw; by default all."""
     where: tuple[str, ...] = ()
     """Only these columns, for example data=mnist ratio=200: all conditions after one --where."""
+    changes: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = ()
+    """Fields of the experiments to change, for example steps=500 lr=0.01; what is then not the paper's is reduced."""
     jobs: int = -1
     """Processes, each on one thread; -1 is one a core."""
     scheduler: str | None = None
@@ -126,20 +90,23 @@ class Reproduce:
     folder of the records."""
     device: str = "cpu"
     """Where to train, for example cuda."""
-    records: Path = field(default_factory=experiments.results_root)
+    records: Path = field(default_factory=results_root)
     """Folder of the record files."""
     dry_run: bool = False
     """Only say what would be run."""
 
     def __call__(self) -> None:
+        from l2rw_core import experiments
         from l2rw_core.report.reproduction import grid_table
+        from l2rw_core.running.checkpoints import check_writable
+        from l2rw_core.running.progress import progress_wanted
 
         _check_positive("trials", self.trials)
         if self.jobs < 1 and self.jobs != -1:
             raise ValueError(f"jobs must be a number of processes, or -1 for one a core, got {self.jobs}")
         if not (self.scheduler or self.dry_run):  # a worker has devices of its own
             _check_device(self.device)
-        cells = self._cells()
+        cells = [_changed(cell, self.changes) for cell in self._cells()]
         wanted = [cell.trial(seed) for seed in range(self.trials) for cell in cells]
         todo = experiments.missing(wanted, experiments.load_records(folder=self.records))
         shared = len(wanted) - len(experiments.missing(wanted, ()))
@@ -160,8 +127,10 @@ class Reproduce:
         if failed:
             raise SystemExit(1)
 
-    def _cells(self) -> list[experiments.Cell]:
-        cells = list(experiments.grid(self.name, self.scale).cells)
+    def _cells(self) -> list[Cell]:
+        from l2rw_core.experiments import grid
+
+        cells = list(grid(self.name, self.scale).cells)
         conditions = [("row", row) for row in self.rows] + [_condition(text) for text in self.where]
         places = [{"row": cell.row} | {name: str(value) for name, value in cell.place.items()} for cell in cells]
         for name, value in conditions:
@@ -186,16 +155,52 @@ def _condition(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _changed(cell: Cell, changes: Sequence[str]) -> Cell:
+    """The cell with some fields of its experiment changed; nothing so changed is at the paper's scale."""
+    if not changes:
+        return cell
+    values = dict(_change(text, cell.experiment) for text in changes)
+    scale = "reduced" if cell.experiment.scale == "paper" else cell.experiment.scale
+    return replace(cell, experiment=cell.experiment.with_(**values, scale=scale))
+
+
+def _change(text: str, experiment: Experiment) -> tuple[str, Any]:
+    """The name and the value of a field in ``steps=500``."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"set takes fields with their values, such as steps=500, got {text!r}")
+    known = {f.name: f for f in fields(experiment) if f.name not in CHOSEN_OTHERWISE}
+    if name not in known:
+        raise ValueError(f"an experiment has no field {name!r} to set; choose from {', '.join(known)}")
+    return name, _value(known[name], value)
+
+
+def _value(described: Field, text: str) -> Any:
+    """What stands behind the equals sign, as the type of the field's default."""
+    kind = type(described.default)
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if kind is tuple:
+            return tuple(int(part) for part in text.split(",") if part)
+        return kind(text)
+    except (KeyError, ValueError) as error:
+        meant = {bool: "true or false", tuple: "numbers such as 400,600", int: "a whole number", float: "a number"}
+        raise ValueError(f"{described.name} is {meant[kind]}, got {text!r}") from error
+
+
 @dataclass
 class Show:
     """Print what is on record: mean test error and 95% interval over the trials of each configuration."""
 
     name: str | None = None
     """Only this experiment, for example fig2."""
-    records: Path = field(default_factory=experiments.results_root)
+    records: Path = field(default_factory=results_root)
     """Folder of the record files."""
 
     def __call__(self) -> None:
+        from l2rw_core import experiments
+
         if not self.records.exists():
             raise ValueError(
                 f"there is no folder {self.records}: name the folder that holds the records with --records"
@@ -218,17 +223,18 @@ class Show:
 class Report:
     """Write data/reproduction.csv, the book's page reproduction.md and the README's table from the records."""
 
-    root: Path = field(default_factory=lambda: experiments.results_root().parents[1])
+    root: Path = field(default_factory=lambda: results_root().parents[1])
     """Folder of the checkout."""
-    records: Path = field(default_factory=experiments.results_root)
+    records: Path = field(default_factory=results_root)
     """Folder of the record files."""
 
     def __call__(self) -> None:
+        from l2rw_core.experiments import load_records
         from l2rw_core.report.page import write_reproduction
 
         if not (self.root / "data").is_dir():
             raise ValueError(f"{self.root} has no folder data: name a checkout of the project with --root")
-        for path in write_reproduction(experiments.load_records(folder=self.records), self.root):
+        for path in write_reproduction(load_records(folder=self.records), self.root):
             print(f"wrote {path}")
 
 
@@ -262,6 +268,7 @@ class Audit:
     def __call__(self) -> None:
         from l2rw_core import audit
         from l2rw_core.report.clean_size import expected_gain
+        from l2rw_core.running.checkpoints import check_writable
 
         options = audit.Options(epochs=self.epochs, by=self.by, seed=self.seed)
         _check_positive("shown", self.shown)
@@ -288,8 +295,7 @@ def _check_out(folder: Path, names: Sequence[str]) -> None:
 
 
 Command = (
-    Annotated[Run, tyro.conf.subcommand("run")]
-    | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
+    Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Show, tyro.conf.subcommand("show")]
     | Annotated[Audit, tyro.conf.subcommand("audit")]
@@ -306,16 +312,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _check_once(given)
         command = tyro.cli(Command, prog="l2rw", description=__doc__, args=given)
         command()
-    except (ValueError, OSError, FloatingPointError, datasets.DataUnavailable) as error:
+    except (ValueError, OSError, FloatingPointError, MissingExtra, *_no_data()) as error:
         _leave(" ".join(str(error).split()), 2)
     except KeyboardInterrupt:
         _leave("interrupted; what is finished is kept, and the same command goes on from there", 130)
 
 
+def _no_data() -> tuple[type[Exception], ...]:
+    """The error of a data set that cannot be had; what raised it has loaded its class."""
+    loaded = sys.modules.get("l2rw_core.datasets.sources")
+    return (loaded.DataUnavailable,) if loaded else ()
+
+
 def _check_once(arguments: Sequence[str]) -> None:
     """Of two lists after the same option the first would be dropped, and silently."""
     options = [argument.partition("=")[0] for argument in arguments]
-    for option in ("--rows", "--where", "--ignore"):
+    for option in ("--rows", "--where", "--set", "--ignore"):
         if options.count(option) > 1:
             raise ValueError(f"{option} is given twice: give it once, with all its values after it")
 

@@ -7,33 +7,66 @@ from typing import get_args
 import pytest
 
 from l2rw_core import cli
-from l2rw_core.experiments import MAJORITY_SHARES, largest_ratio, load_records, mnist_imbalance
+from l2rw_core.experiments import SCALES, grid_names, load_records
 
-SMALL = ["run", "--data", "digits", "--ratio", "10", "--method", "baseline", "--threads", "1", "--steps", "12"]
+SMALL = ["reproduce", "fig2", "--rows", "baseline", "--jobs", "1", "--set", "steps=12", "evaluate_every=6"]
 
 
 def test_runs_records_and_does_not_repeat(tmp_path):
     command = [sys.executable, "-m", "l2rw_core", *SMALL, "--trials", "2", "--records", str(tmp_path)]
     first = subprocess.run(command, capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stderr
-    assert first.stdout.count("test error") == 2
-    kept = load_records("fig2", tmp_path)
-    assert [(r.experiment.seed, r.experiment.steps) for r in kept] == [(0, 12), (1, 12)]
+    assert "2 trials, 2 to run" in first.stdout
+    recorded = load_records("fig2", tmp_path)
+    assert [(r.experiment.seed, r.experiment.steps) for r in recorded] == [(0, 12), (1, 12)]
     again = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert again.stdout == first.stdout
-    assert load_records("fig2", tmp_path) == kept
+    assert again.stdout == first.stdout.replace("2 to run", "0 to run")
+    assert load_records("fig2", tmp_path) == recorded
 
 
-def test_it_starts_without_what_only_some_of_its_commands_need():
-    code = "import sys, l2rw_core.cli; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"torchvision", "sklearn", "matplotlib", "IPython", "ipywidgets"} & set(loaded)
+def test_its_help_loads_no_torch_and_nothing_that_only_some_of_its_commands_need():
+    code = """
+import sys, l2rw_core.cli
+try:
+    l2rw_core.cli.main(["--help"])
+except SystemExit:
+    print(*sys.modules)
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    loaded = set(out.splitlines()[-1].split())
+    assert "tyro" in loaded
+    heavy = {"torch", "numpy", "pandas", "scipy", "joblib", "torchvision", "sklearn", "matplotlib", "IPython"}
+    assert not heavy & loaded
+    assert {name for name in loaded if name.startswith("l2rw_core.")} == {
+        "l2rw_core.cli",
+        "l2rw_core.extras",
+        "l2rw_core.places",
+    }
 
 
-def test_again_repeats_and_show_summarises(tmp_path, capsys):
+def test_names_that_are_written_out_are_those_there_are():
+    assert get_args(cli.GridName) == grid_names()
+    assert get_args(cli.Scale) == SCALES
+
+
+def test_fields_are_set_to_values_of_their_kinds(tmp_path):
+    changes = ["steps=3", "lr=0.5", "augment=True", "lr_drops=1,2", "model=mlp", "fine_tune_steps=0"]
+    cli.main([*SMALL[:-2], *changes, "--records", str(tmp_path)])
+    (record,) = load_records("fig2", tmp_path)
+    e = record.experiment
+    assert (e.steps, e.lr, e.augment, e.lr_drops, e.model) == (3, 0.5, True, (1, 2), "mlp")
+    assert (e.scale, e.method) == ("quick", "baseline")
+
+
+def test_what_is_changed_is_not_called_the_papers():
+    cell, plain = (cli.Reproduce("fig2", "paper", rows=("l2rw",), changes=c)._cells()[0] for c in (("lr=1",), ()))
+    assert cli._changed(cell, ("lr=0.5",)).experiment == cell.experiment.with_(lr=0.5, scale="reduced")
+    assert cli._changed(plain, ()) == plain
+    assert plain.experiment.scale == "paper"
+
+
+def test_show_summarises(tmp_path, capsys):
     cli.main([*SMALL, "--records", str(tmp_path)])
-    cli.main([*SMALL, "--again", "--records", str(tmp_path)])
-    assert len(load_records("fig2", tmp_path)) == 2
     capsys.readouterr()
     cli.main(["show", "--records", str(tmp_path)])
     header, row = capsys.readouterr().out.splitlines()
@@ -41,12 +74,7 @@ def test_again_repeats_and_show_summarises(tmp_path, capsys):
     assert "baseline" in row
 
 
-def test_a_length_of_ones_own_is_not_called_the_papers(tmp_path):
-    cli.main([*SMALL, "--scale", "paper", "--records", str(tmp_path)])
-    assert load_records("fig2", tmp_path)[0].experiment.scale == "reduced"
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["show", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["reproduce", "--help"], ["show", "--help"]])
 def test_explains_itself(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(arguments)
@@ -57,21 +85,6 @@ def test_explains_itself(arguments, capsys):
 def test_showing_an_empty_folder_says_so(tmp_path, capsys):
     cli.main(["show", "--records", str(tmp_path)])
     assert "nothing on record" in capsys.readouterr().out
-
-
-def test_the_imbalance_is_the_largest_that_the_data_have(tmp_path, capsys):
-    cli.main(["run", "--data", "digits", "--method", "baseline", "--steps", "1", "--records", str(tmp_path)])
-    assert "digits 4 against 9, 20:1" in capsys.readouterr().out
-    assert cli.Run(method="baseline")._ratio() == 200
-    assert cli.Run(data="digits", ratio=10)._ratio() == 10
-
-
-@pytest.mark.parametrize("data", get_args(cli.DataName))
-def test_the_largest_imbalance_leaves_rare_images_beside_the_clean_set(data):
-    (pair,) = mnist_imbalance(ratio=largest_ratio(data), data=data).biases
-    assert pair.counts[0] > 5
-    larger = [ratio for ratio in MAJORITY_SHARES if ratio > largest_ratio(data)]
-    assert all(mnist_imbalance(ratio=ratio, data=data).biases[0].counts[0] <= 5 for ratio in larger)
 
 
 def test_showing_an_experiment_that_is_not_on_record_says_what_is(tmp_path, capsys):

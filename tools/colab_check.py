@@ -25,7 +25,7 @@ from pathlib import Path
 
 import nbformat
 import papermill
-from repository import CELL_ID, current_address, extras_of, notebooks
+from repository import CELL_ID, CHAPTERS, current_address, extras_of, notebooks
 
 ROOT = Path(__file__).parents[1]
 PYTHON = "3.13"
@@ -117,9 +117,8 @@ def install_wheel(python: Path, chosen: Sequence[Path], folder: Path) -> None:
     """Build the wheel and install it with the extras that the notebooks ask for, over whatever is there."""
     uv("build", "--out-dir", folder / "dist", ROOT)  # by way of the source archive: no stale files get in
     (wheel,) = (folder / "dist").glob("*.whl")
-    extras = sorted({extra for path in chosen for extra in extras_of(json.loads(path.read_text()))})
-    wanted = f"{wheel}[{','.join(extras)}]" if extras else str(wheel)
-    uv("pip", "install", "--python", python, "--reinstall-package", "l2rw-core", wanted)
+    extras = sorted({CHAPTERS, *(extra for path in chosen for extra in extras_of(json.loads(path.read_text())))})
+    uv("pip", "install", "--python", python, "--reinstall-package", "l2rw-core", f"{wheel}[{','.join(extras)}]")
 
 
 def moved_versions(python: Path) -> list[str]:
@@ -192,7 +191,7 @@ def run(path: Path, folder: Path) -> bool:
 def check_method(python: Path, folder: Path) -> bool:
     """Whether one of the method's tests fails, of the working tree."""
     (wheel,) = (folder / "dist").glob("*.whl")
-    uv("pip", "install", "--python", python, "-c", ROOT / "tools" / "colab.txt", f"{wheel}[test]")
+    uv("pip", "install", "--python", python, "-c", ROOT / "tools" / "colab.txt", f"{wheel}[dev]")
     files = [f"tests/{name}" for name in METHOD]
     started = time.monotonic()
     done = subprocess.run(

@@ -29,6 +29,8 @@ PLACES = re.compile(
 IN_PYPROJECT = re.compile(r'(?P<before>^Repository = ")(?P<address>[^"]*)', re.MULTILINE)
 
 CELL_ID = "bootstrap"
+CHAPTERS, ITS_MODULE = "chapters", "anywidget"
+"""The extra that every notebook needs, and the module by which it is seen to be there."""
 NEEDS = "needs-"
 """A cell with the tag ``needs-smote`` makes the first cell install the extra ``smote`` as well."""
 
@@ -62,7 +64,7 @@ def checked(url: str) -> str:
 
 
 def bootstrap_source(root: Path, extras: tuple[str, ...] = ()) -> str:
-    """Source of the first code cell of a notebook that needs these extras.
+    """Source of the first code cell of a notebook that needs these extras, besides what every chapter needs.
 
     Raises:
         ValueError: if pyproject.toml has no such extra.
@@ -72,9 +74,8 @@ def bootstrap_source(root: Path, extras: tuple[str, ...] = ()) -> str:
     if unknown := set(extras) - set(known):
         raise ValueError(f"pyproject.toml has no extra {', '.join(sorted(unknown))}; choose from {', '.join(known)}")
     names = [re.match(r"[\w.-]+", requirement)[0] for extra in extras for requirement in known[extra]]
-    modules = ["l2rw_core", *(MODULES.get(name, name.replace("-", "_")) for name in names)]
-    wanted = f"[{','.join(extras)}]" if extras else ""
-    requirement = f"{project['name']}{wanted} @ git+{project['urls']['Repository']}"
+    modules = ["l2rw_core", ITS_MODULE, *(MODULES.get(name, name.replace("-", "_")) for name in names)]
+    requirement = f"{project['name']}[{','.join([CHAPTERS, *extras])}] @ git+{project['urls']['Repository']}"
     return CELL.format(modules=json.dumps(modules), requirement=requirement)
 
 

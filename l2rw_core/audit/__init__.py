@@ -7,6 +7,10 @@ Imported on its own, never by `import l2rw_core`: it needs pandas and scikit-lea
 - without a loop: `read_pair`, `audit`, `write_report`, which is what the command ``l2rw audit`` does.
 """
 
+from l2rw_core.extras import require
+
+require("audit", "jinja2", "matplotlib", "pandas", "PIL", "sklearn")
+
 from l2rw_core.audit.clean_set import CleanSetCheck, check_clean_set
 from l2rw_core.audit.data import Images, Table, read_data, read_pair
 from l2rw_core.audit.explanation import Explanation, explain

@@ -11,15 +11,15 @@ import shutil
 import socket
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
+from l2rw_core.extras import require
 from l2rw_core.running.progress import progress_wanted
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -110,13 +110,15 @@ class _Published:
     classes: tuple[str, ...]
     folder: str
     """What torchvision calls its folder inside a data root."""
+    archive: str = ""
+    """What it downloads into the data root itself, beside that folder."""
 
 
 _PUBLISHED = {
     "mnist": _Published("MNIST", "MNIST", _DIGITS, "MNIST"),
     "fashion_mnist": _Published("FashionMNIST", "Fashion-MNIST", _GARMENTS, "FashionMNIST"),
-    "cifar10": _Published("CIFAR10", "CIFAR-10", _CIFAR10, "cifar-10-batches-py"),
-    "cifar100": _Published("CIFAR100", "CIFAR-100", _CIFAR100, "cifar-100-python"),
+    "cifar10": _Published("CIFAR10", "CIFAR-10", _CIFAR10, "cifar-10-batches-py", "cifar-10-python.tar.gz"),
+    "cifar100": _Published("CIFAR100", "CIFAR-100", _CIFAR100, "cifar-100-python", "cifar-100-python.tar.gz"),
 }
 
 
@@ -145,6 +147,7 @@ def load(name: str, root: str | Path | None = None, download: bool = True, fallb
 
     What torchvision read is written to ``<root>/<name>.npz`` where the root can be written, so that later loads are
     fast. ``digits`` is scikit-learn's: 8x8 images that are part of that package, a third of them set aside as test set.
+    A load that fails, or is interrupted, leaves nothing in `root` that was not there before.
 
     Args:
         name: one of `names`.
@@ -179,6 +182,7 @@ def _check_known(name: str) -> None:
 
 
 def _embedded_digits() -> Source:
+    require("experiments", "sklearn")
     from sklearn.datasets import load_digits  # only when asked for: these two imports take seconds
 
     bunch = load_digits()
@@ -232,15 +236,37 @@ def _from_torchvision(name: str, root: Path, download: bool) -> Source:
 @contextlib.contextmanager
 def _place_to_unpack(name: str, root: Path) -> Iterator[Path]:
     """The root itself if it can be written, otherwise a temporary copy of what it holds of this data set."""
+    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
     if _writable(root):
-        with _one_at_a_time(root / f".{name}.lock"):
-            yield root
+        with _removed_on_failure(lambda: missing), _one_at_a_time(root / f".{name}.lock"):
+            there = set(_files_of(name, root))
+            with _removed_on_failure(lambda: sorted(set(_files_of(name, root)) - there, reverse=True)):
+                yield root
         return
     with tempfile.TemporaryDirectory() as temporary:
         raw = root / _PUBLISHED[name].folder
         if raw.is_dir():
             shutil.copytree(raw, Path(temporary) / raw.name, copy_function=shutil.copyfile)
         yield Path(temporary)
+
+
+@contextlib.contextmanager
+def _removed_on_failure(paths: Callable[[], Iterable[Path]]) -> Iterator[None]:
+    """Remove these if what follows fails, what is in a folder before the folder; a folder in use by others stays."""
+    try:
+        yield
+    except BaseException:
+        for path in paths():
+            with contextlib.suppress(OSError):
+                path.rmdir() if path.is_dir() else path.unlink()
+        raise
+
+
+def _files_of(name: str, root: Path) -> Iterator[Path]:
+    """What there is of a data set in torchvision's form: files and folders."""
+    for path in filter(None, (_PUBLISHED[name].folder, _PUBLISHED[name].archive)):
+        if (root / path).exists():
+            yield from (root / path, *(root / path).rglob("*"))
 
 
 def _writable(root: Path) -> bool:
@@ -255,6 +281,9 @@ def _writable(root: Path) -> bool:
 @contextlib.contextmanager
 def _one_at_a_time(path: Path) -> Iterator[None]:
     """Other processes wait: torchvision unpacks in place, and who reads meanwhile finds files that are still empty."""
+    require("experiments", "filelock")
+    from filelock import FileLock
+
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError):  # some file systems have no locks
             held.enter_context(FileLock(path))
@@ -278,6 +307,7 @@ def _check_archives(folder: Path) -> None:
 
 
 def _read(name: str, root: Path, train: bool, download: bool) -> Any:
+    require("experiments", "torchvision")
     from torchvision import datasets
 
     reader = getattr(datasets, _PUBLISHED[name].reader)

@@ -1,5 +1,9 @@
 """Experiments as values, the one training loop, and the records that runs leave behind."""
 
+from l2rw_core.extras import require
+
+require("experiments", "filelock", "joblib", "pandas", "scipy")
+
 from l2rw_core.experiments.config import SCALES, Experiment
 from l2rw_core.experiments.detection import LabelWatch, detect
 from l2rw_core.experiments.intervals import Interval, in_words, interval, prediction_interval
@@ -10,7 +14,6 @@ from l2rw_core.experiments.paper import (
     cell_of,
     grid,
     grid_names,
-    largest_ratio,
     mnist_imbalance,
 )
 from l2rw_core.experiments.records import (
@@ -66,7 +69,6 @@ __all__ = [
     "grid_names",
     "in_words",
     "interval",
-    "largest_ratio",
     "load_records",
     "loss_for",
     "missing",

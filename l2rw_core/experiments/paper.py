@@ -21,11 +21,6 @@ MAJORITY_SHARES = {10: 0.9, 20: 0.95, 50: 0.98, 100: 0.99, 200: 0.995}
 """Nominal ratio -> share of the majority class among the 5,000 images. 0.995 is what the paper calls 200:1."""
 
 
-def largest_ratio(data: str) -> int:
-    """The largest of `MAJORITY_SHARES` of which a data set has more rare images than ten clean ones take."""
-    return max(r for r in MAJORITY_SHARES if _pair_of(data, r).counts[0] > 5)
-
-
 def _pair_of(data: str, ratio: int, pair: tuple[int, int] = (4, 9)) -> PairImbalance:
     rare, frequent = pair
     return PairImbalance(rare, frequent, MAJORITY_SHARES[ratio], 120 if data == "digits" else 5000)

@@ -23,6 +23,7 @@ import torch
 from l2rw_core.datasets import BackgroundFlip
 from l2rw_core.experiments.config import Experiment
 from l2rw_core.experiments.intervals import interval
+from l2rw_core.places import results_root
 
 
 @dataclass
@@ -186,16 +187,6 @@ def _commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return head + ("+changes" if changed else "")
-
-
-def results_root() -> Path:
-    """The folder of the recorded runs: ``data/results`` of the checkout, or the copy that came with the package."""
-    checkout = Path(__file__).parents[2] / "data" / "results"
-    if checkout.is_dir():
-        return checkout
-    import l2rw_core.recorded
-
-    return Path(next(iter(l2rw_core.recorded.__path__))) / "results"
 
 
 def append(record: Record, folder: Path | None = None) -> Path:

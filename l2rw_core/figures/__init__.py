@@ -1,5 +1,9 @@
 """Figures of the book: house style, inline SVG with alt text."""
 
+from l2rw_core.extras import require
+
+require("chapters", "matplotlib", "pandas", "scipy")
+
 from l2rw_core.figures.style import (
     COLOURS,
     DASHES,

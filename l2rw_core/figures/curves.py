@@ -13,7 +13,7 @@ from l2rw_core.figures.style import COLOURS, DASHES, INK, PALETTE, Drawing, figu
 Groups = Mapping[str, Sequence[Record]]
 """Method name -> the trials of one configuration."""
 
-_NO_RECORDS = "there are no records to draw: run the experiment first, see `l2rw run --help`"
+_NO_RECORDS = "there are no records to draw: run the experiment first, see `l2rw reproduce --help`"
 _DASH_CYCLE = tuple(DASHES.values())
 
 

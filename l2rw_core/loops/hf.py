@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from l2rw_core.extras import require
+
+require("transformers", "accelerate", "transformers")
+
 import inspect
 from collections.abc import Sized
 from typing import Any

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from l2rw_core.extras import require
+
+require("lightning", "lightning")
+
 import functools
 import warnings
 from collections.abc import Callable, Iterable

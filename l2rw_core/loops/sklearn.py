@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from l2rw_core.extras import require
+
+require("sklearn", "sklearn")
+
 from collections.abc import Callable
 from typing import Any
 

@@ -160,7 +160,7 @@ def test_files_appear_whole_or_not_at_all(wine, tmp_path):
 @pytest.fixture(scope="module")
 def chromium():
     """The system's Chromium, with nothing to reach."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is in the extra `test`")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is in the extra `dev`")
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         pytest.skip("no chromium, chromium-browser or google-chrome on this machine")

@@ -118,7 +118,7 @@ def test_wrong_calls_are_refused():
 
 def test_accumulated_alignments_are_what_tracin_computes(tmp_path):
     """Captum's TracInCP with one checkpoint a step and unit step sizes, averaged over the clean examples."""
-    influence = pytest.importorskip("captum.influence", reason="captum, an independent oracle, is in the extra `test`")
+    influence = pytest.importorskip("captum.influence", reason="captum, an independent oracle, is in the extra `dev`")
     (x, y), clean = images(12, 1), images(5, 2)
     torch.manual_seed(0)
     model = Mlp([36, 8, 4]).double()

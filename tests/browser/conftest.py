@@ -11,7 +11,7 @@ import pytest
 from bookmaking import alone
 from pages import served
 from playwright.sync_api import Browser, sync_playwright
-from visiting import Visit, unavailable
+from visiting import Visit, chromium, unavailable
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ROOT / "_build" / "npm"
@@ -57,7 +57,7 @@ def site(book: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")  # not longer: while it is open, nothing else in this process can run an event loop
 def browser() -> Iterator[Browser]:
     """The system's Chromium."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    program = chromium()
     if program is None:
         unavailable("no chromium, chromium-browser or google-chrome on this machine")
     with sync_playwright() as playwright:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from pathlib import Path
@@ -112,8 +111,8 @@ def test_chapter_holds_in_the_book(chapter: Path, executed: dict[str, nbformat.N
 
 
 def test_the_book_ran_on_the_real_data_at_hand(book: Path) -> None:
-    data = Path(os.environ.get("L2RW_DATA") or ROOT / "data" / "cache")
-    if not any(data.glob("*MNIST*")) and not any(data.glob("*mnist*")):
+    data = build_book.data_folder(ROOT)
+    if not {"mnist", "fashionmnist"} & set(build_book.available_data(data)):
         pytest.skip(f"{data} has no images of MNIST or Fashion-MNIST")
     text = (book / "status.html").read_text()
     (said,) = re.findall(r"Data sets at hand: ([^<]*)\.", text)

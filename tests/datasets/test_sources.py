@@ -95,6 +95,50 @@ def test_what_is_not_there_and_cannot_be_downloaded(tmp_path, no_network):
         load("mnist", tmp_path)
 
 
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "cifar100"])
+def test_a_load_that_fails_leaves_nothing_behind(tmp_path, no_network, name):
+    with pytest.raises(DataUnavailable):
+        load(name, tmp_path / "data" / "cache")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_download_that_breaks_off_leaves_what_was_there_before(tmp_path, monkeypatch):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    (raw / "notes.txt").write_text("mine")
+    (tmp_path / "mine.txt").write_text("mine")
+
+    def begin(name, root, *_):
+        (root / "MNIST" / "raw" / "train-images-idx3-ubyte.gz").write_bytes(b"half of it")
+        (root / "MNIST" / "more").mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_read", begin)
+    with pytest.raises(KeyboardInterrupt):
+        load("mnist", tmp_path)
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert files == {"MNIST", "MNIST/raw", "MNIST/raw/notes.txt", "mine.txt"}
+
+
+def test_the_archive_beside_the_folder_is_removed_as_well(tmp_path, monkeypatch):
+    def begin(name, root, *_):
+        (root / "cifar-10-python.tar.gz").write_bytes(b"half of it")
+        raise OSError("the line is dead")
+
+    monkeypatch.setattr(module, "_read", begin)
+    with pytest.raises(OSError, match="line"):
+        load("cifar10", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_of_archives_are_torchvisions():
+    from torchvision import datasets
+
+    for published in module._PUBLISHED.values():
+        reader = getattr(datasets, published.reader)
+        assert published.archive == getattr(reader, "filename", "")
+
+
 def test_download_can_be_forbidden(tmp_path):
     with pytest.raises(DataUnavailable, match="cifar10"):
         load("cifar10", tmp_path, download=False)

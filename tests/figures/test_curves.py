@@ -50,7 +50,7 @@ def test_trials_of_different_lengths_are_refused():
 
 @pytest.mark.parametrize("groups", [{}, {"l2rw": []}])
 def test_nothing_to_draw_says_how_to_run_it(groups):
-    with pytest.raises(ValueError, match="l2rw run"):
+    with pytest.raises(ValueError, match="l2rw reproduce"):
         curves.error_curves(groups)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import colab_check
@@ -20,7 +21,9 @@ COLAB = dict(
 
 def test_the_package_takes_what_colab_has() -> None:
     """Else the first cell would replace packages of a running kernel."""
-    needed = [Requirement(text) for text in PROJECT["dependencies"]]
+    extras = PROJECT["optional-dependencies"]
+    of_chapters = (extras[name] for name in ("audit", "experiments", "chapters"))
+    needed = [Requirement(text) for text in chain(PROJECT["dependencies"], *of_chapters)]
     there = [r for r in needed if r.name in COLAB]
     assert len(there) >= 6
     assert [f"{r} but Colab has {COLAB[r.name]}" for r in there if COLAB[r.name] not in r.specifier] == []

@@ -114,9 +114,10 @@ for command in given:
 
 def test_the_cell_installs_only_what_is_missing(tmp_path: Path) -> None:
     source = repository.bootstrap_source(ROOT)
-    requirement = f'install --quiet "l2rw-core @ git+{repository.current_address(ROOT)}"'
+    requirement = f'install --quiet "l2rw-core[chapters] @ git+{repository.current_address(ROOT)}"'
     assert run_cell(source, tmp_path) == []
     assert run_cell(source, tmp_path, "l2rw_core") == [requirement]
+    assert run_cell(source, tmp_path, "anywidget") == [requirement], "the package alone is not enough for a chapter"
 
 
 def test_a_tag_makes_the_cell_install_an_extra_too(tmp_path: Path) -> None:
@@ -124,11 +125,11 @@ def test_a_tag_makes_the_cell_install_an_extra_too(tmp_path: Path) -> None:
     assert repository.extras_of({"cells": [cell, {**cell, "metadata": {}}]}) == ("smote",)
     source = repository.bootstrap_source(ROOT, ("smote",))
     (given,) = run_cell(source, tmp_path, "imblearn")
-    assert "l2rw-core[smote] @ git+" in given
+    assert "l2rw-core[chapters,smote] @ git+" in given
 
 
 def test_an_extra_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"no extra smoke; choose from .*book, .*smote"):
+    with pytest.raises(ValueError, match=r"no extra smoke; choose from .*smote, .*book"):
         repository.bootstrap_source(ROOT, ("smoke",))
 
 

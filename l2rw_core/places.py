@@ -1,0 +1,15 @@
+"""Where what the project keeps is found; nothing is loaded to say so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def results_root() -> Path:
+    """The folder of the recorded runs: ``data/results`` of the checkout, or the copy that came with the package."""
+    checkout = Path(__file__).parents[1] / "data" / "results"
+    if checkout.is_dir():
+        return checkout
+    import l2rw_core.recorded
+
+    return Path(next(iter(l2rw_core.recorded.__path__))) / "results"
