@@ -111,10 +111,11 @@ class Reproduce:
         todo = experiments.missing(wanted, experiments.load_records(folder=self.records))
         shared = len(wanted) - len(experiments.missing(wanted, ()))
         sharing = f", of which {shared} share the run of another" if shared else ""
+        if not self.dry_run:
+            check_writable(self.records, OTHER_RECORDS)
         print(f"{self.name} at the scale {self.scale}: {len(wanted)} trials{sharing}, {len(todo)} to run")
         if self.dry_run:
             return
-        check_writable(self.records, OTHER_RECORDS)
         failed = experiments.run_all(todo, self.records, self.jobs, self.device, progress_wanted(), self.scheduler)
         records = experiments.load_records(folder=self.records)
         print("test accuracy in percent: last is after the last step, best at the best evaluation")

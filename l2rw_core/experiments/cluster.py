@@ -46,6 +46,7 @@ def run_on_cluster(
     folder = folder.resolve()
     with Client(scheduler, timeout=10, set_as_default=False) as client:
         _check_workers(client, folder)
+        # Not by joblib's backend for Dask: of a trial whose workers keep dying it never says so, and waits for ever.
         futures = {client.submit(run_one, e, folder, device, pure=False): e for e in experiments}
         for future in as_completed(futures, loop=client.loop):
             error = future.exception()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from threading import Event, Lock, Thread
 
 import joblib
 import torch
+from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from l2rw_core import methods
@@ -231,12 +231,12 @@ def _sole_owner(path: Path) -> Iterator[bool]:
     """
     made = [folder for folder in path.parents if not folder.exists()]
     check_writable(path.parent, "name another folder for the records")
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
+    try:
+        lock = FileLock(path).acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    with lock:
         try:
             yield True
         except BaseException:

@@ -10,11 +10,13 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import dask
 import pytest
 from distributed import Client, LocalCluster
 
 from l2rw_core.cli import main
 from l2rw_core.experiments import grid, load_records, run_all
+from l2rw_core.experiments.cluster import run_on_cluster
 
 DASK = [sys.executable, "-m", "dask"]
 QUIET = os.environ | {"L2RW_PROGRESS": "0", "OMP_NUM_THREADS": "1", "DASK_DISTRIBUTED__DASHBOARD__LINK": ""}
@@ -95,3 +97,19 @@ def test_a_cluster_that_cannot_do_it_is_refused_before_anything_runs(workers, th
     ):
         run_all(wanted, tmp_path, progress=False, scheduler=cluster.scheduler_address)
     assert list(tmp_path.iterdir()) == []
+
+
+def die_with_the_first(experiment, folder, device):
+    if experiment.seed == 0:
+        os._exit(1)
+    return experiment, ""
+
+
+def test_a_trial_that_kills_its_workers_is_reported_and_the_sweep_ends(tmp_path):
+    """Which others are lost with it, because they waited on the same worker, is chance."""
+    trials = [grid("table2", "quick").cells[0].trial(seed) for seed in range(3)]
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), LocalCluster(**options) as cluster:
+        results = dict(run_on_cluster(die_with_the_first, trials, tmp_path, "cpu", cluster.scheduler_address))
+    assert results.keys() == set(trials)
+    assert results[trials[0]].startswith("KilledWorker: ")
