@@ -37,7 +37,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from sphinx_external_toc.parsing import parse_toc_yaml
 
-TOOLS = Path(__file__).resolve().parent
+PAGES = Path(__file__).resolve().parent / "pages"
 # Title, authors and addresses of the entries under "Cite this page", and the symbols that a page explains.
 CITED_FROM = ("_config.yml", "pyproject.toml", "CITATION.cff", "references.bib", "notation.md")
 OWN_EXTENSIONS = ("api_reference", "book_pages")
@@ -365,7 +365,7 @@ def repository_settings(config: dict[str, Any], url: str) -> dict[str, Any]:
 
 def page_inputs_hash(root: Path) -> str:
     """Hash of what `book_pages` writes around the text of a page, and of styles and scripts: Sphinx watches neither."""
-    files = [*sorted(TOOLS.glob("*.py")), *sorted((root / "_static").glob("*")), *(root / name for name in CITED_FROM)]
+    files = [*sorted(PAGES.glob("*.py")), *sorted((root / "_static").glob("*")), *(root / name for name in CITED_FROM)]
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files if file.is_file())).hexdigest()[:16]
 
 
@@ -377,11 +377,11 @@ def installed_versions() -> str:
 
 
 def with_own_extensions(sphinx: dict[str, Any], inputs: str) -> dict[str, Any]:
-    """Sphinx's settings with the extensions of this folder, also where the book lists its extensions itself."""
+    """Sphinx's settings with the extensions in `pages`, also where the book lists its extensions itself."""
     settings = {**sphinx.get("config", {}), "book_pages_made_from": inputs}
     if "extensions" in settings:
         settings["extensions"] = [*settings["extensions"], *OWN_EXTENSIONS]
-    return {**sphinx, "config": settings, "local_extensions": dict.fromkeys(OWN_EXTENSIONS, str(TOOLS))}
+    return {**sphinx, "config": settings, "local_extensions": dict.fromkeys(OWN_EXTENSIONS, str(PAGES))}
 
 
 def build_settings(root: Path, folder: Path) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 import pytest
 from api_reference import as_code, bare, parameters, read_docstring, shorten_signature
-from book_pages import repair
 
 from l2rw_core.methods import Focal, Method
 
@@ -63,12 +62,3 @@ def test_a_default_without_a_notation_is_an_ellipsis() -> None:
         pass
 
     assert [bare(p) for p in inspect.signature(step).parameters.values()] == ["rate=0.1", "weigh=..."]
-
-
-def test_a_signature_over_several_lines_is_no_list_of_descriptions() -> None:
-    line = '<dd><em class="sig-param">n</em>,</dd>\n'
-    kept = '<dl class="simple">\n<dt>a</dt><dd>b</dd>\n</dl>'
-    repaired = repair(f"<dt>f(<dl>\n{line}{line}</dl>\n)</dt>{kept}")
-    assert (repaired.count('<span class="l2rw-parameter">'), repaired.count("<dd>")) == (2, 1)
-    assert repaired.endswith(kept)
-    assert repair(repaired) == repaired

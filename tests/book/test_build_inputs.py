@@ -109,7 +109,7 @@ def test_the_books_own_extensions_are_loaded_whether_or_not_it_lists_those_of_ot
 ) -> None:
     settings = build_book.with_own_extensions({"config": listed}, "abc")
     own = ["api_reference", "book_pages"]
-    assert settings["local_extensions"] == dict.fromkeys(own, str(ROOT / "tools"))
+    assert settings["local_extensions"] == dict.fromkeys(own, str(ROOT / "tools" / "pages"))
     assert settings["config"].get("extensions", own)[-2:] == own
     assert settings["config"]["book_pages_made_from"] == "abc"
     assert listed in ({}, {"extensions": ["myst_nb"]}), "the caller's settings stay as they are"

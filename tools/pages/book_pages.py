@@ -8,9 +8,10 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from citation import Work, page_entry, paper_entry, read_work
 from docutils import nodes
@@ -23,21 +24,34 @@ NOTATION = "notation"
 # In the page's HTML, or in the state of its widgets, where the quotation marks are escaped.
 RECORDS_SHOWN = re.compile(r'data-records=\\?"([^"\\]+)\\?"')
 
-# Sphinx, its theme and its extensions -> what they should have written. Each is a finding of axe-core.
-REPAIRS = {
+
+class Repair(NamedTuple):
+    """What Sphinx, its theme or an extension writes, and what it should; each is a finding of axe-core."""
+
+    written: str
+    meant: str
+    beside: str = "<html"
+    """Stands on every page that has what is to be repaired; where `written` does not, the repair is out of date."""
+
+
+REPAIRS = (
     # A name that differs from the words on the button: who speaks to the page says what is written there.
-    'title="Search" aria-label="Search" data-bs-placement': 'title="Search" data-bs-placement',
-    ' aria-label="Toggle hidden content"': "",
+    Repair('title="Search" aria-label="Search" data-bs-placement', 'title="Search" data-bs-placement'),
+    Repair(' aria-label="Toggle hidden content"', "", beside='<details class="admonition hide'),
     # These become titles of the icons inside, and so words that are not in the button's name.
-    ' data-mode="light" title="Light"': ' data-mode="light" aria-hidden="true"',
-    ' data-mode="dark"  title="Dark"': ' data-mode="dark" aria-hidden="true"',
-    ' data-mode="auto"  title="System Settings"': ' data-mode="auto" aria-hidden="true"',
+    Repair(' data-mode="light" title="Light"', ' data-mode="light" aria-hidden="true"'),
+    Repair(' data-mode="dark"  title="Dark"', ' data-mode="dark" aria-hidden="true"'),
+    Repair(' data-mode="auto"  title="System Settings"', ' data-mode="auto" aria-hidden="true"'),
     # A list without items, for a screen reader; and a role for bibliographies that no longer exists.
-    '<div role="list" class="citation-list">': '<div class="citation-list">',
-    ' role="doc-biblioentry"': "",
+    Repair('<div role="list" class="citation-list">', '<div class="citation-list">', beside='class="citation"'),
+    Repair(' role="doc-biblioentry"', "", beside='class="citation"'),
     # The arrow that unfolds the pages below one, in the list of contents.
-    '<summary><span class="toctree-toggle"': '<summary aria-label="Pages below"><span class="toctree-toggle"',
-}
+    Repair(
+        '<summary><span class="toctree-toggle"',
+        '<summary aria-label="Pages below"><span class="toctree-toggle"',
+        beside="toctree-toggle",
+    ),
+)
 # A signature that is spread over lines: descriptions of nothing, inside of the name that is described.
 LINES = re.compile(r"<dl>\n(<dd>.*?</dd>\n)</dl>", re.S)
 
@@ -132,9 +146,14 @@ def keep_marks(body: str) -> str:
 
 def repair(text: str) -> str:
     """The page without what `REPAIRS` knows."""
-    for written, meant in REPAIRS.items():
-        text = text.replace(written, meant)
+    for one in REPAIRS:
+        text = text.replace(one.written, one.meant)
     return LINES.sub(_as_lines, text)
+
+
+def out_of_date(text: str) -> list[str]:
+    """The repairs that find nothing on a page as it was written, though what they repair is there."""
+    return [one.written for one in REPAIRS if one.beside in text and one.written not in text]
 
 
 def _as_lines(found: re.Match[str]) -> str:
@@ -142,12 +161,25 @@ def _as_lines(found: re.Match[str]) -> str:
     return f"<span>\n{lines}</span>"
 
 
-def repair_pages(app: Sphinx, failure: Exception | None) -> None:
-    """Repair every page; a page that was not written again has been repaired before and stays as it is."""
-    for file in Path(app.outdir).rglob("*.html"):
-        text = file.read_text(encoding="utf-8")
+def repair_pages(app: Sphinx, failure: Exception | None, written: Container[str]) -> None:
+    """Repair every page; a page that was not written again has been repaired before and stays as it is.
+
+    Raises:
+        ExtensionError: a repair no longer finds what it is to repair on a page that was written.
+    """
+    left = {}
+    for file in sorted(Path(app.outdir).rglob("*.html")):
+        text, page = file.read_text(encoding="utf-8"), file.relative_to(app.outdir).with_suffix("").as_posix()
+        if page in written and (old := out_of_date(text)):
+            left[page] = old
         if (repaired := repair(text)) != text:
             file.write_text(repaired, encoding="utf-8")
+    if left and failure is None:
+        page, old = next(iter(left.items()))
+        raise ExtensionError(
+            f"tools/pages/book_pages.py repairs what {page} and {len(left) - 1} other pages no longer have: "
+            f"{'; '.join(old)}. Look what stands there now, and change or delete these repairs."
+        )
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -155,5 +187,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("book_pages_made_from", "", "html")
     # After myst_nb, which adds the state of a page's widgets at the same event.
     app.connect("html-page-context", add_page_end, priority=900)
-    app.connect("build-finished", repair_pages)
+    written: set[str] = set()
+    app.connect("html-page-context", lambda app, page, *_: written.add(page))
+    app.connect("build-finished", partial(repair_pages, written=written))
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
