@@ -50,6 +50,10 @@ DO ?= start
 campaign: $(INSTALLED) ## Run CIFAR-10 with the paper's network, for days, resumable (DO=status, pause, go-on, stop)
 	$(BIN)/python tools/campaign.py $(DO)
 
+.PHONY: gpu
+gpu: $(INSTALLED) ## Nine minutes of a GPU: its tests, what a step costs, then CIFAR-10 at the paper's scale (resumable)
+	$(BIN)/python tools/gpu.py
+
 BENCHED := .venv-bench/.installed
 ROUNDS ?= 7
 DEVICE ?= cpu

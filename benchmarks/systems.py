@@ -19,6 +19,7 @@ from torch.func import functional_call
 
 from benchmarks.cases import Task
 from l2rw_core import Reweighter, to_weights
+from l2rw_core.loops.capture import CapturedStep
 from l2rw_core.scoring import ENGINES
 
 Step = Callable[[], Tensor]
@@ -94,6 +95,12 @@ def ours(engine: str) -> Callable[[Task], Step]:
         return step
 
     return make
+
+
+def captured(task: Task) -> Step:
+    """The forward engine's step from a recording; on a CPU, the step that would be recorded."""
+    step = CapturedStep(Reweighter(task.model, _sgd(task), task.loss_fn), eager=1)
+    return lambda: step(task.batch, task.clean).weights
 
 
 def copy(task: Task) -> Step:
@@ -209,6 +216,7 @@ SYSTEMS = {
     for system in (
         System("plain", plain, "torch"),
         *(System(engine, ours(engine)) for engine in ENGINES),
+        System("captured", captured),
         System("copy", copy, "torch"),
         System("higher", higher, "higher"),
         System("torchopt", torchopt, "torchopt"),

@@ -1,6 +1,6 @@
 """The long runs on CIFAR-10, in the order of their value: a queue that any number of processes work through.
 
-    python -m l2rw_core.experiments.campaign FOLDER [QUEUE]
+    python -m l2rw_core.experiments.campaign FOLDER [QUEUE [DEVICE]]
 
 works on it until it is done or until SIGTERM or Ctrl-C, and can be killed at any time: FOLDER holds the records, and
 below ``.unfinished`` the checkpoints, the states that runs share, and the locks. `tools/campaign.py` starts such
@@ -69,8 +69,14 @@ QUEUE: tuple[Part, ...] = (
 )
 
 
-QUEUES = {"cifar": QUEUE, "rehearsal": (Part("table2", ("baseline+ft", "baseline+es", "l2rw"), scale="quick"),)}
-"""Queues by name; the rehearsal takes a minute."""
+QUEUES = {
+    "cifar": QUEUE,
+    "gpu": (
+        Part("table2", ("l2rw", "baseline+ft", "random"), (0, 1, 2), scale="paper", places=(("data", "cifar10"),)),
+    ),
+    "rehearsal": (Part("table2", ("baseline+ft", "baseline+es", "l2rw"), scale="quick"),),
+}
+"""Queues by name; that for a GPU has the paper's schedule, and the rehearsal takes a minute."""
 
 
 def queue(name: str = "cifar") -> tuple[Experiment, ...]:
@@ -80,7 +86,7 @@ def queue(name: str = "cifar") -> tuple[Experiment, ...]:
     return tuple(missing([e for part in QUEUES[name] for e in part.experiments()], ()))
 
 
-def work(folder: Path, experiments: Sequence[Experiment]) -> None:
+def work(folder: Path, experiments: Sequence[Experiment], device: str = "cpu") -> None:
     """Run what is missing, one trial after the other, until everything is on record or has failed.
 
     Several processes that do this share the work. A trial that another one will spare some training waits for it.
@@ -92,15 +98,15 @@ def work(folder: Path, experiments: Sequence[Experiment]) -> None:
     """
     shared = SharedStates(folder / ".unfinished" / "shared", tuple(experiments))
     while to_do := left(folder, experiments):
-        if not any(_run(e, folder, shared) for k, e in enumerate(to_do) if not shared.waits_for(e, to_do[:k])):
+        if not any(_run(e, folder, shared, device) for k, e in enumerate(to_do) if not shared.waits_for(e, to_do[:k])):
             time.sleep(POLL)
         shared.clear(left(folder, experiments))
 
 
-def _run(e: Experiment, folder: Path, shared: SharedStates) -> bool:
+def _run(e: Experiment, folder: Path, shared: SharedStates, device: str) -> bool:
     """False if another process has it in hand, or had it."""
     try:
-        return run_if_missing(e, folder, shared=shared) is not None
+        return run_if_missing(e, folder, device, shared) is not None
     except TrialInHand:
         return False
     except (FloatingPointError, RuntimeError, ValueError) as error:
@@ -182,12 +188,13 @@ def _stop(number: int, frame: object) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Work on the campaign in a folder; 0 when everything is done, 130 after an interruption."""
-    if len(arguments) not in (1, 2):
-        print("usage: python -m l2rw_core.experiments.campaign FOLDER [QUEUE]", file=sys.stderr)
+    if len(arguments) not in (1, 2, 3):
+        print("usage: python -m l2rw_core.experiments.campaign FOLDER [QUEUE [DEVICE]]", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, _stop)
+    folder, name, device = (*arguments, *("cifar", "cpu")[len(arguments) - 1 :])
     try:
-        work(Path(arguments[0]), queue(*arguments[1:]))
+        work(Path(folder), queue(name), device)
     except KeyboardInterrupt:
         return 130
     return 0
