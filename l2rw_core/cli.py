@@ -222,7 +222,7 @@ class Show:
 
 @dataclass
 class Report:
-    """Write data/reproduction.csv, the book's page reproduction.md and the README's table from the records."""
+    """Write data/reproduction.csv and the README's table from the records; the book's page is made when it is built."""
 
     root: Path = field(default_factory=lambda: results_root().parents[1])
     """Folder of the checkout."""

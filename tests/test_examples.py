@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_data_parallel_training_under_torchrun():
-    script = ROOT / "examples" / "data_parallel.py"
+    script = ROOT / "reference" / "examples" / "data_parallel.py"
     arguments = script.read_text().splitlines()[0].split("torchrun ")[1].split()
     command = [sys.executable, "-m", "torch.distributed.run", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

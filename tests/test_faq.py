@@ -10,7 +10,7 @@ from torch import nn
 from l2rw_core import Reweighter, to_weights
 from l2rw_core.scoring import score
 
-PAGE = Path(__file__).parents[1] / "faq.md"
+PAGE = Path(__file__).parents[1] / "reference" / "faq.md"
 LOSS = nn.CrossEntropyLoss(reduction="none")
 
 

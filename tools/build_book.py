@@ -39,7 +39,7 @@ from sphinx_external_toc.parsing import parse_toc_yaml
 
 PAGES = Path(__file__).resolve().parent / "pages"
 # Title, authors and addresses of the entries under "Cite this page", and the symbols that a page explains.
-CITED_FROM = ("_config.yml", "pyproject.toml", "CITATION.cff", "references.bib", "notation.md")
+CITED_FROM = ("_config.yml", "pyproject.toml", "CITATION.cff", "reference/references.bib", "reference/notation.md")
 OWN_EXTENSIONS = ("api_reference", "book_pages")
 CELL_TIMEOUT_S = 600
 KEPT_CACHES = 3
@@ -365,7 +365,11 @@ def repository_settings(config: dict[str, Any], url: str) -> dict[str, Any]:
 
 def page_inputs_hash(root: Path) -> str:
     """Hash of what `book_pages` writes around the text of a page, and of styles and scripts: Sphinx watches neither."""
-    files = [*sorted(PAGES.glob("*.py")), *sorted((root / "_static").glob("*")), *(root / name for name in CITED_FROM)]
+    files = [
+        *sorted(PAGES.glob("*.py")),
+        *sorted((root / "reference" / "_static").glob("*")),
+        *(root / name for name in CITED_FROM),
+    ]
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files if file.is_file())).hexdigest()[:16]
 
 

@@ -105,7 +105,7 @@ def with_bootstrap(notebook: dict[str, Any], source: str) -> dict[str, Any]:
 
 def notebooks(root: Path) -> list[Path]:
     """The notebooks of the book."""
-    return sorted([*root.glob("*.ipynb"), *root.glob("chapters/*.ipynb")])
+    return sorted([*root.glob("*.ipynb"), *root.glob("chapters/*.ipynb"), *root.glob("reference/*.ipynb")])
 
 
 def texts(root: Path) -> list[Path]:

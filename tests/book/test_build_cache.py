@@ -22,13 +22,13 @@ class TinyBook:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for name in ("_config.yml", "constraints.txt", "pyproject.toml", "references.bib"):
-            shutil.copy(ROOT / name, root)
+        (root / "reference" / "_static").mkdir(parents=True)
+        for name in ("_config.yml", "constraints.txt", "pyproject.toml", "reference/references.bib"):
+            shutil.copy(ROOT / name, root / name)
         (root / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters:\n  - file: chapters/01_tiny\n")
         (root / "intro.md").write_text("# Intro\n\nMade with {{ build_versions }}.\n\n```{nb-exec-table}\n```\n")
         (root / "data" / "results").mkdir(parents=True)
         (root / "chapters").mkdir()
-        (root / "_static").mkdir()
         scripts = Path("l2rw_core", "interactive")
         (root / scripts).mkdir(parents=True)
         for name in ("address.js", "explore.js"):

@@ -9,7 +9,7 @@ from docutils.utils import new_document
 from symbols import Symbol, mark_formulas, read_symbols, symbols_box, symbols_in
 
 ROOT = Path(__file__).parents[2]
-NOTATION = ROOT / "notation.md"
+NOTATION = ROOT / "reference" / "notation.md"
 
 
 def page(*formulas: str) -> nodes.document:

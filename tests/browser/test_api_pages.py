@@ -16,7 +16,7 @@ from visiting import soup
 
 import l2rw_core
 
-PAGES = sorted(file.stem for file in (Path(__file__).parents[2] / "api").glob("*.md"))
+PAGES = sorted(file.stem for file in (Path(__file__).parents[2] / "reference" / "api").glob("*.md"))
 # Modules without a list of what is public, of which the pages show everything that has no underscore.
 LOOPS = tuple(f"loops.{name}" for name in ("capture", "distributed", "hf", "lightning", "sklearn", "tensorboard"))
 WHOLE = (*LOOPS, "factors", "health", "ledger", "models", "report.clean_size", "theory")
@@ -62,7 +62,7 @@ def test_what_the_documented_classes_do_is_documented(documented: set[str]) -> N
 
 @pytest.mark.parametrize("page", PAGES)
 def test_no_signature_shows_what_is_no_python(book: Path, page: str) -> None:
-    signatures = [tag.get_text() for tag in soup(book / "api" / f"{page}.html").select("dt.sig")]
+    signatures = [tag.get_text() for tag in soup(book / "reference" / "api" / f"{page}.html").select("dt.sig")]
     assert signatures
     assert [text for text in signatures if re.search(r"~|<|0x[0-9a-f]{6}|PosixPath", text)] == []
 
@@ -70,7 +70,7 @@ def test_no_signature_shows_what_is_no_python(book: Path, page: str) -> None:
 def test_names_in_prose_are_links(book: Path) -> None:
     links = {
         tag.get_text(): tag["href"]
-        for tag in soup(book / "api" / "index.html").select("article dd a.reference.internal")
+        for tag in soup(book / "reference" / "api" / "index.html").select("article dd a.reference.internal")
         if tag.code
     }
     assert links["step"] == "#l2rw_core.Reweighter.step"

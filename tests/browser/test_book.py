@@ -170,7 +170,7 @@ def test_no_line_of_code_or_print_is_cut_off(visit: Visit, document: str) -> Non
     assert page.evaluate(CUT_LINES) == []
 
 
-@pytest.mark.parametrize("document", [*CHAPTERS, "reproduction"])
+@pytest.mark.parametrize("document", [*CHAPTERS, "reference/reproduction"])
 def test_every_table_fits_its_column(visit: Visit, document: str) -> None:
     page = visit.open(document)
     assert page.locator("article.bd-article table").count() > 0

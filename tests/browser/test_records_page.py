@@ -11,7 +11,7 @@ from visiting import Visit
 
 from l2rw_core.experiments import load_records
 
-PAGES = ("reproduction", "chapters/06_mnist_imbalance", "chapters/08_background_flips")
+PAGES = ("reference/reproduction", "chapters/06_mnist_imbalance", "chapters/08_background_flips")
 
 
 @pytest.mark.parametrize("document", PAGES)
@@ -31,7 +31,7 @@ def test_no_two_notes_of_a_page_have_one_name(book: Path):
 
 
 def test_a_number_opens_its_note_by_keyboard_and_escape_closes_it(visit: Visit):
-    visit.open("reproduction")
+    visit.open("reference/reproduction")
     button = visit.page.locator(".l2rw-number > button").first
     button.focus()
     visit.page.keyboard.press("Enter")
@@ -43,7 +43,7 @@ def test_a_number_opens_its_note_by_keyboard_and_escape_closes_it(visit: Visit):
 
 
 def test_a_heading_sorts_its_column_both_ways(visit: Visit):
-    visit.open("reproduction")
+    visit.open("reference/reproduction")
     table = visit.page.locator("table.l2rw-table").first
     heading = table.locator("thead th").last
     values = (
@@ -63,7 +63,7 @@ def test_a_heading_sorts_its_column_both_ways(visit: Visit):
 
 @pytest.mark.parametrize("visit", [{"viewport": {"width": 390, "height": 844}}], indirect=True)
 def test_a_note_fits_a_phone(visit: Visit):
-    visit.open("reproduction")
+    visit.open("reference/reproduction")
     visit.page.locator(".l2rw-number > button").first.click()
     box = visit.page.locator(".l2rw-record:popover-open").bounding_box()
     assert box["x"] >= 0

@@ -114,7 +114,7 @@ def test_the_book_ran_on_the_real_data_at_hand(book: Path) -> None:
     data = build_book.data_folder(ROOT)
     if not {"mnist", "fashionmnist"} & set(build_book.available_data(data)):
         pytest.skip(f"{data} has no images of MNIST or Fashion-MNIST")
-    text = (book / "status.html").read_text()
+    text = (book / "reference/status.html").read_text()
     (said,) = re.findall(r"Data sets at hand: ([^<]*)\.", text)
     assert "mnist" in said
 

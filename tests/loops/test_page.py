@@ -14,7 +14,7 @@ from l2rw_core.models import Mlp
 pytest.importorskip("lightning", reason="Lightning is not installed: the extra 'lightning' brings it")
 transformers = pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
 
-PAGE = Path(__file__).parents[2] / "adapters.md"
+PAGE = Path(__file__).parents[2] / "reference" / "adapters.md"
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning has advice about loggers and workers

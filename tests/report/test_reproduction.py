@@ -1,12 +1,15 @@
 """The report is computed from the records, and its verdicts follow from its numbers."""
 
+import html
 import io
+import json
 import math
 import re
 from dataclasses import replace
 
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 
 from l2rw_core.experiments import (
     CellResult,
@@ -14,12 +17,13 @@ from l2rw_core.experiments import (
     Interval,
     Record,
     grid,
+    grid_names,
     load_records,
     reported_numbers,
     results_root,
 )
 from l2rw_core.report.claims import CLAIMS, Evidence
-from l2rw_core.report.page import write_reproduction
+from l2rw_core.report.page import Report, write_reproduction
 from l2rw_core.report.reproduction import compare, reproduction
 
 ROOT = results_root().parents[1]
@@ -31,7 +35,7 @@ def test_the_committed_report_is_what_the_records_give(tmp_path):
     start, _, end = re.split(r"(?<=<!-- what came out -->\n)(.*?)(?=<!-- end of)", README, flags=re.DOTALL)
     (tmp_path / "README.md").write_text(start + end)
     written = write_reproduction(load_records(), tmp_path)
-    assert [path.name for path in written] == ["reproduction.csv", "reproduction.md", "README.md"]
+    assert [path.name for path in written] == ["reproduction.csv", "README.md"]
     for path in written:
         kept = ROOT / path.relative_to(tmp_path)
         assert kept.read_text() == path.read_text(), f"{kept.name} is out of date: run `l2rw report`"
@@ -233,8 +237,13 @@ def test_numbers_agree_when_their_intervals_allow_it():
     assert compare(Interval(76.0, 1.0, 3), Interval(76.6, math.nan, 5)) == "agrees"  # the paper gave none
 
 
-def test_every_number_of_the_page_stands_in_the_table_it_is_made_from():
-    page = (ROOT / "reproduction.md").read_text()
+@pytest.fixture(scope="module")
+def report():
+    return Report(load_records())
+
+
+def test_every_number_of_the_page_stands_in_the_table_it_is_made_from(report):
+    page = report.of_paper("table2").html
     rows = pd.read_csv(io.StringIO((ROOT / "data" / "reproduction.csv").read_text()))
     numbers = rows[(rows.kind == "number") & (rows.trials > 0) & (rows["where"] == "table2")]
     assert len(numbers)
@@ -246,18 +255,33 @@ def test_every_number_of_the_page_stands_in_the_table_it_is_made_from():
         assert set(records.split()) <= ids
 
 
-def test_the_verdicts_counted_on_the_page_are_those_of_the_table():
+def test_the_verdicts_counted_on_the_page_are_those_of_the_table(report):
     claims = pd.read_csv(results_root().parent / "reproduction.csv").query("kind == 'claim'")
-    lines = (results_root().parents[1] / "reproduction.md").read_text().split("## What the paper says")[1].splitlines()
-    start = lines.index("| | agrees | disagrees | undecided | not run |") + 2
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[start : start + 4]]
-    for column, verdict in enumerate(("agrees", "disagrees", "undecided", "not run"), start=1):
-        assert sum(int(row[column]) for row in rows) == (claims.verdict == verdict).sum()
-    by_place = {row[0]: sum(map(int, row[1:])) for row in rows}
+    head, *lines = BeautifulSoup(report.verdicts().html, "html.parser").find_all("tr")
+    cells = [[cell.get_text() for cell in line.find_all("td")] for line in lines]
+    columns = [cell.get_text() for cell in head.find_all("th")][1:]
+    table = pd.DataFrame([map(int, row[1:]) for row in cells], [row[0] for row in cells], columns)
+    assert list(table.columns) == ["agrees", "disagrees", "undecided", "not run"]
+    for verdict in table.columns:
+        assert table[verdict].sum() == (claims.verdict == verdict).sum()
     at_paper_scale = claims[claims.scale == "paper"]
-    assert by_place == {
-        "MNIST, paper's scale": ((claims.data == "mnist") & (claims.scale == "paper")).sum(),
+    assert table.sum(axis=1).to_dict() == {
+        "MNIST, paper's scale": (at_paper_scale.data == "mnist").sum(),
         "CIFAR-10 and CIFAR-100, paper's scale": at_paper_scale.data.str.startswith("cifar").sum(),
         "CIFAR-10, a quarter of the paper's schedule": (claims.scale == "quarter").sum(),
         "Fashion-MNIST and MNIST, reduced": (claims.scale == "reduced").sum(),
     }
+
+
+def test_every_claim_stands_on_the_page_with_every_finding(report):
+    page = html.unescape(report.claims().html)
+    for row in report.rows[report.rows.kind == "claim"].itertuples():
+        assert f"{row.where}. {row.item}." in page
+        assert row.finding in page
+
+
+def test_the_page_of_the_book_shows_every_grid_that_has_records():
+    cells = json.loads((ROOT / "reference" / "reproduction.ipynb").read_text())["cells"]
+    shown = set(re.findall(r'report\.(?:reduced|of_paper)\("(\w+)"\)', " ".join("".join(c["source"]) for c in cells)))
+    views = {"fig2", "pair_8_2", "fig3", "fig6", "fig7", "detection", "quick", "statistics", "precision"}
+    assert shown == set(grid_names()) - views

@@ -19,7 +19,7 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from symbols import mark_formulas, symbols_box
 
-NOTATION = "notation"
+NOTATION = "reference/notation"
 
 # In the page's HTML, or in the state of its widgets, where the quotation marks are escaped.
 RECORDS_SHOWN = re.compile(r'data-records=\\?"([^"\\]+)\\?"')

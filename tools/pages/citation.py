@@ -87,4 +87,4 @@ def page_entry(work: Work, page: str, title: str) -> str:
 
 def paper_entry(root: Path) -> str:
     """BibTeX of the paper that the book is about, from the book's own bibliography."""
-    return parse_file(root / "references.bib").entries[PAPER].to_string("bibtex").strip()
+    return parse_file(root / "reference" / "references.bib").entries[PAPER].to_string("bibtex").strip()

@@ -1,4 +1,4 @@
-"""Noisy digits on several processes: torchrun --standalone --nproc-per-node 2 examples/data_parallel.py
+"""Noisy digits on several processes: torchrun --standalone --nproc-per-node 2 reference/examples/data_parallel.py
 
 Every process holds half of each batch; the weights and the update are those of the whole batch.
 """
