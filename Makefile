@@ -70,6 +70,11 @@ $(BENCHED): $(INSTALLED)
 growth: $(INSTALLED) ## Measure how time and memory of a step grow with batches, network, data and trials, and record it
 	OMP_NUM_THREADS=1 KINETO_LOG_LEVEL=9 $(BIN)/python -W ignore -m benchmarks.growth --rounds $(ROUNDS)
 
+BASE ?= HEAD
+.PHONY: check
+check: lint ## Check style and types, then run the quick tests of what was changed (BASE=main: since then)
+	$(BIN)/python tools/check.py $(BASE)
+
 CORES ?= logical
 test: lint ## Check style, then run every test: package, chapters, and the built book in Chromium (CORES=1 for fewer)
 	$(BIN)/pytest --numprocesses $(CORES) --dist loadgroup --no-loadscope-reorder

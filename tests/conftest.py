@@ -27,6 +27,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if not item.get_closest_marker("apart"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        if "book" in item.fixturenames:
+            item.add_marker(pytest.mark.of_the_book)
     if config.getoption("loadgroup", False):
         put_in_turn(items)
     return (yield)

@@ -2,49 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bookmaking import alone
+from packages import Unavailable, installed_packages
 from pages import served
 from playwright.sync_api import Browser, sync_playwright
 from visiting import Visit, chromium, unavailable
-
-ROOT = Path(__file__).parents[2]
-PACKAGES = ROOT / "_build" / "npm"
 
 
 @pytest.fixture(scope="session")
 def packages() -> Path:
     """`node_modules` with what the pages would load from a network."""
     with alone("packages"):
-        return installed_packages(Path(__file__).with_name("package.json"))
-
-
-def installed_packages(wanted: Path) -> Path:
-    """`node_modules` with the packages of this manifest, installed if another one or none was."""
-    installed = PACKAGES / "package.json"
-    if installed.is_file() and installed.read_bytes() == wanted.read_bytes():
-        return PACKAGES / "node_modules"
-    npm = shutil.which("npm")
-    if npm is None:
-        unavailable("npm is not installed")
-    shutil.rmtree(PACKAGES, ignore_errors=True)
-    PACKAGES.mkdir(parents=True)
-    command = [npm, "install", "--no-save", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund"]
-    unfinished = PACKAGES / "unfinished"
-    unfinished.mkdir()
-    shutil.copy(wanted, unfinished)
-    done = subprocess.run(command, cwd=unfinished, capture_output=True, text=True, check=False)
-    if done.returncode:
-        unavailable(f"npm install failed:\n{done.stderr}")
-    # The manifest arrives last: its presence says that the packages are complete.
-    (unfinished / "node_modules").rename(PACKAGES / "node_modules")
-    (unfinished / "package.json").rename(installed)
-    return PACKAGES / "node_modules"
+        try:
+            return installed_packages()
+        except Unavailable as error:
+            unavailable(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ from playwright.sync_api import Locator
 from sphinx_external_toc.parsing import parse_toc_yaml
 from visiting import UNFOLD, Visit
 
+pytestmark = pytest.mark.real_data
+
 TOC = Path(__file__).parents[2] / "_toc.yml"
 DOCUMENTS = [name.removesuffix(".ipynb").removesuffix(".md") for name in parse_toc_yaml(TOC)]
 CHAPTERS = [name for name in DOCUMENTS if name.startswith("chapters/")]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser
 from test_book import CHAPTERS
 from visiting import Visit, soup
 
 from benchmarks import landing_page
+
+pytestmark = pytest.mark.real_data
 
 HEAVIEST = 3_000_000
 HEAVIEST_FRAME = 20_000

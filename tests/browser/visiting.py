@@ -14,6 +14,7 @@ import shutil
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import pytest
@@ -41,7 +42,7 @@ UNFOLD = """async () => {
 }"""
 
 
-def unavailable(reason: str) -> None:
+def unavailable(reason: str) -> NoReturn:
     """Skip on a reader's machine, fail where the tests must run."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)

@@ -14,6 +14,7 @@ from l2rw_core.datasets import DataCorrupt, DataUnavailable, Source, data_root, 
 from l2rw_core.datasets import sources as module
 
 REAL = os.environ.get("L2RW_DATA")
+pytestmark = pytest.mark.real_data
 real = pytest.mark.skipif(not REAL, reason="real data: set L2RW_DATA to a folder that has it")
 
 

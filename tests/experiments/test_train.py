@@ -97,6 +97,7 @@ def test_reweighting_beats_plain_training_on_embedded_digits():
     assert l2rw.curve.weight_on_flipped[-1] < 0.75 * baseline.curve.weight_on_flipped[-1]
 
 
+@pytest.mark.real_data
 @pytest.mark.skipif(not os.environ.get("L2RW_DATA"), reason="real MNIST: set L2RW_DATA to a folder that has it")
 def test_reweighting_beats_plain_training_on_imbalanced_mnist():
     source = load("mnist", download=False)
