@@ -89,12 +89,16 @@ def skeleton(name: str, title: str, bootstrap: str) -> dict[str, Any]:
     return with_bootstrap({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}, bootstrap)
 
 
+FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}
+"""Folded in Colab and in JupyterLab, as the tag folds it on the page."""
+
+
 def _cell(identity: str, source: str, tag: str = "") -> dict[str, Any]:
     """Code cells have a tag here, and text has none."""
     cell = {
         "cell_type": "code" if tag else "markdown",
         "id": identity,
-        "metadata": {"tags": [tag]} if tag else {},
+        "metadata": ({"tags": [tag]} | (FOLDED if tag.startswith("hide-") else {})) if tag else {},
         "source": source.splitlines(keepends=True),
     }
     return {"execution_count": None, "outputs": [], **cell} if tag else cell

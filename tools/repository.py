@@ -93,7 +93,7 @@ def with_bootstrap(notebook: dict[str, Any], source: str) -> dict[str, Any]:
         "cell_type": "code",
         "execution_count": None,
         "id": CELL_ID,
-        "metadata": {"tags": ["remove-cell"]},
+        "metadata": {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["remove-cell"]},
         "outputs": [],
         "source": source.splitlines(keepends=True),
     }

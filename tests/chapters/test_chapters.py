@@ -13,6 +13,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
+NOTEBOOKS = [*CHAPTERS, ROOT / "intro.ipynb", ROOT / "reference" / "reproduction.ipynb"]
+FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
+every_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 every_chapter = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 
 
@@ -62,13 +65,20 @@ def test_chapter_has_the_parts_that_readers_rely_on(chapter: Path) -> None:
     assert last.source.endswith("\nhold(claims)")
 
 
+@every_notebook
+def test_what_is_folded_on_the_page_is_folded_in_jupyterlab_and_in_colab_too(notebook: Path) -> None:
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        folded = FOLDED & set(cell.metadata.get("tags", []))
+        hidden = cell.metadata.get("jupyter", {}).get("source_hidden", False)
+        assert bool(folded) == hidden == (cell.metadata.get("cellView") == "form"), cell.id
+
+
 @every_chapter
 def test_code_that_is_shown_fits_the_column(chapter: Path) -> None:
     """The formatter breaks what it can; words it cannot."""
     width = tomllib.loads((ROOT / "chapters" / "ruff.toml").read_text())["line-length"]
-    folded = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
     cells = nbformat.read(chapter, as_version=4).cells
-    shown = [c for c in cells if c.cell_type == "code" and not folded & set(c.metadata.get("tags", []))]
+    shown = [c for c in cells if c.cell_type == "code" and not FOLDED & set(c.metadata.get("tags", []))]
     lines = [line for cell in shown for line in cell.source.splitlines()]
     assert lines
     assert [line for line in lines if len(line) > width] == []

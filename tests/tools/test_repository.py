@@ -23,7 +23,9 @@ def copy(tmp_path: Path) -> Path:
     """What names the address, in a folder of its own."""
     (tmp_path / "chapters").mkdir()
     for path in [ROOT / "pyproject.toml", *repository.texts(ROOT), *repository.notebooks(ROOT)]:
-        shutil.copy(path, tmp_path / path.relative_to(ROOT))
+        to = tmp_path / path.relative_to(ROOT)
+        to.parent.mkdir(exist_ok=True)
+        shutil.copy(path, to)
     return tmp_path
 
 
