@@ -13,6 +13,7 @@ import tyro
 
 from l2rw_core import datasets, experiments, methods
 from l2rw_core.running.checkpoints import check_writable
+from l2rw_core.running.progress import progress_wanted
 
 MethodName = Literal[tuple(methods.METHODS)]  # type: ignore[valid-type]
 DataName = Literal[datasets.names()]  # type: ignore[valid-type]
@@ -146,7 +147,7 @@ class Reproduce:
             return
         check_writable(self.records, OTHER_RECORDS)
         failed = experiments.run_all(
-            todo, self.records, self.jobs, self.device, experiments.progress_wanted(), self.scheduler
+            todo, self.records, self.jobs, self.device, progress_wanted(), self.scheduler
         )
         records = experiments.load_records(folder=self.records)
         print("test accuracy in percent: last is after the last step, best at the best evaluation")
