@@ -2,7 +2,7 @@
 
 Imported on its own, never by `import l2rw_core`: it needs pandas and scikit-learn, which training does not.
 
-- in one's own loop: `check_clean_set` before, the `WeightLedger` of `l2rw_core.ledger` during, its `suspects` and
+- in one's own loop: `check_clean_set` before, the `WeightLedger` of ``l2rw_core.ledger`` during, its `suspects` and
   `explain` after;
 - without a loop: `read_pair`, `audit`, `write_report`, which is what the command ``l2rw audit`` does.
 """

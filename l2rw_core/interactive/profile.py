@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
-Value = TypeVar("Value")
+from typing import Any
 
 
-def by_profile(profile: str, **values: Value) -> Value:
+def by_profile(profile: str, **values: Any) -> Any:
     """What a notebook's parameter `profile` asks for; a ValueError names the profiles there are."""
     if profile not in values:
         raise ValueError(f"unknown profile {profile!r}; choose one of {', '.join(values)}")
