@@ -367,7 +367,7 @@ def page_inputs_hash(root: Path) -> str:
     """Hash of what `book_pages` writes around the text of a page, and of styles and scripts: Sphinx watches neither."""
     files = [
         *sorted(PAGES.glob("*.py")),
-        *sorted((root / "reference" / "_static").glob("*")),
+        *sorted((root / "_static").glob("*")),
         *(root / name for name in CITED_FROM),
     ]
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files if file.is_file())).hexdigest()[:16]

@@ -96,7 +96,8 @@ def executed(book: Path) -> dict[str, nbformat.NotebookNode]:
 def test_chapter_runs_without_data_and_network(
     chapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    if not build_book.available_data(build_book.data_folder(ROOT)):
+    of_the_book = build_book.cache_folder(ROOT, build_book.source_hash(ROOT))
+    if not build_book.available_data(build_book.data_folder(ROOT)) and of_the_book.is_dir():
         # Nor have there been any for the book, or it would have kept them: it ran just so, and need not run again.
         require_claims(request.getfixturevalue("executed")[f"chapters/{chapter.stem}"])
         return
