@@ -96,8 +96,8 @@ def test_a_run_killed_again_and_again_ends_as_if_it_never_was(tmp_path):
 def command(folder, taken):
     count_steps(taken)
     sys.stderr = (folder / "stderr").open("w")
-    arguments = ("--method", "baseline", "--data", "digits", "--ratio", "10", "--steps", "40", "--threads", "1")
-    cli.main(["run", *arguments, "--records", str(folder / "records")])
+    arguments = ("--rows", "baseline", "--jobs", "1", "--set", "steps=40", "--records", str(folder / "records"))
+    cli.main(["reproduce", "fig2", *arguments])
 
 
 def test_ctrl_c_ends_the_command_with_a_state_to_go_on_from(tmp_path):
