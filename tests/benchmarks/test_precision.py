@@ -1,29 +1,17 @@
 """What is said of bfloat16 is measured on the same parameters and batches."""
 
 import pytest
+from small_runs import SMALL
 
 from benchmarks.precision import times, weights
-from l2rw_core.datasets import UniformFlip
-from l2rw_core.experiments import Experiment
 
-SMALL = Experiment(
-    name="precision",
-    scale="quick",
-    data="digits",
-    model="resnet14",
-    biases=(UniformFlip(0.4),),
-    clean_size=20,
-    batch_size=20,
-    steps=4,
-    hold_out=100,
-    statistics_batches=1,
-    augment=True,
-    lr=0.05,
+RESIDUAL = SMALL.with_(
+    method="l2rw", model="resnet14", steps=4, hold_out=100, statistics_batches=1, augment=True, lr=0.05
 )
 
 
 def test_bfloat16_is_nearer_to_float32_than_other_clean_images_are():
-    lines = list(weights(SMALL, (0, 2)))
+    lines = list(weights(RESIDUAL, (0, 2)))
     distance = {(line["step"], line["case"]): line["distance"] for line in lines}
     assert [step for step, _ in distance] == [0, 0, 2, 2]
     for step in (0, 2):
@@ -31,7 +19,7 @@ def test_bfloat16_is_nearer_to_float32_than_other_clean_images_are():
 
 
 def test_times_are_beside_the_count():
-    lines = times(SMALL, rounds=2)
+    lines = times(RESIDUAL, rounds=2)
     assert [(line["method"], line["precision"]) for line in lines] == [
         ("baseline", "float32"),
         ("l2rw", "float32"),
