@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from l2rw_core.engines.passes import Batch, LossFn, write_buffers
+from l2rw_core.engines.passes import Batch, LossFn, check_bare, write_buffers
 from l2rw_core.health import Health
-from l2rw_core.scoring import ENGINES, Scores, score
+from l2rw_core.scoring import Scores, Scoring, check_engine
 from l2rw_core.weights import Step, as_ids, positive_part, scaled
+
+CHECKS = ("every", "first")
 
 
 class Reweighter:
@@ -23,11 +25,14 @@ class Reweighter:
         optimizer: any optimizer over the model's parameters; momentum, decay and schedules live here and have no part
             in the weights. ``None`` if only `loss` is used.
         loss_fn: ``loss_fn(outputs, targets)`` of shape (n,).
-        engine: see `l2rw_core.alignment`. If an operator has no forward-mode rule, ``"forward"`` becomes ``"reverse"``
-            once, with a warning that names the operator.
+        engine: see `l2rw_core.alignment`. If it cannot follow the model, or its slopes do not fit the gradient, the
+            next one takes over on the same batch and stays, with one warning that names the reason.
         warmup: calls of `step` or `loss` at the beginning in which every example has the weight 1/n: plain training.
             The alignments are computed all the same, so that a `Step` holds what it always holds and a ledger misses
             nothing; such a call therefore costs as much as any other.
+        check: the weights are held against PyTorch's own gradient of the update, see `l2rw_core.engines.identity`:
+            ``"every"`` step, at the price of one inner product, and more thoroughly at the first one and whenever
+            model, mode, loss or trained parameters have changed; or at those moments alone (``"first"``).
 
     Raises:
         TypeError, ValueError: if one of these is of another kind, the engine is unknown, `warmup` is no number of
@@ -48,12 +53,14 @@ class Reweighter:
         loss_fn: LossFn,
         engine: str = "forward",
         warmup: int = 0,
+        check: str = "every",
     ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.loss_fn = loss_fn
         self.engine = engine
         self.warmup = warmup
+        self.check = check
         self.steps = 0
         """Calls of `step` and `loss` so far, failed ones not counted. Put it back when training is resumed: the warm-up
         goes by it."""
@@ -61,7 +68,11 @@ class Reweighter:
         """The most recent step, also after `loss`."""
         self.health: Health | None = Health()
         """Warns of what looks wrong, through the logger ``l2rw_core``; None to be left alone."""
-        _check_kinds(model, optimizer, loss_fn, engine)
+        self._checked: Any = None
+        _check_kinds(model, optimizer, loss_fn)
+        check_engine(engine)
+        if check not in CHECKS:
+            raise ValueError(f"check must be one of {', '.join(map(repr, CHECKS))}, got {check!r}")
         if not (warmup >= 0 and warmup % 1 == 0):  # a share of training, such as 0.1, would be a single step
             raise ValueError(f"warmup must be a whole number of steps, at least 0, got {warmup}")
         if optimizer is not None:
@@ -83,14 +94,31 @@ class Reweighter:
         if self.optimizer is None:
             raise ValueError("step() needs an optimizer: give one to Reweighter, or use loss() in your own loop")
         _check_held(self.model, self.optimizer)
-        loss, scores, step = self._weigh(batch, clean_batch, ids)
-        self.optimizer.zero_grad(set_to_none=True)
+        scoring = self._scoring(batch, clean_batch)
+        before = [(p, p.grad) for p in self._reached()]
+        try:
+            while True:
+                loss, scores, step = self._weigh(scoring, ids)
+                for p, _ in before:
+                    p.grad = None
+                if not step.effective_examples:
+                    break
+                self._write_buffers(scores)
+                if self._fits(scoring, scores, step, loss):
+                    break
+        except BaseException:
+            scoring.passes.put_buffers_back()
+            for p, gradient in before:
+                p.grad = gradient
+            raise
+        held = {id(p) for p in _held(self.optimizer)}
+        for p, gradient in before:
+            if id(p) not in held:
+                p.grad = gradient
         if step.effective_examples:
-            self._backward(loss, self.optimizer)
             self.optimizer.step()
-            self._write_buffers(scores)
-            self.optimizer.zero_grad(set_to_none=True)
-        self._done(step, scores, batch, clean_batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        self._done(step, scoring, scores, batch, clean_batch)
         return step
 
     def loss(self, batch: Batch, clean_batch: Batch, ids: Any = None) -> Tensor:
@@ -101,14 +129,18 @@ class Reweighter:
         stay ``None`` and the optimizer leaves the model alone, momentum and decay included. A gradient scaler wants at
         least one gradient: leave its step and its update out where every ``.grad`` is ``None``.
         """
-        loss, scores, step = self._weigh(batch, clean_batch, ids)
+        scoring = self._scoring(batch, clean_batch)
+        loss, scores, step = self._weigh(scoring, ids)
         if step.effective_examples:
             self._write_buffers(scores)
-        self._done(step, scores, batch, clean_batch)
+        self._done(step, scoring, scores, batch, clean_batch)
         return loss if step.effective_examples else torch.zeros_like(loss, requires_grad=True)
 
-    def _weigh(self, batch: Batch, clean_batch: Batch, ids: Any) -> tuple[Tensor, Scores, Step]:
-        scores = score(self.model, self.loss_fn, batch, clean_batch, self.engine)
+    def _scoring(self, batch: Batch, clean_batch: Batch) -> Scoring:
+        return Scoring(self.model, self.loss_fn, batch, clean_batch, self.engine)
+
+    def _weigh(self, scoring: Scoring, ids: Any) -> tuple[Tensor, Scores, Step]:
+        scores = self._scores(scoring)
         weights = scaled(self._unscaled(scores.alignment))
         ids = None if ids is None else as_ids(ids, len(weights))
         with torch.enable_grad():
@@ -116,42 +148,92 @@ class Reweighter:
         step = Step(loss.detach(), weights, scores.alignment, scores.losses.detach(), scores.clean_loss, ids)
         return loss, scores, step
 
+    def _scores(self, scoring: Scoring) -> Scores:
+        """Checked thoroughly where that was not done since something changed on which an engine may depend."""
+        return scoring.scores(check=self._checked != self._setting(scoring.engine))
+
+    def _setting(self, engine: str) -> Any:
+        modes = tuple(module.training for module in self.model.modules())
+        trained = tuple(id(p) for p in self.model.parameters() if p.requires_grad)
+        autocast = [torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) for kind in ("cpu", "cuda")]
+        return engine, id(self.model), id(self.loss_fn), modes, trained, autocast
+
     def _unscaled(self, u: Tensor) -> Tensor:
         """(n,) weights before they are scaled to sum to 1: equal ones during the warm-up."""
         positive = positive_part(u)
         return torch.ones_like(positive) if self.steps < self.warmup else positive
 
-    def _done(self, step: Step, scores: Scores, batch: Batch, clean_batch: Batch) -> None:
+    def _done(self, step: Step, scoring: Scoring, scores: Scores, batch: Batch, clean_batch: Batch) -> None:
+        scoring.warn(stacklevel=4)
         self.engine = scores.engine
+        self._checked = self._setting(self.engine)
         self.steps += 1
         self.last = step
         if self.health is not None:
             self.health.see(step, batch[1], clean_batch[1], self.model.training)
 
-    def _backward(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
-        """Gradients of what the optimizer holds; those of other parameters would add up from step to step."""
-        held = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+    def _reached(self) -> list[Tensor]:
+        """What an update's backward pass gives a gradient: what the optimizer holds, and what else the model trains."""
+        held = [] if self.optimizer is None else _held(self.optimizer)
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        return list({id(p): p for p in (*held, *trained)}.values())
+
+    def _fits(self, scoring: Scoring, scores: Scores, step: Step, loss: Tensor) -> bool:
+        """Make the gradients of the update; False if the weights do not fit them, so that the next engine has its turn.
+
+        Raises:
+            ValueError: if they do not, and there is no further engine.
+        """
+        try:
+            self._backward(loss)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # the engine has used up what can be differentiated only once
+            scoring.leave(error)
+            scoring.rewind()
+            return False
+        if off := self._misfit(scoring, scores, step):
+            scoring.reject(off, scores)
+        return not off
+
+    def _misfit(self, scoring: Scoring, scores: Scores, step: Step) -> float:
+        trained = scoring.passes.parameters
+        if (
+            self.check == "first"
+            or scores.engine == "ghost"
+            or any(p._post_accumulate_grad_hooks for p in trained.values())
+        ):
+            return 0.0
+        g = {name: p.grad for name, p in trained.items() if p.grad is not None}
+        return scoring.misfit(scores, step.weights, g)
+
+    def _backward(self, loss: Tensor) -> None:
+        """Gradients of what the optimizer holds or the model trains; those of other tensors would add up."""
+        inputs = [p for p in self._reached() if p.requires_grad]
         with torch.autocast(loss.device.type, enabled=False):
-            loss.backward(inputs=held)
+            loss.backward(inputs=inputs)
 
     def _write_buffers(self, scores: Scores) -> None:
         """The training pass that was scored is the one that is learned from: its running statistics count, once."""
         write_buffers(self.model, scores.buffers)
 
 
-def _check_kinds(model: Any, optimizer: Any, loss_fn: Any, engine: Any) -> None:
+def _check_kinds(model: Any, optimizer: Any, loss_fn: Any) -> None:
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}: wrap what it does in one")
+    check_bare(model)
     if optimizer is not None and not hasattr(optimizer, "param_groups"):
         raise TypeError(f"optimizer must be a torch.optim.Optimizer or None, got {type(optimizer).__name__}")
     if not callable(loss_fn):
         raise TypeError(f"loss_fn must be a function of (outputs, targets), got {type(loss_fn).__name__}")
-    if engine not in ENGINES:
-        raise ValueError(f"unknown engine {engine!r}; choose one of {', '.join(map(repr, ENGINES))}")
+
+
+def _held(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
 
 
 def _check_held(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    held = {id(p) for p in _held(optimizer)}
     if not any(id(p) in held for p in model.parameters() if p.requires_grad):
         raise ValueError(
             "the optimizer holds none of the model's trainable parameters: build it from model.parameters(), "

@@ -13,25 +13,49 @@ forward    one pass on dual numbers: all u_i are a single directional    the def
 two_pass   the same by PyTorch's own dual tensors, in a pass that        functions that hide their work from
            records no graph; then the ordinary training pass             `forward`: it is taken by itself then
 reverse    differentiates a backward pass once more                      operators without a forward-mode rule
+loop       an ordinary backward pass for each example                    the last resort: right for all that trains
 ghost      a single backward pass gives alignments and the weighted       examples that do not interact: less time,
            gradient, from what enters each layer and what comes back      twice the memory
 lookahead  Algorithm 1 line by line, virtual step and all                the reference in tests and in teaching
 ========== ============================================================ ==========================================
+
+A result is held against PyTorch's ordinary backward pass (see `l2rw_core.engines.identity`): an engine that has missed
+something is left for the next one, with a warning.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
 
-from l2rw_core.engines import forward, ghost, lookahead, reverse, two_pass
-from l2rw_core.engines.dual import Recomputed, random_state, restore
-from l2rw_core.engines.passes import Batch, CleanGradient, LossFn, Passes, Scores, Tensors, is_unread
+from l2rw_core.engines import forward, ghost, lookahead, loop, reverse, two_pass
+from l2rw_core.engines.dual import Recomputed
+from l2rw_core.engines.identity import agree, inner_product, size, tolerance, uneven
+from l2rw_core.engines.passes import (
+    Batch,
+    CleanGradient,
+    LossFn,
+    Passes,
+    RandomState,
+    Scores,
+    Tensors,
+    Untracked,
+    hooks,
+    is_unread,
+    nodes,
+    random_state,
+    restore,
+    uncompiled,
+)
 
 Engine = Callable[[Passes, Batch, Batch | CleanGradient, float], Scores]
 
@@ -40,15 +64,9 @@ ENGINES: dict[str, Engine] = {
     "two_pass": two_pass.scores,
     "ghost": ghost.scores,
     "reverse": reverse.scores,
+    "loop": loop.scores,
     "lookahead": lookahead.scores,
 }
-
-_SUCCESSORS: dict[str, tuple[tuple[type[Exception], str], ...]] = {
-    "ghost": ((ghost.Unsuited, "forward"), (NotImplementedError, "reverse")),
-    "forward": ((Recomputed, "reverse"), (Exception, "two_pass")),  # what is wrong with the model, two_pass will say
-    "two_pass": ((NotImplementedError, "reverse"),),
-}
-"""Engine -> the kinds of error with which it says that it cannot, and which engine takes over then."""
 
 _log = logging.getLogger("l2rw_core")
 
@@ -60,6 +78,7 @@ def alignment(
     clean_batch: Batch,
     engine: str = "forward",
     step_size: float = 1.0,
+    check: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Per-example training losses and their alignment with the clean gradient.
 
@@ -70,11 +89,13 @@ def alignment(
         loss_fn: ``loss_fn(outputs, targets)`` of shape (n,), one loss per example, for example
             ``nn.CrossEntropyLoss(reduction="none")``.
         batch: ``(inputs, targets)`` of n training examples. Inputs are a tensor, or a tuple or a dict of tensors
-            that is passed on as the model's positional or keyword arguments; the first dimension counts examples.
+            that is passed on as the model's positional or keyword arguments. Labels (n, ...) count the examples, or
+            else the first dimension of the first tensor does.
         clean_batch: the same for m clean examples.
-        engine: ``"forward"``, ``"two_pass"``, ``"ghost"``, ``"reverse"`` or ``"lookahead"``. Where ``"ghost"`` does not
-            suit the model, ``"forward"`` is used.
+        engine: ``"forward"``, ``"two_pass"``, ``"ghost"``, ``"reverse"``, ``"loop"`` or ``"lookahead"``. Where an
+            engine cannot follow the model, or its result does not pass the check, the next one takes over.
         step_size: alpha of the virtual step; only ``"lookahead"`` uses it, and the result does not depend on it.
+        check: hold the result against one ordinary backward pass, see `l2rw_core.engines.identity`.
 
     Returns:
         ``(losses, u)``, both of shape (n,). ``losses`` keeps its graph: ``(to_weights(u) * losses).sum()`` can be
@@ -82,12 +103,12 @@ def alignment(
 
     Raises:
         TypeError, ValueError: for an unknown engine, an empty batch, a label out of range, a loss that is not a finite
-            vector of shape (n,) that depends on the parameters, or a batch that the model or the loss cannot take; what
-            they raised themselves is the cause of the error.
+            vector of shape (n,) that depends on the parameters, a batch that the model or the loss cannot take (what
+            they raised themselves is the cause of the error), or a model for which no engine passes the check.
 
     Source: equations (5) to (7) and (12); Algorithm 1, lines 4 to 10.
     """
-    scores = score(model, loss_fn, batch, clean_batch, engine, step_size)
+    scores = score(model, loss_fn, batch, clean_batch, engine, step_size, check)
     return scores.losses, scores.alignment
 
 
@@ -98,23 +119,21 @@ def score(
     clean_batch: Batch | CleanGradient,
     engine: str = "forward",
     step_size: float = 1.0,
+    check: bool = True,
 ) -> Scores:
     """As `alignment`, with everything else that a training step needs: see `Scores`.
 
     Where the clean gradient is known, it can be given in place of the clean batch, but not to ``"lookahead"``.
     """
-    if engine not in ENGINES:
-        raise ValueError(f"unknown engine {engine!r}; choose one of {', '.join(map(repr, ENGINES))}")
-    passes = Passes(model, loss_fn, 0 if is_unread() else int(torch.randint(2**62, ())))
-    scores, reason = _scores(engine, passes, batch, clean_batch, step_size)
-    if reason:
-        warnings.warn(_takeover_message(reason), RuntimeWarning, stacklevel=3)
+    scoring = Scoring(model, loss_fn, batch, clean_batch, engine, step_size)
+    scores = scoring.scores(check)
+    scoring.warn(stacklevel=3)
     return scores
 
 
 def clean_gradient(model: nn.Module, loss_fn: LossFn, clean_batch: Batch) -> CleanGradient:
     """Gradient of the mean clean loss; arguments and errors as in `alignment`, and nothing of the model changes."""
-    passes = Passes(model, loss_fn, int(torch.randint(2**62, ())))
+    passes = Passes(model, loss_fn, _seed())
     with torch.enable_grad():
         return passes.clean_gradient(clean_batch)
 
@@ -137,74 +156,312 @@ def directional_derivative(
     Raises:
         ValueError: if `direction` has not exactly the trainable parameters; otherwise as `alignment`.
     """
-    passes = Passes(model, loss_fn, 0)
-    if set(direction) != set(passes.parameters):
+    scoring = Scoring(model, loss_fn, batch, CleanGradient(torch.zeros(()), direction, 0))
+    if set(direction) != set(scoring.passes.parameters):
         raise ValueError("direction must have one tensor for each trainable parameter of the model, by name")
-    scores, _ = _scores("forward", passes, batch, CleanGradient(torch.zeros(()), direction, 0))
+    scores = scoring.scores(check=False)
+    scoring.warn(stacklevel=3)
     return scores.losses, scores.alignment, scores.buffers
 
 
-def _scores(
-    engine: str, passes: Passes, batch: Batch, clean_batch: Batch | CleanGradient, step_size: float = 1.0
-) -> tuple[Scores, str]:
-    """By `engine`, or by what takes over from it; and what had no forward-mode derivative, if that is why."""
-    asked, reason = engine, ""
-    with torch.enable_grad():
-        if engine != "lookahead":
-            clean_batch = passes.clean_gradient(clean_batch)
-        state = random_state(passes.device)
-        while True:
-            try:
-                with _explained(engine, asked):
-                    return ENGINES[engine](passes, batch, clean_batch, step_size), reason
-            except Exception as error:
-                successor = _successor(engine, error)
-                if successor is None:
+class Scoring:
+    """One batch, scored by one engine after another, each from the same state, until a result can be relied on.
+
+    Args:
+        model, loss_fn, batch, clean_batch, engine, step_size: as in `score`.
+
+    Raises:
+        ValueError: for an unknown engine, or a model that cannot be scored.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_fn: LossFn,
+        batch: Batch,
+        clean_batch: Batch | CleanGradient,
+        engine: str = "forward",
+        step_size: float = 1.0,
+    ) -> None:
+        check_engine(engine)
+        if not step_size > 0:
+            raise ValueError(f"step_size must be positive, got {step_size}")
+        if engine == "lookahead" and isinstance(clean_batch, CleanGradient):
+            raise ValueError('engine "lookahead" differentiates the clean loss itself: give it the clean batch')
+        self.passes = Passes(model, loss_fn, _seed())
+        self.batch, self.clean_batch = batch, clean_batch
+        self.engine = self.asked = engine
+        self.step_size = step_size
+        self._clean: CleanGradient | None = None
+        self._state: RandomState | None = None
+        self._ordinary: tuple[Tensor, Tensor, Tensors] | None = None
+        self._copy: Batch | None = None
+        self._reasons: list[tuple[str, str]] = []
+        """Engine -> why it was left."""
+        self._causes: list[str] = []
+
+    def scores(self, check: bool) -> Scores:
+        """By the engine at hand, or by the first one after it that can follow the model, and passes if asked to."""
+        first = None
+        with torch.enable_grad():
+            while True:
+                self.rewind()
+                checked = check and self.engine != "ghost"  # that engine has a check of its own
+                if checked and self._ordinary is None:
+                    self._ordinary = self._ordinary_pass()
+                    self.rewind()
+                try:
+                    scores = self._run()
+                    off = self._off(scores) if checked else 0.0
+                except torch.OutOfMemoryError:
                     raise
-                _log.info("engine %r takes over from %r: %s", successor, engine, error)
-                engine, reason = successor, _without_forward_mode(error) if successor == "reverse" else ""
-            restore(state)  # the same dropout masks
+                except Exception as error:
+                    self.leave(error)
+                    continue
+                if not off:
+                    return scores
+                first = first or scores
+                if self.engine == "loop" and not first.alignment.isfinite().all():
+                    return first  # an overflow is for the rule to name
+                self.reject(off, scores)
+
+    def misfit(self, scores: Scores, r: Tensor, g: Tensors) -> float:
+        """How far the slopes are from ``< g, v >``, g the gradient of ``sum_i r_i f_i``; 0 if no more than rounding.
+
+        Relative to the sizes of the terms that are summed; infinite if one of them is not finite.
+        """
+        v, u, r = self.clean, scores.alignment.detach().double(), r.detach().to(scores.alignment.device, torch.float64)
+        left, right, terms = r @ u, inner_product(g, v.gradient).double() / v.scale, r @ u.abs()
+        if agree(left, right, terms, self._dtype()):
+            return 0.0
+        if not (left.isfinite() and right.isfinite()):
+            return math.inf
+        terms = torch.maximum(terms, size(g, v.gradient).double() / v.scale)
+        off = (left - right).abs()
+        if off <= tolerance(self._lowest_precision()) * terms:
+            return 0.0
+        if off <= torch.minimum(16 * self._noise(scores, r), terms / 10):
+            return 0.0
+        return float(off / terms)
+
+    def reject(self, off: float, scores: Scores) -> None:
+        """Leave an engine whose slopes are off, for the next one.
+
+        Raises:
+            ValueError: if there is none. Nothing has changed.
+        """
+        self._causes += likely_causes(self.passes.model, scores.losses)
+        self._reasons.append((self.engine, _size_of(off)))
+        successor = _next(self.engine)
+        if successor is None:
+            self.rewind()
+            tried = "; ".join(f'"{engine}": {reason}' for engine, reason in self._reasons)
+            raise ValueError(
+                f"no engine finds weights that fit the gradient of the update ({tried}). {self._cause()} "
+                "A hook that is not linear, such as one that clips a gradient, leaves no exact weights: take it out, "
+                "and clip the gradients of the update"
+            )
+        self.engine = successor
+        self.rewind()
+
+    def warn(self, stacklevel: int) -> None:
+        """Say, once, that another engine than the one that was asked for was used, and why."""
+        reasons, self._reasons = self._reasons, []
+        if not reasons:
+            return
+        _, reason = reasons[-1]
+        _log.info("engine %r takes over from %r: %s", self.engine, self.asked, reason)
+        if (self.asked, self.engine) == ("ghost", "forward"):
+            return  # a model that it does not suit is no surprise
+        off = any(reason.startswith(_OFF) for _, reason in reasons)
+        fits = f" {self._cause()} Those of the new engine fit." if off else " The same numbers, more time."
+        warnings.warn(
+            f'{reason}; engine "{self.engine}" is used instead of "{self.asked}".{fits} '
+            f'Ask for engine="{self.engine}" to say so yourself.',
+            RuntimeWarning,
+            stacklevel=stacklevel,
+        )
+
+    @property
+    def clean(self) -> CleanGradient:
+        """The clean gradient, from the random numbers of the clean pass, whichever engine runs."""
+        if self._clean is None:
+            with torch.enable_grad():
+                self._clean = self.passes.clean_gradient(self.clean_batch)
+        return self._clean
+
+    def _run(self) -> Scores:
+        run = ENGINES[self.engine]
+        if self.engine == "lookahead":
+            if self._copy is None:  # a model may change its inputs in place
+                self._copy = tree_map_only(Tensor, torch.clone, self.clean_batch)
+            _ = self.clean  # what the check needs comes from a pass of its own
+            copy = tree_map_only(Tensor, torch.clone, self._copy)
+            return run(self.passes, self.batch, copy, self.step_size)
+        scores = run(self.passes, self.batch, self.clean, self.step_size)
+        if isinstance(self.clean.scale, float) and self.clean.scale == 1:
+            return scores
+        return scores._replace(alignment=scores.alignment.float() / self.clean.scale)
+
+    def rewind(self) -> None:
+        """To the state before the training pass: random numbers and buffers; inputs see to themselves in `Passes`."""
+        if self.engine != "lookahead":
+            _ = self.clean
+        if self._state is None:
+            self._state = random_state(self.passes.device)
+            return
+        restore(self._state)
+        self.passes.put_buffers_back()
+
+    def leave(self, error: Exception) -> None:
+        """Go on to the next engine after an error, or raise it where there is none: then it is the model's fault."""
+        successor = _next(self.engine)
+        if successor is None:
+            raise error
+        if self.engine == "forward" and isinstance(error, Untracked | Recomputed | NotImplementedError):
+            successor = "reverse"  # PyTorch's own dual numbers have no slope there either
+        self._reasons.append((self.engine, _reason(error)))
+        self.engine = successor
+
+    def _off(self, scores: Scores) -> float:
+        """How far the scores are off for a random combination of all losses; 0 if no more than rounding."""
+        assert self._ordinary is not None, "it comes before the engine's pass"
+        r, losses, g = self._ordinary
+        if self._equal(scores.losses, losses):
+            return self.misfit(scores, r, g)
+        after = random_state(self.passes.device)
+        self.rewind()
+        again, _ = self.passes.training(self.passes.parameters, self.batch)
+        restore(after)
+        if self._equal(again.detach(), losses):
+            return math.inf  # a pass can be repeated, and that of the engine was another one
+        return self.misfit(scores, r, self._gradient(r, scores.losses, retain_graph=True))
+
+    def _equal(self, losses: Tensor, others: Tensor) -> bool:
+        within = tolerance(self._dtype())
+        return torch.allclose(losses.double(), others.double(), rtol=within, atol=within * float(others.abs().max()))
+
+    def _ordinary_pass(self) -> tuple[Tensor, Tensor, Tensors]:
+        """Random weights, losses, and the gradient of the weighted losses, by the model as it is.
+
+        It comes before the engine's pass, so that only one graph is in memory.
+        """
+        with uncompiled():
+            losses, _ = self.passes.training(self.passes.parameters, self.batch)
+        r = uneven(len(losses), self.passes.clean_seed).to(losses)
+        return r, losses.detach(), self._gradient(r, losses)
+
+    def _gradient(self, r: Tensor, losses: Tensor, **options: Any) -> Tensors:
+        with torch.autocast(losses.device.type, enabled=False):
+            return self.passes.gradient((r * losses).sum(), **options)
+
+    def _dtype(self) -> torch.dtype:
+        kind = self.passes.device.type
+        of_parameters = [p.dtype for p in self.passes.parameters.values()]
+        return _coarsest([*of_parameters, *([torch.get_autocast_dtype(kind)] * torch.is_autocast_enabled(kind))])
+
+    def _lowest_precision(self) -> torch.dtype:
+        """Of all that a training pass computes with: a model may hold autocast, or casts, within itself."""
+        if self.passes.device.type == "cuda" and torch.backends.cudnn.allow_tf32:
+            return torch.float16  # TensorFloat-32 has as many digits
+        after, seen = random_state(self.passes.device), _Precisions()
+        restore(self._state or [])
+        with seen, uncompiled():
+            self.passes.training(self.passes.parameters, self.batch)
+        restore(after)
+        return _coarsest([self._dtype(), *seen.dtypes])
+
+    def _noise(self, scores: Scores, r: Tensor) -> Tensor:
+        """Rounding of ``sum_i r_i u_i``: by how much it differs when everything is computed for 4/3 of v."""
+        after, clean, step_size = random_state(self.passes.device), self.clean, self.step_size
+        try:
+            longer = {name: g * (4 / 3) for name, g in clean.gradient.items()}
+            self._clean, self.step_size = clean._replace(gradient=longer), step_size * 4 / 3
+            restore(self._state or [])
+            again = self._run().alignment.detach().double() * (1 if self.engine == "lookahead" else 3 / 4)
+        finally:
+            self._clean, self.step_size = clean, step_size
+            restore(after)
+        each = r * (again - scores.alignment.detach().double())
+        return each.sum().abs() + each.norm()
+
+    def _cause(self) -> str:
+        causes = ", ".join(dict.fromkeys(self._causes))
+        return f"Likely cause: {causes or 'a function whose derivatives differ, forward and backward'}."
 
 
-def _successor(engine: str, error: Exception) -> str | None:
-    """Which engine takes over after this error; none where it is the model's fault, or its last chance."""
-    for kind, successor in _SUCCESSORS.get(engine, ()):
-        if isinstance(error, kind) and (successor != "reverse" or "forward" in str(error)):
-            return successor
-    return None
+def check_engine(engine: Any) -> None:
+    """ValueError for a name that no engine has."""
+    if engine not in ENGINES:
+        raise ValueError(f"unknown engine {engine!r}; choose one of {', '.join(map(repr, ENGINES))}")
 
 
-def _explained(engine: str, asked: str) -> AbstractContextManager[None]:
-    if engine not in ("reverse", "lookahead"):
-        return nullcontext()
-    return _second_derivatives(engine, ', or try engine="forward"' if engine == asked else "")
+_CHAIN = ("ghost", "forward", "two_pass", "reverse", "loop")
 
 
-@contextmanager
-def _second_derivatives(engine: str, or_else: str = "") -> Iterator[None]:
-    """One error where PyTorch finds that a backward pass has no derivative; `or_else` ends the remedy."""
-    try:
-        yield
-    except RuntimeError as error:
-        said = str(error)
-        if not isinstance(error, NotImplementedError) and not ("derivative for" in said and "not implemented" in said):
-            raise
-        raise ValueError(
-            f'engine "{engine}" has to differentiate a backward pass, and a part of the model does not allow it: '
-            f"{said}. Write that part with other operators, "
-            f"as nn.Embedding and a sum in place of nn.EmbeddingBag{or_else}"
-        ) from error
+def _next(engine: str) -> str | None:
+    """Which engine takes over."""
+    if engine == "lookahead":
+        return "reverse"
+    return None if engine == _CHAIN[-1] else _CHAIN[_CHAIN.index(engine) + 1]
 
 
-def _without_forward_mode(error: Exception) -> str:
-    """What has no forward-mode derivative, by the error that PyTorch or `Recomputed` made of it."""
-    words = str(error).split()
-    operator = words[words.index("with") + 1] if "Trying" in words else "a custom autograd.Function"
-    return "activation checkpointing" if isinstance(error, Recomputed) else operator
+def _seed() -> int:
+    return 0 if is_unread() else int(torch.randint(2**62, ()))
 
 
-def _takeover_message(operator: str) -> str:
-    return (
-        f'{operator} has no forward-mode derivative; engine "reverse" is used instead: the same numbers, more time. '
-        'Ask for engine="reverse" to say so yourself.'
-    )
+_OFF = "the slopes are off by "
+
+
+def _size_of(off: float) -> str:
+    return f"{_OFF}{off:.2g} of their size" if math.isfinite(off) else f"{_OFF}a number that is not finite"
+
+
+def _reason(error: Exception) -> str:
+    """Why an engine cannot follow, in words that fit into a sentence."""
+    said = str(error).strip().partition("\n")[0]
+    if isinstance(error, Recomputed | Untracked):
+        return said
+    words = said.split()
+    if "Trying" in words and "with" in words:  # PyTorch's error where an operator has no forward-mode rule
+        return f"{words[words.index('with') + 1]} has no forward-mode derivative"
+    if isinstance(error, NotImplementedError) and "forward" in said:
+        return "a custom autograd.Function has no forward-mode derivative"
+    return said.rstrip(".")
+
+
+def _coarsest(dtypes: Iterable[torch.dtype]) -> torch.dtype:
+    real = [dtype.to_real() for dtype in dtypes if dtype.is_floating_point or dtype.is_complex]
+    return max(real, key=lambda dtype: torch.finfo(dtype).eps, default=torch.float32)
+
+
+class _Precisions(TorchDispatchMode):
+    """Collects the types of the numbers that are computed while it is on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtypes: set[torch.dtype] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.dtypes |= {t.dtype for t in tree_leaves(out) if isinstance(t, Tensor)}
+        return out
+
+
+def likely_causes(model: nn.Module, losses: Tensor) -> list[str]:
+    """What in a model, or in the graph of its losses, an engine may not see."""
+    causes = hooks(model)
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        causes.append("a part that torch.jit has scripted")
+    own = {id(p) for p in model.parameters()}
+    for node in nodes(losses):
+        name = type(node).__name__
+        if isinstance(node, BackwardCFunction):
+            causes.append(f"the custom autograd.Function {name.removesuffix('Backward')}")
+        elif name.startswith("GeneratedBackwardFor_"):
+            causes.append(f"the custom operator {name.removeprefix('GeneratedBackwardFor_')}")
+        elif name == "DifferentiableGraphBackward":
+            causes.append("a function that torch.jit has scripted")
+        elif hasattr(node, "variable") and id(node.variable) not in own:
+            causes.append("a parameter that is not the model's own")
+    return causes

@@ -53,6 +53,17 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 3))
 
 
+def scripted(model: nn.Module) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch deprecates it, and models have it
+        return torch.jit.script(model)
+
+
+def with_clipped_gradient(model: nn.Module) -> nn.Module:
+    model[4].weight.register_hook(lambda g: g.clamp(-0.02, 0.02))
+    return model
+
+
 class Apply(nn.Module):
     """Something that goes wrong after a layer."""
 
@@ -154,15 +165,21 @@ STEPS = {
         lambda w: w.step(batch=(w.x, w.y, w.y)), "got tuple of 3, not 2: put several inputs", TypeError
     ),
     "numpy inputs": Wrong(lambda w: w.step(x=w.x.numpy()), "must be a tensor.*got ndarray", TypeError),
-    "an embedding bag": Wrong(
-        lambda w: w.step(x=torch.randint(9, (7, 4)), clean=(torch.randint(9, (5, 4)), w.clean_y)),
-        "differentiate a backward pass.*EmbeddingBag",
-        model=lambda: nn.Sequential(nn.EmbeddingBag(9, 8), nn.Linear(8, 3)),
+    "a gradient that a hook clips": Wrong(
+        lambda w: w.step(),
+        "no engine finds weights that fit.*a hook on the parameter 4.weight.*clip the gradients of the update",
+        model=lambda: with_clipped_gradient(network()),
     ),
-    "no second derivative": Wrong(
-        lambda w: w.step(engine="reverse"),
-        'engine "reverse" has to differentiate a backward pass.*hardsigmoid.*try engine="forward"',
-        model=lambda: nn.Sequential(nn.Linear(4, 8), nn.Hardsigmoid(), nn.Linear(8, 3)),
+    "a model for data parallelism": Wrong(
+        lambda w: Reweighter(nn.DataParallel(w.model), w.optimizer, NONE), "is a DataParallel.*DistributedReweighter"
+    ),
+    "a scripted model": Wrong(
+        lambda w: alignment(scripted(nn.Linear(4, 3)), NONE, (w.x, w.y), (w.clean_x, w.clean_y)),
+        "is a ScriptModule.*from which torch.jit.script made it",
+    ),
+    "a check of another name": Wrong(
+        lambda w: Reweighter(w.model, w.optimizer, NONE, check="never"),
+        "check must be one of 'every', 'first', got 'never'",
     ),
     "inputs too wide": Wrong(
         lambda w: w.step(x=torch.rand(7, 5)), rf"training batch, inputs \(7, 5\).*4x8.*{DO_NOT_FIT}"

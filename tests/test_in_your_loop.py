@@ -221,18 +221,19 @@ def test_a_loss_for_each_token_is_refused():
 # Tricks ----------------------------------------------------------------------------------------------------------
 
 
-class Opposed(nn.Module):
-    """Beside a clean batch that is the training batch: in the passes that `when` names, no example has any weight."""
+TURNED = 1000
 
-    def __init__(self, *when):
-        super().__init__()
-        self.when, self.calls = when, 0
 
-    def forward(self, outputs, targets):
-        number, training = divmod(self.calls, 2)  # the clean pass is the first of each pair
-        self.calls += 1
-        losses = CROSS_ENTROPY(outputs, targets)
-        return 0 * losses - losses.mean() if training and number in self.when else losses
+def opposed(outputs, targets):
+    """A loss that falls where that of the clean batch rises, for a batch that `turned` has marked."""
+    losses = CROSS_ENTROPY(outputs, targets % TURNED)
+    return losses if targets[0] < TURNED else 0 * losses - losses.mean()
+
+
+def turned(batch):
+    """The same batch, whose examples get no weight beside itself as the clean batch."""
+    inputs, labels = batch
+    return inputs, labels + TURNED
 
 
 def parts(count):
@@ -245,9 +246,9 @@ def parts(count):
 
 def test_accumulated_gradients_are_the_mean_over_micro_batches_and_one_without_weight_adds_nothing():
     model, other, batches = parts(3)
-    reweighter = Reweighter(model, None, Opposed(1))
-    for batch in batches:
-        (reweighter.loss(batch, batch) / 3).backward()
+    reweighter = Reweighter(model, None, opposed)
+    for k, batch in enumerate(batches):
+        (reweighter.loss(turned(batch) if k == 1 else batch, batch) / 3).backward()
     found = torch.cat([p.grad.flatten() for p in model.parameters()])
     expected = 0
     for k in (0, 2):
@@ -272,18 +273,18 @@ def test_a_gradient_scaler_leaves_out_an_update_without_any_gradient():
     """The condition is the one that chapter 12 and the page of questions give."""
     model, other, batches = parts(4)
     scaler, optimizer = torch.amp.GradScaler("cpu"), sgd(model)
-    scaled = Reweighter(model, None, Opposed(1))
-    for batch in batches:
-        scaler.scale(scaled.loss(batch, batch)).backward()
+    scaled = Reweighter(model, None, opposed)
+    for k, batch in enumerate(batches):
+        scaler.scale(scaled.loss(turned(batch) if k == 1 else batch, batch)).backward()
         if any(p.grad is not None for p in model.parameters()):
             scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(model.parameters(), 0.05)
             scaler.step(optimizer)
             scaler.update()
         optimizer.zero_grad()
-    plain, optimizer = Reweighter(other, None, Opposed(1)), sgd(other)
-    for batch in batches:
-        plain.loss(batch, batch).backward()
+    plain, optimizer = Reweighter(other, None, opposed), sgd(other)
+    for k, batch in enumerate(batches):
+        plain.loss(turned(batch) if k == 1 else batch, batch).backward()
         nn.utils.clip_grad_norm_(other.parameters(), 0.05)
         optimizer.step()
         optimizer.zero_grad()
@@ -294,7 +295,7 @@ def test_a_gradient_scaler_leaves_out_an_update_without_any_gradient():
 def test_a_gradient_scaler_stops_where_that_condition_is_not_asked():
     model, _, (batch,) = parts(1)
     scaler, optimizer = torch.amp.GradScaler("cpu"), sgd(model)
-    scaler.scale(Reweighter(model, None, Opposed(0)).loss(batch, batch)).backward()
+    scaler.scale(Reweighter(model, None, opposed).loss(turned(batch), batch)).backward()
     with pytest.raises(AssertionError, match="No inf checks"):
         scaler.step(optimizer)
 
@@ -303,11 +304,11 @@ def test_a_schedule_moves_with_the_steps_whether_they_have_weight_or_not():
     model, _, batches = parts(6)
     optimizer = sgd(model)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
-    reweighter, rates, moved = Reweighter(model, optimizer, Opposed(2)), [], []
-    for batch in batches:
+    reweighter, rates, moved = Reweighter(model, optimizer, opposed), [], []
+    for k, batch in enumerate(batches):
         before = copy.deepcopy(model)
         rates.append(optimizer.param_groups[0]["lr"])
-        reweighter.step(batch, batch)
+        reweighter.step(turned(batch) if k == 2 else batch, batch)
         schedule.step()
         moved.append(bool(unlike(model, before)))
     assert rates == [0.1 / 2**k for k in range(6)]

@@ -311,7 +311,7 @@ def test_wrong_calls_say_what_is_wrong(name, engine):
 
 
 def test_unknown_engine_lists_the_valid_ones():
-    with pytest.raises(ValueError, match="'forward', 'two_pass', 'ghost', 'reverse', 'lookahead'"):
+    with pytest.raises(ValueError, match="'forward', 'two_pass', 'ghost', 'reverse', 'loop', 'lookahead'"):
         scores(make_case("mlp"), "backward")
 
 

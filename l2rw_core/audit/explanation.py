@@ -66,7 +66,7 @@ def explain(
         TypeError, ValueError: if `example` is not a single one, or names differ in number; otherwise as `alignment`.
     """
     with _in_eval_mode(model), torch.enable_grad():
-        n, m = check_batch(example, "example's")[2], check_batch(clean, "clean")[2]
+        n, m = check_batch(example, "example's").n, check_batch(clean, "clean").n
         if n != 1:
             raise ValueError(f"explain takes one example, a batch of length 1, got {n}")
         if names is not None and len(names) != m:

@@ -32,7 +32,8 @@ def scaled_dot_product(
     scores = _scores(query, key, scale)
     if attn_mask is not None:
         scores = scores.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
-    return F.dropout(F.softmax(scores, -1), dropout_p) @ value
+    weights = F.softmax(scores, -1) if attn_mask is None else _kernel_softmax(scores)
+    return F.dropout(weights, dropout_p) @ value
 
 
 def multi_head(
@@ -72,7 +73,8 @@ def multi_head(
         scores = _hidden(scores, attn_mask.view(n, num_heads, length, length) if attn_mask.ndim == 3 else attn_mask)
     if key_padding_mask is not None:
         scores = _hidden(scores, key_padding_mask[:, None, None, :])
-    weights = F.dropout(F.softmax(scores, -1), dropout_p, training)
+    shown = need_weights or (attn_mask is None and key_padding_mask is None)
+    weights = F.dropout((F.softmax if shown else _kernel_softmax)(scores, -1), dropout_p, training)
     out = F.linear((weights @ heads[2]).transpose(1, 2).flatten(2), out_proj_weight, out_proj_bias)
     out = out.transpose(0, 1).contiguous()  # PyTorch's layout, in which a dropout that follows draws its numbers
     if not need_weights:
@@ -82,6 +84,12 @@ def multi_head(
 
 def _scores(query: Tensor, key: Tensor, scale: float | None = None) -> Tensor:
     return query @ key.transpose(-2, -1) / (math.sqrt(query.shape[-1]) if scale is None else 1 / scale)
+
+
+def _kernel_softmax(scores: Tensor, dim: int = -1) -> Tensor:
+    """As in PyTorch's kernel: where a row sees no key its weights are 0. A softmax by itself would be NaN there."""
+    blind = (scores == -math.inf).all(dim, keepdim=True)
+    return F.softmax(scores.masked_fill(blind, 0), dim).masked_fill(blind, 0)
 
 
 def _hidden(scores: Tensor, mask: Tensor) -> Tensor:

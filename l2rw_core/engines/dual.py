@@ -22,16 +22,12 @@ from torch.autograd import forward_ad
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 from l2rw_core.engines.attention import COMPOSED
-from l2rw_core.engines.passes import is_unread
+from l2rw_core.engines.passes import Tensors, Unfollowed, Untracked, leaves, random_state, restore
 
 _without_duals = torch._C.DisableTorchFunctionSubclass
 
 
-class Untracked(Exception):
-    """A value depends on the parameters in a way that was not seen here, so its slope is not known."""
-
-
-class Recomputed(NotImplementedError):
+class Recomputed(Unfollowed):
     """Activation checkpointing: the backward pass repeats a part of the model, on tensors without a slope by then."""
 
 
@@ -44,6 +40,19 @@ def _saved_by() -> Any:
 
 
 _saving: ContextVar[Any] = ContextVar("saving", default=None)
+
+_followed: ContextVar[frozenset[int]] = ContextVar("followed", default=frozenset())
+"""The ids of the parameters whose slopes are followed at present."""
+
+
+@contextmanager
+def following(parameters: Tensors) -> Iterator[None]:
+    """Within it a value that depends on one of these, and is no dual number, is `Untracked`."""
+    token = _followed.set(frozenset(map(id, parameters.values())))
+    try:
+        yield
+    finally:
+        _followed.reset(token)
 
 
 @contextmanager
@@ -76,7 +85,8 @@ class Dual(Tensor):
 
     @staticmethod
     def __new__(cls: type[Dual], primal: Tensor, tangent: Tensor) -> Dual:
-        dual = primal.as_subclass(cls)
+        with torch.enable_grad():  # the graph has to lead through it, for functions that see no more than a tensor
+            dual = primal.as_subclass(cls)
         dual.set(primal, tangent)
         return dual
 
@@ -94,11 +104,14 @@ class Dual(Tensor):
             if not torch.is_grad_enabled():
                 return func(*_primals(args), **_primals(kwargs))
             check_not_recomputed()
-            for value in _tensors((args, kwargs)):
-                _check_tracked(value)
+            values = list(_tensors((args, kwargs)))
+            for value in values:
+                check_tracked(value)
             if _in_place(func, kwargs):
                 return _call_in_place(func, args, kwargs)
-            return _RULES.get(func, _by_forward_mode(func))(*args, **kwargs)
+            real = not any(value.is_complex() for value in values)  # the rules below are for real numbers
+            rule = _RULES.get(func) if real else None
+            return (rule or _by_forward_mode(func))(*args, **kwargs)
 
 
 def unpack(value: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,17 +121,31 @@ def unpack(value: Tensor) -> tuple[Tensor, Tensor]:
         Untracked: if the result depends on parameters and has no tangent, for example after a custom autograd function.
     """
     if not isinstance(value, Dual):
-        _check_tracked(value)
+        check_tracked(value)
         return value, torch.zeros_like(value)
     return value.primal, value.tangent
 
 
-def _check_tracked(value: Tensor) -> None:
+def check_tracked(value: Tensor) -> None:
+    """What has no slope may still be trained, as a scale in the loss is; but not by what is followed."""
     if isinstance(value, Dual):
         if value.primal._version != value.version:
-            raise Untracked("a tensor was changed in place through another view of its memory")
-    elif value.requires_grad:
-        raise Untracked("a tensor that requires a gradient came from a function that was not seen")
+            raise Unfollowed("a tensor was changed in place through another view of its memory")
+    elif value.requires_grad and reaches(value, _followed.get()):
+        if not reaches(value, _followed.get(), through_functions=False):
+            raise Unfollowed("a custom autograd.Function was not seen")
+        raise Untracked(
+            "a tensor that depends on the model's parameters came from code that was not seen, such as a scripted "
+            "function or a loss that reaches for parameters by itself"
+        )
+
+
+def reaches(value: Tensor, parameters: frozenset[int], through_functions: bool = True) -> bool:
+    """Whether a backward pass from `value` would come to one of these parameters, given by their ids.
+
+    If not `through_functions`, ways that lead through a custom autograd.Function do not count.
+    """
+    return any(id(leaf) in parameters for leaf in leaves(value, through_functions))
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:
@@ -144,23 +171,31 @@ def _pair(primal: Tensor, tangent: Tensor) -> Tensor:
 def _in_place(func: Callable, kwargs: dict) -> bool:
     name = getattr(func, "__name__", "")
     augmented = name in ("__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__")
-    return augmented or bool(kwargs.get("inplace")) or "out" in kwargs or (name.endswith("_") and name[-2:] != "__")
+    ends = name.endswith("_") and name[-2:] != "__"
+    return augmented or ends or bool(kwargs.get("inplace")) or kwargs.get("out") is not None
 
 
 def _call_in_place(func: Callable, args: tuple, kwargs: dict) -> Any:
     """The tangent comes first, from a copy, since the value is about to be overwritten."""
-    target = args[0]
-    if not isinstance(target, Dual) or "out" in kwargs:
-        raise Untracked("a tensor without a slope was overwritten with one that has one")
+    target = args[0] if args else None
+    if not isinstance(target, Tensor) or kwargs.get("out") is not None:
+        raise Unfollowed("a tensor was overwritten by way of `out`")
     state = random_state(target.device)
-    copy = target.primal.detach().clone()
+    copy = _primals(target).detach().clone()
+    slope = target.tangent.clone() if isinstance(target, Dual) else torch.zeros_like(copy)
     with torch.no_grad(), forward_ad.dual_level():
-        changed = forward_ad.make_dual(copy, target.tangent.clone())
+        changed = forward_ad.make_dual(copy, slope)
         out = func(changed, *_as_torch_duals(args[1:]), **_as_torch_duals(kwargs))
         tangent = forward_ad.unpack_dual(changed if out is None else out).tangent
     restore(state)
     func(*_primals(args), **_primals(kwargs))
-    return target.set(target.primal, torch.zeros_like(copy) if tangent is None else tangent)
+    if tangent is None:
+        tangent = torch.zeros_like(copy)
+    if isinstance(target, Dual):
+        return target.set(target.primal, tangent)
+    became: Any = target
+    became.__class__ = Dual  # it had no slope before, and whoever holds it goes on with it
+    return became.set(target.as_subclass(Tensor), tangent)
 
 
 # Any operator ----------------------------------------------------------------------------------------------------
@@ -179,18 +214,50 @@ def _by_forward_mode(func: Callable) -> Callable:
         if not any(value.requires_grad for value in _tensors(out)):
             return out
         restore(state)
+        args, kwargs = _own_buffers(func, args), _own_buffers(func, kwargs)
         with torch.no_grad(), forward_ad.dual_level():
-            again = func(*_as_torch_duals(_own_buffers(func, args)), **_as_torch_duals(_own_buffers(func, kwargs)))
-            return tree_map(_with_tangent, out, again)
+            again = func(*_as_torch_duals(args), **_as_torch_duals(kwargs))
+            results = tree_map(_with_tangent, out, again)
+        lost = [value for value in _tensors(results) if value.requires_grad and not isinstance(value, Dual)]
+        if lost:
+            after = random_state(lost[0].device)
+            restore(state)
+            _check_flat(func, args, kwargs)
+            restore(after)
+            return tree_map_only(Tensor, _without_slope, results)
+        return results
 
     return rule
 
 
 def _with_tangent(value: Any, again: Any) -> Any:
+    """`value` as it is where its slope is missing."""
     if not isinstance(value, Tensor) or not value.requires_grad:
         return value
     tangent = forward_ad.unpack_dual(again).tangent
-    return Dual(value, torch.zeros_like(value) if tangent is None else tangent)
+    return value if tangent is None else Dual(value, tangent)
+
+
+def _without_slope(value: Tensor) -> Tensor:
+    return Dual(value, torch.zeros_like(value)) if value.requires_grad and not isinstance(value, Dual) else value
+
+
+def _check_flat(func: Callable, args: Any, kwargs: Any) -> None:
+    """A missing slope is 0 where the gradient is, as for `torch.round`; or else PyTorch has lost it."""
+    inputs: list[Tensor] = []
+
+    def leaf(dual: Dual) -> Tensor:
+        inputs.append(dual.primal.detach().requires_grad_())
+        return inputs[-1]
+
+    with torch.enable_grad():
+        again = func(*tree_map_only(Dual, leaf, args), **tree_map_only(Dual, leaf, kwargs))
+        outputs = [value for value in _tensors(again) if value.requires_grad]
+        uneven = [torch.linspace(1, 2, o.numel(), device=o.device).view(o.shape).to(o.dtype) for o in outputs]
+        parts = [(o * r).real.sum() if o.is_complex() else (o * r).sum() for o, r in zip(outputs, uneven, strict=True)]
+        gradients = torch.autograd.grad(torch.stack(parts).sum(), inputs, allow_unused=True) if parts else ()
+    if any(g is not None and g.count_nonzero() for g in gradients):
+        raise Untracked(f"{getattr(func, '__name__', func)} has no derivative in forward mode")
 
 
 def _own_buffers(func: Callable, tree: Any) -> Any:
@@ -198,22 +265,6 @@ def _own_buffers(func: Callable, tree: Any) -> Any:
     if func not in (F.batch_norm, F.instance_norm):
         return tree
     return tree_map(lambda v: v.clone() if isinstance(v, Tensor) and not isinstance(v, Dual) else v, tree)
-
-
-def random_state(device: torch.device) -> list[tuple[torch.Generator, Tensor]]:
-    """Where the random numbers of the CPU and of `device` stand; `restore` goes back there."""
-    if is_unread():
-        return []
-    generators = [torch.default_generator]
-    if device.type == "cuda":
-        generators.append(torch.cuda.default_generators[device.index])
-    return [(generator, generator.get_state()) for generator in generators]
-
-
-def restore(state: list[tuple[torch.Generator, Tensor]]) -> None:
-    """Draw the random numbers since `random_state` once more."""
-    for generator, value in state:
-        generator.set_state(value)
 
 
 # Operators with a rule of their own ------------------------------------------------------------------------------
@@ -239,13 +290,13 @@ def _product(function: Callable) -> Callable:
 def _bilinear(func: Callable) -> Callable:
     """Products of two values: the product rule."""
 
-    def rule(left: Any, right: Any, **options: Any) -> Tensor:
-        (a, da), (b, db) = _parts(left), _parts(right)
-        out = func(a, b, **options)
+    def rule(*args: Any, **options: Any) -> Any:
+        if options or len(args) != 2:
+            return _by_forward_mode(func)(*args, **options)
+        (a, da), (b, db) = map(_parts, args)
+        out = func(a, b)
         with torch.no_grad():
-            tangents = ([] if da is None else [func(da, b, **options)]) + (
-                [] if db is None else [func(a, db, **options)]
-            )
+            tangents = ([] if da is None else [func(da, b)]) + ([] if db is None else [func(a, db)])
             return _pair(out, sum(tangents[1:], tangents[0]))
 
     return rule
@@ -368,7 +419,8 @@ def _layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any
     saved: Any = out.grad_fn
     mean, inverse = saved._saved_result1, saved._saved_result2
     with torch.no_grad():
-        x, dx = x.to(out.dtype), dx.to(out.dtype)  # autocast normalises in single precision
+        single = torch.promote_types(out.dtype, torch.float32)  # statistics are at least that, also under autocast
+        x, dx, mean, inverse = (t.to(single) for t in (x, dx, mean, inverse))
         tangent = torch.ops.aten.native_layer_norm_backward(
             dx, x, normalized_shape, mean, inverse, None, None, [True, False, False]
         )[0]
@@ -378,7 +430,7 @@ def _layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any
             tangent += (x - mean) * inverse * dw
         if db is not None:
             tangent += db
-    return _pair(out, tangent)
+    return _pair(out, tangent.to(out.dtype))
 
 
 def _embedding(input: Tensor, weight: Dual, padding_idx: int | None = None, *rest: Any, **options: Any) -> Tensor:
@@ -394,7 +446,34 @@ def _embedding(input: Tensor, weight: Dual, padding_idx: int | None = None, *res
 def _softmax_slope(
     dx: Tensor, x: Tensor, y: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
 ) -> Tensor:
+    if dim is None:  # PyTorch's choice
+        dim = 0 if y.ndim in (0, 1, 3) else 1
     return torch.ops.aten._softmax_backward_data(dx.to(y.dtype), y, dim, y.dtype)
+
+
+def _cross_entropy(input: Any, target: Any, *rest: Any, **options: Any) -> Any:
+    """Along the gradient of the loss by its input: where an example is fitted, a slope of its own would cancel out.
+
+    For logits z and their softmax p the gradient of -log p_k is ``p - e_k``, small and exact near a fit. PyTorch's rule
+    takes ``dz_k`` and subtracts ``<p, dz>``, which leaves as much rounding as for an example that is not fitted.
+    """
+    constants = isinstance(input, Dual) and not any(isinstance(v, Dual) for v in _tensors((target, rest, options)))
+    reduction = options.get("reduction", rest[4] if len(rest) > 4 else "mean")
+    if not constants or reduction != "none" or input.ndim < 2:
+        return _by_forward_mode(F.cross_entropy)(input, target, *rest, **options)
+    out = F.cross_entropy(input.primal, target, *rest, **options)
+    logits = input.primal.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(F.cross_entropy(logits, target, *rest, **options).sum(), logits)
+    with torch.no_grad():
+        return _pair(out, (gradient.to(out.dtype) * input.tangent.to(out.dtype)).sum(1))
+
+
+def _hooked(input: Dual, *rest: Any, **options: Any) -> Any:
+    raise Untracked("a hook on a tensor may change its gradient, which forward mode does not see")
+
+
+def _retain_grad(input: Dual) -> None:
+    input.primal.retain_grad()
 
 
 def _gelu_slope(dx: Tensor, x: Tensor, y: Tensor, approximate: str = "none") -> Tensor:
@@ -427,6 +506,9 @@ _RULES: dict[Callable, Callable] = {
     F.layer_norm: _layer_norm,
     F.embedding: _embedding,
     F.softmax: _symmetric(F.softmax, _softmax_slope),
+    F.cross_entropy: _cross_entropy,
+    Tensor.register_hook: _hooked,
+    Tensor.retain_grad: _retain_grad,
     F.gelu: _symmetric(F.gelu, _gelu_slope),
     F.silu: _symmetric(F.silu, _silu_slope),
     torch.tanh: _symmetric(torch.tanh, _tanh_slope),

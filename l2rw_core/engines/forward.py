@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from l2rw_core.engines.dual import Dual, nothing_recomputed, unpack
-from l2rw_core.engines.passes import Batch, CleanGradient, Passes, Scores, Tensors, plain_operators
+from l2rw_core.engines.dual import Dual, following, nothing_recomputed, unpack
+from l2rw_core.engines.passes import Batch, CleanGradient, Passes, Scores, Tensors, check_unhooked, plain_operators
 
 
 def scores(passes: Passes, batch: Batch, clean_batch: Batch | CleanGradient, step_size: float = 1.0) -> Scores:
@@ -23,10 +23,11 @@ def derivative(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor
     """Losses (n,) with their graph, slopes ``< grad f_i, v >`` (n,) without one, and what the buffers become.
 
     Raises:
-        l2rw_core.engines.dual.Untracked: if the model hides a part of its work from these dual numbers.
-        NotImplementedError: if an operator has no forward-mode rule, or activation checkpointing is at work.
+        Unfollowed: if the model hides a part of its work from these dual numbers.
+        NotImplementedError: if an operator has no forward-mode rule.
     """
-    with nothing_recomputed(), plain_operators():
+    check_unhooked(passes.model)
+    with nothing_recomputed(), plain_operators(), following(passes.parameters):
         duals: Tensors = {name: Dual(p, v[name]) for name, p in passes.parameters.items()}
         losses, buffers = passes.training(duals, batch)
         losses, u = unpack(losses)

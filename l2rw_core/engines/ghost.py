@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import torch
 import torch.nn.functional as F
@@ -23,15 +23,28 @@ from torch import Tensor, nn
 from torch.nn.grad import conv1d_weight, conv2d_weight, conv3d_weight
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from l2rw_core.engines import two_pass
 from l2rw_core.engines.attention import COMPOSED
-from l2rw_core.engines.dual import check_not_recomputed, nothing_recomputed, random_state, restore
-from l2rw_core.engines.passes import Batch, CleanGradient, Passes, Scores, Tensors, check_batch, uncompiled
+from l2rw_core.engines.dual import check_not_recomputed, nothing_recomputed
+from l2rw_core.engines.identity import agree, inner_product, uneven
+from l2rw_core.engines.passes import (
+    Batch,
+    CleanGradient,
+    Passes,
+    Scores,
+    Tensors,
+    Unfollowed,
+    check_batch,
+    is_unread,
+    leaves,
+    random_state,
+    restore,
+    uncompiled,
+)
 
 _without_parameters = torch._C.DisableTorchFunctionSubclass
 
 
-class Unsuited(Exception):
+class Unsuited(Unfollowed):
     """The model uses a parameter, or the memory of what enters a layer, in a way that has no rule here."""
 
 
@@ -51,9 +64,15 @@ class Tape:
         """Stand-ins for a model's parameters, whose uses are recorded."""
         return {name: Parameter(value, name, self) for name, value in values.items()}
 
-    def propagate(self, losses: Tensor) -> None:
-        """Collect the signals: gradients of each example's loss by the output of each layer."""
-        torch.autograd.grad(losses.sum(), self.anchor, allow_unused=True)
+    def propagate(self, losses: Tensor, parameters: list[Tensor]) -> None:
+        """Collect the signals: gradients of each example's loss by the output of each layer.
+
+        Raises:
+            Unsuited: if one of these parameters is reached otherwise than by a stand-in.
+        """
+        _, *around = torch.autograd.grad(losses.sum(), [self.anchor, *parameters], allow_unused=True)
+        if any(g is not None for g in around):
+            raise Unsuited("a parameter is reached around the model, as by a penalty in the loss")
         self.uses = [use for use in self.uses if use.signal is not None]
         if any(use.x._version != use.version for use in self.uses):
             raise Unsuited("what entered a layer was changed in place afterwards")
@@ -102,9 +121,14 @@ class Parameter(Tensor):
             if func in _RULES:
                 return _RULES[func](*args, **kwargs)
             out = func(*_values(args), **_values(kwargs))
-            if any(isinstance(leaf, Tensor) for leaf in tree_leaves(out)):
+            # Nothing comes out of x[i] = parameter; a shape, a type or a device is no use of a parameter.
+            if any(leaf is None or isinstance(leaf, Tensor) for leaf in tree_leaves(out, is_leaf=_is_none)):
                 raise Unsuited(f"a parameter is used in {getattr(func, '__name__', func)}")
-            return out  # a shape, a type, a device
+            return out
+
+
+def _is_none(tree: Any) -> bool:
+    return tree is None
 
 
 def _values(tree: Any) -> Any:
@@ -190,10 +214,12 @@ def _use(layer: Layer, x: Tensor, weight: Tensor | None, bias: Tensor | None, *r
     parameter = next((p for p in (weight, bias) if isinstance(p, Parameter)), None)
     if parameter is None or weight is None or isinstance(x, Parameter):
         raise Unsuited("a parameter enters a layer as its input, or a bias comes without a weight")
+    if x.ndim == 0:
+        raise Unsuited("a parameter is used with a number, which counts no examples")
     if x.shape[0] == 1 < parameter.tape.n:  # the same for all examples, positions for instance
         x = x.expand(parameter.tape.n, *x.shape[1:])
     out = layer.apply(x, *_values((weight, bias)), *rest)
-    if out.shape[0] != parameter.tape.n:
+    if out.ndim == 0 or out.shape[0] != parameter.tape.n:
         raise Unsuited("the first dimension of a layer's output does not count examples")
     use = Use(layer, x.detach(), weight, bias, rest, x._version)
     parameter.tape.uses.append(use)
@@ -350,45 +376,85 @@ def derivative(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor
     """Losses (n,) that can be differentiated once, slopes ``< grad f_i, v >`` (n,), and what the buffers become.
 
     Raises:
-        Unsuited: if a parameter is used in a way that has no rule here, or the examples of a batch interact.
-        NotImplementedError: if activation checkpointing is at work.
+        Unfollowed: if a parameter is used in a way that has no rule here, the examples of a batch interact, or
+            activation checkpointing is at work.
     """
     with nothing_recomputed():
-        _check_independent(passes, batch, v)
-        return _pass(passes, batch, v)
+        _check_suited(passes, batch, v)
+        losses, u, buffers, _ = _pass(passes, batch, v)
+        return losses, u, buffers
 
 
-def _pass(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
-    tape = Tape(check_batch(batch, "training")[2], passes.device)
-    with uncompiled():
-        losses, buffers = passes.training(tape.parameters(passes.parameters), batch)
-    tape.propagate(losses)
-    with torch.no_grad():
-        u = tape.alignment(v)
-    return tape.attached(losses, passes.parameters), u, buffers
+def _pass(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors, bool]:
+    """Losses, slopes, buffers; and whether a signal came to every layer, so that interactions would show."""
+    tape = Tape(check_batch(batch, "training").n, passes.device)
+    try:
+        with uncompiled():
+            losses, buffers = passes.training(tape.parameters(passes.parameters), batch)
+        tape.propagate(losses, list(passes.parameters.values()))
+        with torch.no_grad():
+            u = tape.alignment(v)
+    except (Unfollowed, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a stand-in was used as no parameter may be; what is wrong otherwise, others will say
+        raise Unsuited(f"{type(error).__name__}: {error}") from error
+    finally:
+        passes.put_buffers_back()
+    reached = is_unread() or all(use.signal is not None and bool(use.signal.any()) for use in tape.uses)
+    return tape.attached(losses, passes.parameters), u, buffers, reached
 
 
-_INDEPENDENT: WeakKeyDictionary[nn.Module, dict[Any, bool]] = WeakKeyDictionary()
-"""Model -> whether its examples do not interact, for each way in which its parts train, as far as that was tried."""
+AGAIN = 300
+"""Passes after which a model that was found to suit is tried once more."""
+_KEPT = 16
+_SUITED: WeakKeyDictionary[nn.Module, dict[Any, int]] = WeakKeyDictionary()
+"""Model -> for each way in which it was used -> passes until it is tried again; -1 where it does not suit."""
 
 
-def _check_independent(passes: Passes, batch: Batch, v: Tensors) -> None:
-    """Try it on the first batch that a model scores, in full precision: with examples that interact, engines differ."""
-    known = _INDEPENDENT.setdefault(passes.model, {})
-    modes = tuple(module.training for module in passes.model.modules()), tuple(passes.parameters)
-    if modes not in known:
-        state = random_state(passes.device)
-        with torch.autocast(passes.device.type, enabled=False):
-            _, ghost, _ = _pass(passes, batch, v)
-            restore(state)
-            _, exact, _ = two_pass.derivative(passes, batch, v)
+def _check_suited(passes: Passes, batch: Batch, v: Tensors) -> None:
+    """Hold the slopes against an ordinary backward pass, in full precision, unless that was done not long ago.
+
+    The gradient from the tape would agree with the slopes from the tape, so it takes a pass of its own.
+    """
+    known = _SUITED.setdefault(passes.model, {})
+    use = _use_of(passes, batch)
+    if is_unread():
+        if known.get(use, -1) < 0:
+            raise Unsuited("examples may interact: nothing was tried before the recording")
+        return
+    if known.get(use, 0) == 0:
+        known[use] = _tried(passes, batch, v)
+        for old in list(known)[:-_KEPT]:
+            del known[old]
+    if known[use] < 0:
+        raise Unsuited("the examples of a batch interact, or the loss has parameters of its own")
+    known[use] = max(known[use] - 1, 0)
+
+
+def _tried(passes: Passes, batch: Batch, v: Tensors) -> int:
+    """Passes until the next try: 0 if a signal of 0 has hidden something, -1 if slopes and gradients differ."""
+    state = random_state(passes.device)
+    with torch.autocast(passes.device.type, enabled=False), uncompiled():
+        _, u, _, reached = _pass(passes, batch, v)
         restore(state)
-        tolerance = torch.finfo(exact.dtype).eps ** 0.5 * exact.abs().max()
-        independent = bool((ghost - exact).abs().max() <= tolerance)
-        if len(exact) == 1:  # a single example has nothing to interact with
-            if not independent:
-                raise Unsuited("the example acts on itself")
-            return
-        known[modes] = independent
-    if not known[modes]:
-        raise Unsuited("the examples of a batch interact")
+        losses, _ = passes.training(passes.parameters, batch)
+        r = uneven(len(losses), passes.clean_seed).to(losses)
+        own = set(map(id, passes.parameters.values()))
+        alone = all(id(leaf) in own for leaf in leaves(losses))
+        g = passes.gradient((r * losses).sum())
+    restore(state)
+    fits = alone and agree(r @ u, inner_product(g, v), r @ u.abs(), losses.dtype)
+    return (AGAIN if reached else 0) if fits else -1
+
+
+def _use_of(passes: Passes, batch: Batch) -> Any:
+    """What decides whether a model suits: its modes, what it trains, its loss, and the size of a batch."""
+    loss_fn: Any = passes.loss_fn
+    loss: Any
+    method = getattr(loss_fn, "__self__", None), getattr(loss_fn, "__func__", None)
+    try:
+        loss = (ref(method[0]), method[1]) if None not in method else ref(loss_fn)
+    except TypeError:
+        loss = id(loss_fn)
+    modes = tuple(module.training for module in passes.model.modules())
+    return modes, tuple(passes.parameters), loss, check_batch(batch, "training").n

@@ -33,4 +33,5 @@ def scores(passes: Passes, batch: Batch, clean_batch: Batch | CleanGradient, ste
         theta_hat = {name: p - alpha * gradient[name] if name in gradient else p for name, p in theta.items()}  # line 7
         clean_loss = passes.clean_loss(theta_hat, clean_batch)  # lines 8 and 9
         (d_eps,) = torch.autograd.grad(clean_loss, eps, materialize_grads=True)  # line 10
+        passes.put_buffers_back()
     return Scores(losses, -d_eps.detach() / alpha, clean_loss.detach(), buffers, "lookahead")

@@ -9,12 +9,16 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.autograd.function import BackwardCFunction
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils.rnn import PackedSequence
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 with warnings.catch_warnings():
     # The first dual number makes PyTorch load rules that it compiles with its own deprecated torch.jit.script.
@@ -55,9 +59,11 @@ class CleanGradient(NamedTuple):
     loss: Tensor
     """() mean loss of the clean batch, detached."""
     gradient: Tensors
-    """For each trainable parameter's name a tensor of its shape."""
+    """For each trainable parameter's name a tensor of its shape: the gradient times `scale`."""
     examples: int
     """m, the size of the clean batch."""
+    scale: float | Tensor = 1.0
+    """A power of two that keeps half precision from underflowing; 1 in any other precision."""
 
 
 class Scores(NamedTuple):
@@ -73,6 +79,52 @@ class Scores(NamedTuple):
     """What the model's buffers (running statistics) become if this training pass counts; not yet written."""
     engine: str
     """The engine that was used."""
+
+
+class Unfollowed(Exception):
+    """This engine cannot follow what the model does; another one can."""
+
+
+class Untracked(Unfollowed):
+    """A value depends on the parameters in a way that forward mode does not see, so its slope is not known."""
+
+
+def nodes(value: Tensor, through_functions: bool = True) -> Iterator[Any]:
+    """What a backward pass from `value` would run, each once; or what of it comes before any custom Function."""
+    waiting, seen = [value.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if isinstance(node, BackwardCFunction) and not through_functions:
+            continue
+        yield node
+        waiting += [following for following, _ in node.next_functions]
+
+
+def leaves(value: Tensor, through_functions: bool = True) -> Iterator[Tensor]:
+    """The tensors whose ``.grad`` a backward pass from `value` would change."""
+    if value.is_leaf and value.requires_grad:
+        yield value
+    yield from (node.variable for node in nodes(value, through_functions) if hasattr(node, "variable"))
+
+
+def hooks(model: nn.Module) -> list[str]:
+    """What a model has that may change a gradient on its way back, of which a slope knows nothing."""
+    parameters = [f"a hook on the parameter {name}" for name, p in model.named_parameters() if p._backward_hooks]
+    modules = [
+        f"a backward hook on {name or 'the model'}"
+        for name, module in model.named_modules()
+        if module._backward_hooks or module._backward_pre_hooks
+    ]
+    return parameters + modules
+
+
+def check_unhooked(model: nn.Module) -> None:
+    """Untracked where there is one."""
+    for hook in hooks(model):
+        raise Untracked(f"{hook} may change a gradient, which forward mode does not see")
 
 
 @contextmanager
@@ -112,6 +164,22 @@ class Passes:
             raise ValueError("inference mode is on, which records no gradients: leave it, as by inference_mode(False)")
         if self.device.type == "meta":
             raise ValueError("the model's parameters hold no values: give it some by to_empty() and load_state_dict()")
+        check_bare(self.model)
+        self._before = {name: (b, _version(b), b.detach().clone()) for name, b in self.model.named_buffers()}
+        self._given: list[tuple[Tensor, int]] = []
+        self._originals: Any = None
+
+    def put_buffers_back(self) -> None:
+        """Undo what a backward pass did to the model's buffers: activation checkpointing repeats a part there."""
+        now = dict(self.model.named_buffers())
+        with torch.no_grad():
+            for name, (buffer, version, value) in self._before.items():
+                if now.get(name) is not buffer:
+                    owner, _, key = name.rpartition(".")
+                    self.model.get_submodule(owner)._buffers[key] = buffer
+                if _version(buffer) != version or not _is_same(buffer, value):
+                    buffer.data.copy_(value)  # uncounted: what was recomputed may be needed once more
+                    self._before[name] = buffer, _version(buffer), value
 
     @property
     def device(self) -> torch.device:
@@ -126,7 +194,7 @@ class Passes:
 
     def clean_loss(self, parameters: Tensors, clean_batch: Batch, role: str = "clean") -> Tensor:
         """() mean loss of the clean batch with these parameters."""
-        with _own_randomness(self.clean_seed, self.device):
+        with own_randomness(self.clean_seed, self.device):
             losses, _ = self._losses(parameters, clean_batch, role)
         return losses.mean()
 
@@ -134,35 +202,81 @@ class Passes:
         """Gradient of the mean clean loss: dense, 0 where it does not reach; handed back where it is what is given."""
         if isinstance(clean_batch, CleanGradient):
             return clean_batch
-        loss = self.clean_loss(self.parameters, clean_batch, role)
-        reached = self.gradient(loss)
+        with own_randomness(self.clean_seed, self.device):
+            losses, _ = self._losses(self.parameters, clean_batch, role)
+        loss, reached = losses.mean(), {}
+        scale: float | Tensor = 1.0
+        if self._half:
+            scale = _power_of_two(loss)
+            reached = self.gradient(loss * scale, retain_graph=True)
+            if not is_unread() and not all(g.isfinite().all() for g in reached.values()):
+                reached, scale = {}, 1.0
+        reached = reached or self.gradient(loss)
         dense = {name: g.to_dense() if g.is_sparse else g for name, g in reached.items()}
-        unreached = {name: torch.zeros_like(p) for name, p in self.parameters.items() if name not in dense}
-        whole = dense | unreached
-        v = {name: whole[name] for name in self.parameters}
-        return CleanGradient(loss.detach(), v, check_batch(clean_batch, role)[2])
+        v = {name: dense[name] if name in dense else torch.zeros_like(p) for name, p in self.parameters.items()}
+        if self._half:  # slopes along it are of half precision too, so they get a direction of length 1
+            longer = _power_of_two(torch.stack([g.float().norm() for g in v.values()]).norm())
+            v, scale = {name: (g.float() * longer).to(g.dtype) for name, g in v.items()}, scale * longer
+        return CleanGradient(loss.detach(), v, len(losses), scale)
+
+    @property
+    def _half(self) -> bool:
+        """Whether float16 is at work, whose smallest number is 6e-8."""
+        kind = self.device.type
+        autocast = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
+        return autocast or any(p.dtype == torch.float16 for p in self.parameters.values())
 
     def gradient(self, outputs: Tensor, **options: Any) -> Tensors:
         """Gradient with respect to the parameters that `outputs` reaches, by name."""
         grads = torch.autograd.grad(outputs, list(self.parameters.values()), allow_unused=True, **options)
+        self.put_buffers_back()
         return {name: g for name, g in zip(self.parameters, grads, strict=True) if g is not None}
 
     def _losses(self, parameters: Tensors, batch: Batch, role: str, attached: bool = True) -> tuple[Tensor, Tensors]:
-        inputs, targets, n = check_batch(batch, role)
+        inputs, targets, counts = check_batch(batch, role)
+        if role == "training":
+            inputs, targets = self._as_given(inputs, targets)
+        before = {name: value for name, (_, _, value) in self._before.items()}
         with self._explaining(batch, role):
-            outputs, buffers = call(self.model, parameters, inputs)
+            outputs, buffers = call(self.model, parameters, inputs, before)
         _check_labels(self.loss_fn, outputs, targets, role)
         with self._explaining(batch, role):
             losses = self.loss_fn(outputs, targets)
-        _check_losses(losses, n, role, attached)
+        _check_losses(losses, counts, role, attached)
+        if role == "training":
+            _CHANGES_INPUTS[self.model] = self._changed
         return losses, buffers
+
+    def _as_given(self, inputs: Any, targets: Any) -> tuple[Any, Any]:
+        """A training batch as it was before the first pass over it, also where the model changes its inputs in place.
+
+        The first pass gets the batch itself. It is copied beforehand unless the model was seen to leave it alone.
+        """
+        tensors = [t for t in tree_leaves((inputs, targets)) if isinstance(t, Tensor)]
+        if is_unread():
+            return inputs, targets
+        if [id(t) for t in tensors] != [id(t) for t, _ in self._given]:
+            self._given = [(t, _version(t)) for t in tensors]
+            copied = _CHANGES_INPUTS.get(self.model, True)
+            self._originals = tree_map_only(Tensor, torch.clone, (inputs, targets)) if copied else None
+            return inputs, targets
+        if not self._changed:
+            return inputs, targets
+        if self._originals is None:
+            _CHANGES_INPUTS[self.model] = True
+            raise ValueError("the model changed its inputs in place, as it did not before: let it work on a copy")
+        return tree_map_only(Tensor, torch.clone, self._originals)
+
+    @property
+    def _changed(self) -> bool:
+        return any(_version(t) != version for t, version in self._given)
 
     @contextmanager
     def _explaining(self, batch: Batch, role: str) -> Iterator[None]:
         """Say what the model was given where it fails; lack of memory or of a derivative speaks for itself."""
         try:
             yield
-        except (NotImplementedError, torch.OutOfMemoryError):
+        except (NotImplementedError, torch.OutOfMemoryError, Unfollowed):
             raise
         except (RuntimeError, TypeError, ValueError, AttributeError, LookupError) as error:
             p = next(iter(self.parameters.values()))
@@ -173,12 +287,31 @@ class Passes:
             ) from error
 
 
-def call(model: nn.Module, parameters: Tensors, inputs: tuple[Any, ...] | dict[str, Any]) -> tuple[Any, Tensors]:
+_CHANGES_INPUTS: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+"""Model -> whether its last pass over a training batch changed the batch in place."""
+
+
+def _version(t: Tensor) -> int:
+    """How often a tensor was changed in place; PyTorch does not count where no gradients are recorded."""
+    return 0 if t.is_inference() else t._version
+
+
+def _is_same(buffer: Tensor, value: Tensor) -> bool:
+    """Whether statistics were left alone: batch normalisation moves them without counting."""
+    if buffer.device.type != "cpu" or is_unread():
+        return not buffer.is_floating_point() or is_unread()
+    return not buffer.is_floating_point() or torch.equal(buffer, value)
+
+
+def call(
+    model: nn.Module, parameters: Tensors, inputs: tuple[Any, ...] | dict[str, Any], buffers: Tensors | None = None
+) -> tuple[Any, Tensors]:
     """Outputs of a model with other parameters, by name, on copies of its buffers; and what the buffers became.
 
-    The model is left as it was. A module that it holds under two names is one module.
+    The model is left as it was. A module that it holds under two names is one module. Other values than the model's own
+    can be given for its buffers: they are copied too.
     """
-    buffers = {name: b.clone() for name, b in model.named_buffers()}
+    buffers = {name: b.clone() for name, b in (dict(model.named_buffers()) if buffers is None else buffers).items()}
     slots = _slots(model, parameters | buffers)
     args, kwargs = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
     outputs = functional_call(model, slots, args, kwargs, tie_weights=False)
@@ -206,27 +339,99 @@ def write_buffers(model: nn.Module, buffers: Tensors) -> None:
     """Give the buffers of a model new values, by name; one of another shape takes the place of the old one."""
     for name, buffer in list(model.named_buffers()):
         if buffers[name].shape == buffer.shape:
-            buffer.copy_(buffers[name])
+            buffer.data.copy_(buffers[name])
         else:
             owner, _, key = name.rpartition(".")
             model.get_submodule(owner)._buffers[key] = buffers[name]
 
 
+RandomState = list[tuple[Callable[[Tensor], Any], Tensor]]
+
+
+def random_state(device: torch.device) -> RandomState:
+    """Where the random numbers of the CPU and of `device` stand; `restore` goes back there."""
+    if is_unread():
+        return []
+    state: RandomState = [(torch.set_rng_state, torch.get_rng_state())]
+    if device.type == "cuda":
+        generator = torch.cuda.default_generators[_index(device)]
+        state.append((generator.set_state, generator.get_state()))
+    elif device.type != "cpu":
+        of_device = torch.get_device_module(device)
+        state.append((of_device.set_rng_state, of_device.get_rng_state()))
+    return state
+
+
+def restore(state: RandomState) -> None:
+    """Draw the random numbers since `random_state` once more."""
+    for put, value in state:
+        put(value)
+
+
 @contextmanager
-def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
+def own_randomness(seed: int, device: torch.device) -> Iterator[None]:
     """Random numbers from `seed` on the CPU and on `device`; the state found is put back."""
     if is_unread():
         yield
         return
-    on_cuda = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if on_cuda else []):
+    state = random_state(device)
+    try:
         torch.default_generator.manual_seed(seed)
-        if on_cuda:
-            torch.cuda.default_generators[device.index].manual_seed(seed)
+        if device.type == "cuda":
+            torch.cuda.default_generators[_index(device)].manual_seed(seed)
+        elif device.type != "cpu":
+            torch.get_device_module(device).manual_seed(seed)
         yield
+    finally:
+        restore(state)
 
 
-def check_batch(batch: Batch, role: str) -> tuple[Any, Any, int]:
+def _index(device: torch.device) -> int:
+    return torch.cuda.current_device() if device.index is None else device.index
+
+
+def _power_of_two(x: Tensor) -> float | Tensor:
+    """By which `x` comes to lie between 1 and 2; 1 for a number that is 0 or not finite."""
+    x = x.detach().float().abs()
+    power = torch.where((x > 0) & x.isfinite(), torch.exp2(-torch.floor(torch.log2(x))), 1.0).clamp(2.0**-60, 2.0**60)
+    return power if is_unread() else power.item()
+
+
+_WRAPPERS = {
+    "DataParallel": "start one process a device and use l2rw_core.loops.distributed.DistributedReweighter",
+    "DistributedDataParallel": "give model.module to l2rw_core.loops.distributed.DistributedReweighter",
+    "FullyShardedDataParallel": "give the whole model to l2rw_core.loops.distributed.DistributedReweighter",
+    "FSDPModule": "give the whole model to l2rw_core.loops.distributed.DistributedReweighter",
+    "ScriptModule": "give the module from which torch.jit.script made it; scripted parts inside of a module are fine",
+    "TracedModule": "give the module from which torch.jit.trace made it",
+}
+
+
+def check_bare(model: nn.Module, allowed: tuple[str, ...] = ()) -> None:
+    """ValueError where the model is a wrapper that shares out its work, which weights would not follow."""
+    for module in model.modules():
+        kinds = [c.__name__ for c in type(module).__mro__ if c.__module__.partition(".")[0] == "torch"]
+        for kind in kinds:
+            scripted = kind in ("ScriptModule", "TracedModule")
+            if kind in _WRAPPERS and kind not in allowed and (module is model or not scripted):
+                raise ValueError(f"the model is a {kind}, which a single process cannot weigh: {_WRAPPERS[kind]}")
+
+
+class Parts(NamedTuple):
+    """A batch, taken apart."""
+
+    inputs: tuple[Any, ...] | dict[str, Any]
+    """Positional or named arguments of the model."""
+    targets: Any
+    counts: tuple[int, ...]
+    """How many examples it may have, the likeliest number first; labels (n,) leave no choice."""
+
+    @property
+    def n(self) -> int:
+        return self.counts[0]
+
+
+def check_batch(batch: Batch, role: str) -> Parts:
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         parts = f" of {len(batch)}, not 2" if isinstance(batch, tuple | list) else ""
         raise TypeError(
@@ -234,22 +439,25 @@ def check_batch(batch: Batch, role: str) -> tuple[Any, Any, int]:
             "into a tuple or a dict of their own, and leave out what the model does not take"
         )
     inputs, targets = batch
-    if isinstance(inputs, Tensor):
+    if isinstance(inputs, Tensor | PackedSequence):
         inputs = (inputs,)
     elif isinstance(inputs, list):
         inputs = tuple(inputs)
     elif isinstance(inputs, Mapping):
         inputs = dict(inputs)
     values = inputs.values() if isinstance(inputs, dict) else inputs
-    first = next((value for value in values if isinstance(value, Tensor)), None)
-    if first is None or first.ndim == 0:
+    first = next((value for value in values if isinstance(value, Tensor | PackedSequence)), None)
+    if first is None or (isinstance(first, Tensor) and first.ndim == 0):
         raise TypeError(
             f"the {role} inputs must be a tensor, or a tuple or dict of tensors, examples first, "
             f"got {described(batch[0])}"
         )
-    if len(first) == 0:
+    counts = tuple(t.size(0) for t in tree_leaves(targets) if isinstance(t, Tensor) and t.ndim)
+    if not (isinstance(targets, Tensor) and targets.ndim == 1):
+        counts += (first.size(0) if isinstance(first, Tensor) else int(first.batch_sizes[0]),)
+    if counts[0] == 0:
         raise ValueError(f"the {role} batch is empty: give it at least one example")
-    return inputs, targets, len(first)
+    return Parts(inputs, targets, counts)
 
 
 def described(value: Any) -> str:
@@ -281,9 +489,10 @@ def _check_labels(loss_fn: LossFn, outputs: Any, targets: Any, role: str) -> Non
         )
 
 
-def _check_losses(losses: Any, n: int, role: str, attached: bool) -> None:
+def _check_losses(losses: Any, counts: tuple[int, ...], role: str, attached: bool) -> None:
     if not isinstance(losses, Tensor):
         raise TypeError(f"loss_fn must return a tensor, got {type(losses).__name__}")
+    n = len(losses) if losses.ndim == 1 and len(losses) in counts else counts[0]
     if losses.shape != (n,):
         remedy = 'use reduction="none", and average over any further dimension yourself'
         if losses.shape == (n, n) and n > 1:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from l2rw_core.engines.passes import Batch, CleanGradient, Passes, Scores, Tensors, plain_operators
+from l2rw_core.engines.identity import agree, inner_product
+from l2rw_core.engines.passes import (
+    Batch,
+    CleanGradient,
+    Passes,
+    Scores,
+    Tensors,
+    Unfollowed,
+    is_unread,
+    plain_operators,
+)
 
 
 def scores(passes: Passes, batch: Batch, clean_batch: Batch | CleanGradient, step_size: float = 1.0) -> Scores:
@@ -18,12 +28,21 @@ def scores(passes: Passes, batch: Batch, clean_batch: Batch | CleanGradient, ste
 def derivative(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
     """Losses (n,) with their graph, slopes ``< grad f_i, v >`` (n,) without one, and what the buffers become.
 
-    ``g(s) = sum_i s_i grad f_i`` is linear in s, so that the derivative of ``< g(s), v >`` by s_i is the slope of f_i.
+    ``g(s) = sum_i s_i grad f_i`` is linear in s, so that the derivative of ``< g(s), v >`` by s_i is the slope of f_i,
+    and at s = 1 the slopes add up to ``< g, v >``.
+
+    Raises:
+        Unfollowed: if they do not, because a part of the backward pass has no derivative and does not say so.
     """
     with plain_operators():
         losses, buffers = passes.training(passes.parameters, batch)
-        s = torch.zeros_like(losses, requires_grad=True)
-        g = passes.gradient(losses, grad_outputs=s, create_graph=True)
-        inner = sum(((g[name] * v[name]).sum() for name in g), start=torch.zeros_like(s[0]))
-        (u,) = torch.autograd.grad(inner, s)
-    return losses, u.detach(), buffers
+        s = torch.ones_like(losses, requires_grad=True)
+        inner = inner_product(passes.gradient((s * losses).sum(), create_graph=True), v)
+        u = torch.zeros_like(losses)
+        if inner.requires_grad:
+            (u,) = torch.autograd.grad(inner, s, materialize_grads=True)
+        passes.put_buffers_back()
+    u = u.detach()
+    if not is_unread() and not agree(u.sum(), inner.detach(), u.abs().sum(), losses.dtype):
+        raise Unfollowed("a part of the backward pass has no derivative, as that of a custom autograd.Function may")
+    return losses, u, buffers

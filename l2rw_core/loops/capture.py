@@ -8,6 +8,7 @@ finite. Where the answer is no, it puts everything back.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,10 +17,12 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from l2rw_core.engines.passes import Batch, check_batch, unread
+from l2rw_core.engines.identity import inner_product
+from l2rw_core.engines.identity import size as size_of
+from l2rw_core.engines.passes import Batch, Scores, check_batch, random_state, restore, unread
 from l2rw_core.health import LOOK_EVERY
 from l2rw_core.reweight import Reweighter
-from l2rw_core.scoring import score
+from l2rw_core.scoring import Scoring
 from l2rw_core.weights import Step, as_ids, positive_part, scaled
 
 
@@ -81,7 +84,7 @@ class CapturedStep:
                 the model draws random numbers.
         """
         r = self.reweighter
-        ids = None if ids is None else as_ids(ids, check_batch(batch, "training")[2])
+        ids = None if ids is None else as_ids(ids, check_batch(batch, "training").n)
         sizes = _sizes(batch, clean_batch)
         if self._moved < self.eager or r.steps < r.warmup or (self._sizes is not None and sizes != self._sizes):
             return self._eager_step(batch, clean_batch, ids)
@@ -101,25 +104,22 @@ class CapturedStep:
         """Look whether all replayed steps since the last look were sound.
 
         Raises:
-            ValueError: if losses or alignments were NaN or infinite. These steps changed nothing.
+            ValueError: if losses or alignments were NaN or infinite, or did not fit the gradients. These steps changed
+                nothing.
         """
         unsound, unseen = 0 if self._unsound is None else int(self._unsound), self._unseen
         self._unsound, self._unseen = None, 0
         if unsound:
             raise ValueError(
-                f"losses or alignments were NaN or infinite in {unsound} of the last {unseen} steps, which changed "
-                "nothing: look for bad inputs there, or lower the learning rate; Reweighter.step names the example"
+                f"losses or alignments were NaN or infinite, or did not fit the gradient, in {unsound} of the last "
+                f"{unseen} steps, which changed nothing: look for bad inputs there, or lower the learning rate; "
+                "Reweighter.step names the example"
             )
 
     def _eager_step(self, batch: Batch, clean_batch: Batch, ids: Any) -> Step:
-        device = _device(self.reweighter)
-        before = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        if self._moved == 0:
+            _check_draws_nothing(self.reweighter, batch, clean_batch)
         step = self.reweighter.step(batch, clean_batch, ids)
-        if before is not None and not torch.equal(before, torch.cuda.get_rng_state(device)):
-            raise ValueError(
-                "the model draws random numbers, as dropout does, and a recording would draw the same ones at every "
-                "step: switch them off, or use Reweighter.step, which has just made this step"
-            )
         self._moved += bool(step.effective_examples)
         return step
 
@@ -142,17 +142,19 @@ def steady_step(reweighter: Reweighter, batch: Batch, clean_batch: Batch) -> tup
     """
     r = reweighter
     with unread():
-        scores = score(r.model, r.loss_fn, batch, clean_batch, r.engine)
+        scoring = Scoring(r.model, r.loss_fn, batch, clean_batch, r.engine)
+        scores = scoring.scores(check=False)
     losses = scores.losses.detach()
     positive = positive_part(scores.alignment, checked=False)
     weights = scaled(positive)
     sound = scores.alignment.isfinite().all() & losses.isfinite().all() & scores.clean_loss.isfinite()
-    moves = sound & (positive.sum() > 0)
     loss = (weights * scores.losses).sum()
     held = _held(r)
     before = [t.detach().clone() for t in held]
     r.optimizer.zero_grad(set_to_none=True)
-    r._backward(loss, r.optimizer)
+    r._backward(loss)
+    sound = sound & _fit(weights, scores, scoring)
+    moves = sound & (positive.sum() > 0)
     r.optimizer.step()
     r._write_buffers(scores)
     r.optimizer.zero_grad(set_to_none=True)
@@ -160,6 +162,39 @@ def steady_step(reweighter: Reweighter, batch: Batch, clean_batch: Batch) -> tup
         for t, old in zip(held, before, strict=True):
             t.copy_(torch.where(moves.to(t.device), t, old))
     return Step(loss.detach(), weights, scores.alignment, losses, scores.clean_loss), sound
+
+
+COARSE = 0.1
+"""What slopes may be off in a recorded step, relative to the terms that are summed: it cannot look closer."""
+
+
+def _fit(weights: Tensor, scores: Scores, scoring: Scoring) -> Tensor:
+    """() bool: whether the weights fit the gradients of the update, see `l2rw_core.engines.identity`."""
+    parameters, v = scoring.passes.parameters, scoring.clean
+    g = {name: p.grad for name, p in parameters.items() if p.grad is not None}
+    if scores.engine == "ghost" or not g:
+        return torch.ones((), dtype=torch.bool, device=weights.device)
+    left, terms = weights @ scores.alignment, weights @ scores.alignment.abs()
+    right, size = inner_product(g, v.gradient) / v.scale, size_of(g, v.gradient) / v.scale
+    return (left - right).abs() <= COARSE * torch.maximum(terms, size)
+
+
+def _check_draws_nothing(r: Reweighter, batch: Batch, clean_batch: Batch) -> None:
+    """ValueError where a pass draws random numbers, before anything has changed."""
+    start = random_state(_device(r))
+    batch, clean_batch = tree_map_only(Tensor, torch.clone, (batch, clean_batch))
+    scoring = Scoring(r.model, r.loss_fn, batch, clean_batch, r.engine)
+    before = random_state(_device(r))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the step will say it
+        scoring.scores(check=False)
+    after = random_state(_device(r))
+    restore(start)
+    if any(not torch.equal(a, b) for (_, a), (_, b) in zip(before, after, strict=True)):
+        raise ValueError(
+            "the model draws random numbers, as dropout does, and a recording would draw the same ones at every "
+            "step: switch them off, or use Reweighter.step"
+        )
 
 
 def _recorded(r: Reweighter, batch: Batch, clean_batch: Batch) -> Callable[[Batch, Batch], tuple[Step, Tensor]]:

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from l2rw_core.engines.passes import Batch, CleanGradient, LossFn, Tensors
 from l2rw_core.reweight import Reweighter
-from l2rw_core.scoring import Scores, clean_gradient, score
+from l2rw_core.scoring import Scores, Scoring, clean_gradient
 from l2rw_core.weights import Step, as_ids, scaled
 
 
@@ -61,10 +61,12 @@ class DistributedReweighter(Reweighter):
     In a loop of one's own, `reduce_gradients` goes between ``backward()`` and the optimizer's ``step()``.
 
     Args:
-        model, optimizer, loss_fn: as for `Reweighter`. The model is the bare module, not wrapped for data parallelism.
-        engine: ``"forward"``, ``"two_pass"``, ``"ghost"`` or ``"reverse"``; see `l2rw_core.alignment`.
+        model, optimizer, loss_fn: as for `Reweighter`. A model that is wrapped in ``DistributedDataParallel`` is
+            unwrapped. Parameters of a loss that is a module, and what else the optimizer holds, are shared too.
+        engine: any but ``"lookahead"``; see `l2rw_core.alignment`.
         process_group: of `torch.distributed`; by default all processes.
         warmup: as for `Reweighter`: steps in which all examples of all processes have the same weight.
+        check: as for `Reweighter`. If a process leaves an engine, all of them make the step anew, each with its own.
 
     Raises:
         RuntimeError: if `torch.distributed` was not initialised.
@@ -87,19 +89,21 @@ class DistributedReweighter(Reweighter):
         engine: str = "forward",
         process_group: dist.ProcessGroup | None = None,
         warmup: int = 0,
+        check: str = "every",
     ) -> None:
         if engine == "lookahead":
             raise ValueError('engine "lookahead" needs the whole clean batch in one process; choose "forward"')
         if not (dist.is_available() and dist.is_initialized()):
             raise RuntimeError("start with torchrun, and call torch.distributed.init_process_group first")
-        super().__init__(model, optimizer, loss_fn, engine, warmup)
+        model = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+        super().__init__(model, optimizer, loss_fn, engine, warmup, check)
         self.process_group = process_group
         self.health = None  # a process sees its own share of a batch alone
-        _copy_from_first(model, process_group)
+        _copy_from_first(model, self._others(), process_group)
 
     def reduce_gradients(self) -> None:
         """Replace each parameter's ``.grad`` by the sum over all processes, or by ``None`` if no process has one."""
-        parameters = _trainable(self.model)
+        parameters = _trainable(self.model) | self._others()
         reached = [p.grad is not None for p in parameters.values()]
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters.values()]
         flat = torch.cat([_flat(gradients), gradients[0].new_tensor(reached, dtype=_dtype(gradients))])
@@ -110,9 +114,20 @@ class DistributedReweighter(Reweighter):
         ):
             p.grad = gradient if is_reached else None
 
-    def _weigh(self, batch: Batch, clean_batch: Batch, ids: Any) -> tuple[Tensor, Scores, Step]:
-        clean = self._whole_clean_gradient(clean_batch)
-        scores, failure = _attempt(score, self.model, self.loss_fn, batch, clean, self.engine)
+    def _others(self) -> Tensors:
+        """What is trained beside the model, by name: parameters of the loss, and what else the optimizer holds."""
+        of_loss = self.loss_fn.parameters() if isinstance(self.loss_fn, nn.Module) else ()
+        held = [] if self.optimizer is None else [p for group in self.optimizer.param_groups for p in group["params"]]
+        own = {id(p) for p in self.model.parameters()}
+        others = {id(p): p for p in (*of_loss, *held) if p.requires_grad and id(p) not in own}
+        return {f"beside the model: {k}": p for k, p in enumerate(others.values())}
+
+    def _scoring(self, batch: Batch, clean_batch: Batch) -> Scoring:
+        return super()._scoring(batch, self._whole_clean_gradient(clean_batch))
+
+    def _weigh(self, scoring: Scoring, ids: Any) -> tuple[Tensor, Scores, Step]:
+        clean = scoring.clean
+        scores, failure = _attempt(self._scores, scoring)
         positive, failure = (None, failure) if failure else _attempt(self._unscaled, scores.alignment)
         if ids is not None and not failure:
             ids, failure = _attempt(as_ids, ids, len(positive))
@@ -135,9 +150,14 @@ class DistributedReweighter(Reweighter):
         with torch.enable_grad():
             return (weights * scores.losses).sum(), scores, step
 
-    def _backward(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
-        super()._backward(loss, optimizer)
-        self.reduce_gradients()
+    def _fits(self, scoring: Scoring, scores: Scores, step: Step, loss: Tensor) -> bool:
+        fits, failure = _attempt(super()._fits, scoring, scores, step, loss)
+        nobody = not self._sum(torch.tensor([float(not fits)], device=loss.device), failure)
+        if nobody:
+            self.reduce_gradients()
+        elif fits:
+            scoring.rewind()
+        return nobody
 
     def _whole_clean_gradient(self, clean_batch: Batch) -> CleanGradient:
         parameters = _trainable(self.model)
@@ -190,10 +210,11 @@ def _unflat(flat: Tensor, like: list[Tensor]) -> list[Tensor]:
     return [torch.empty_like(t).copy_(part.view(t.shape)) for part, t in zip(parts, like, strict=True)]
 
 
-def _copy_from_first(model: nn.Module, group: dist.ProcessGroup | None) -> None:
+def _copy_from_first(model: nn.Module, others: Tensors, group: dist.ProcessGroup | None) -> None:
     """Start every process from the values of the group's first one; ValueError if their networks differ."""
-    tensors = {name: t.detach() for name, t in [*model.named_parameters(), *model.named_buffers()]}
-    trainable = _trainable(model)
+    named = [*model.named_parameters(), *model.named_buffers(), *others.items()]
+    tensors = {name: t.detach() for name, t in named}
+    trainable = _trainable(model) | others
     mine = [(name, tuple(t.shape), str(t.dtype), name in trainable) for name, t in tensors.items()]
     all_of_them: list[Any] = [None] * dist.get_world_size(group)
     dist.all_gather_object(all_of_them, mine, group=group)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils import checkpoint as checkpointing
 from torch.utils.checkpoint import checkpoint
 
-from l2rw_core.engines.dual import Dual, Untracked, unpack
+from l2rw_core.engines.dual import Dual, Untracked, following, unpack
 from l2rw_core.models import resnet32
 from l2rw_core.scoring import directional_derivative, score
 
@@ -128,12 +128,14 @@ def test_follows(name):
 
 @pytest.mark.parametrize("name", HIDDEN)
 def test_what_cannot_be_followed_is_seen_and_left_to_torch(name):
-    ours, theirs = scores_of(HIDDEN[name], "forward"), scores_of(HIDDEN[name], "two_pass")
+    with pytest.warns(RuntimeWarning, match="not seen|another view"):
+        ours = scores_of(HIDDEN[name], "forward")
+    theirs = scores_of(HIDDEN[name], "two_pass")
     assert ours.engine == "two_pass"
     assert torch.equal(ours.alignment, theirs.alignment)
 
 
-@pytest.mark.parametrize("engine", ["forward", "two_pass", "ghost"])
+@pytest.mark.parametrize("engine", ["forward", "two_pass"])
 def test_checkpointed_activations_are_left_to_reverse(engine):
     plain = lambda y: y.tanh() * y  # noqa: E731
     own_function = hasattr(checkpointing, "_NoopSaveInputs")  # of torch 2.11: it comes first in PyTorch's duals
@@ -150,8 +152,12 @@ def test_a_direction_that_no_rule_follows_is_one_clear_error():
     model = nn.Sequential(nn.EmbeddingBag(9, 8), nn.Linear(8, 3)).double()
     direction = {name: torch.ones_like(p) for name, p in model.named_parameters()}
     batch = torch.randint(9, (7, 4)), torch.randint(3, (7,))
-    with pytest.raises(ValueError, match=r"has to differentiate a backward pass.*EmbeddingBag$"):
-        directional_derivative(model, nn.CrossEntropyLoss(reduction="none"), batch, direction)
+    loss_fn = nn.CrossEntropyLoss(reduction="none")
+    with pytest.warns(RuntimeWarning, match='not implemented; engine "loop" is used'):
+        losses, u, _ = directional_derivative(model, loss_fn, batch, direction)
+    for loss, slope in zip(losses, u, strict=True):
+        gradient = torch.autograd.grad(loss, list(model.parameters()), retain_graph=True)
+        torch.testing.assert_close(sum(g.sum() for g in gradient), slope)
 
 
 def test_hooks_of_ones_own_are_no_checkpointing():
@@ -186,7 +192,7 @@ def test_the_padding_of_a_tied_embedding_has_no_slope(hidden):
     for engine in ("forward", "two_pass", "ghost", "lookahead"):
         found = score(model, loss_fn, batch, clean, engine)
         torch.testing.assert_close(found.alignment, exact.alignment, rtol=1e-10, atol=1e-12)
-    assert score(model, loss_fn, batch, clean, "forward").engine == ("two_pass" if hidden else "forward")
+    assert score(model, loss_fn, batch, clean, "forward").engine == "forward"
 
 
 @pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name != "lstm"])
@@ -202,8 +208,16 @@ def test_a_constant_result_has_no_slope():
 
 
 def test_a_result_that_was_not_followed_is_refused():
-    with pytest.raises(Untracked, match="not seen"):
-        unpack(torch.ones(3, requires_grad=True) * 2)
+    p = torch.ones(3, requires_grad=True)
+    with following({"p": p}), pytest.raises(Untracked, match="not seen"):
+        unpack(p * 2)
+
+
+def test_what_is_trained_beside_the_model_is_a_constant_of_it():
+    p = torch.ones(3, requires_grad=True)
+    with following({"p": p}):
+        _, tangent = unpack(torch.full((3,), 2.0, requires_grad=True).exp())
+    assert torch.equal(tangent, torch.zeros(3))
 
 
 def test_the_slope_has_no_graph_and_the_value_has_its_own():
@@ -237,4 +251,4 @@ def test_keeps_no_more_for_the_backward_pass_than_plain_training(engine):
     batch = torch.randn(16, 3, 16, 16), torch.randint(10, (16,))
     clean = torch.randn(2, 3, 16, 16), torch.randint(10, (2,))
     plain = saved_bytes(lambda: loss_fn(model(batch[0]), batch[1]))
-    assert saved_bytes(lambda: score(model, loss_fn, batch, clean, engine)) < 1.3 * plain
+    assert saved_bytes(lambda: score(model, loss_fn, batch, clean, engine, check=False)) < 1.3 * plain
