@@ -240,7 +240,7 @@ class Scoring:
         off = (left - right).abs()
         if off <= tolerance(self._lowest_precision()) * terms:
             return 0.0
-        if off <= torch.minimum(16 * self._noise(scores, r), terms / 10):
+        if off <= 16 * self._noise(scores, r):
             return 0.0
         return float(off / terms)
 
@@ -338,8 +338,8 @@ class Scoring:
         return self.misfit(scores, r, self._gradient(r, scores.losses, retain_graph=True))
 
     def _equal(self, losses: Tensor, others: Tensor) -> bool:
-        within = tolerance(self._dtype())
-        return torch.allclose(losses.double(), others.double(), rtol=within, atol=within * float(others.abs().max()))
+        off = (losses.detach().double() - others.double()).abs().max() / others.double().abs().max().clamp(min=1e-300)
+        return bool(off <= tolerance(self._dtype()) or off <= tolerance(self._lowest_precision()))
 
     def _ordinary_pass(self) -> tuple[Tensor, Tensor, Tensors]:
         """Random weights, losses, and the gradient of the weighted losses, by the model as it is.
@@ -372,18 +372,27 @@ class Scoring:
         return _coarsest([self._dtype(), *seen.dtypes])
 
     def _noise(self, scores: Scores, r: Tensor) -> Tensor:
-        """Rounding of ``sum_i r_i u_i``: by how much it differs when everything is computed for 4/3 of v."""
+        """Rounding of ``sum_i r_i u_i``: by how much it differs when everything is computed for 4/3 of v.
+
+        0 where the same v does not give the same slopes: then it is not rounding by which they differ.
+        """
+        u = scores.alignment.detach().double()
+        same, longer = (r * (self._again(factor) - u) for factor in (1, 4 / 3))
+        noise = longer.sum().abs() + longer.norm()
+        return noise * (same.norm() <= noise / 4)
+
+    def _again(self, factor: float) -> Tensor:
+        """The slopes once more, computed along v times `factor`, and divided by it."""
         after, clean, step_size = random_state(self.passes.device), self.clean, self.step_size
         try:
-            longer = {name: g * (4 / 3) for name, g in clean.gradient.items()}
-            self._clean, self.step_size = clean._replace(gradient=longer), step_size * 4 / 3
+            longer = {name: g * factor for name, g in clean.gradient.items()}
+            self._clean, self.step_size = clean._replace(gradient=longer), step_size * factor
             restore(self._state or [])
-            again = self._run().alignment.detach().double() * (1 if self.engine == "lookahead" else 3 / 4)
+            u = self._run().alignment.detach().double()
         finally:
             self._clean, self.step_size = clean, step_size
             restore(after)
-        each = r * (again - scores.alignment.detach().double())
-        return each.sum().abs() + each.norm()
+        return u if self.engine == "lookahead" else u / factor
 
     def _cause(self) -> str:
         causes = ", ".join(dict.fromkeys(self._causes))
