@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from problems import LOSS, accuracy, background_flips, by_hand, largest_difference, network
-from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 from torch.utils.data import DataLoader, TensorDataset
@@ -288,7 +287,7 @@ def opposed(outputs, targets):
 
 def test_a_gradient_scaler_changes_neither_clipping_nor_a_batch_without_weight(tmp_path):
     train = [(x, y + TURNED * (k % 2), ids) for k, (x, y, ids) in enumerate(loaders()["train"])]
-    given = {"train": train, "clean": DataLoader(TensorDataset(*background_flips()[0]), 50)}
+    given = {"train": DataLoader(train, None), "clean": DataLoader(TensorDataset(*background_flips()[0]), 50)}
     module = ReweightedModule(network(), opposed, SGD, clip_norm=0.05)
     scaled = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))
     trainer(tmp_path, plugins=[scaled]).fit(module, given)
