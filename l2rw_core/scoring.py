@@ -301,7 +301,8 @@ class Scoring:
         scores = run(self.passes, self.batch, self.clean, self.step_size)
         if isinstance(self.clean.scale, float) and self.clean.scale == 1:
             return scores
-        return scores._replace(alignment=scores.alignment.float() / self.clean.scale)
+        u = scores.alignment
+        return scores._replace(alignment=u.to(torch.promote_types(u.dtype, torch.float32)) / self.clean.scale)
 
     def rewind(self) -> None:
         """To the state before the training pass: random numbers and buffers; inputs see to themselves in `Passes`."""

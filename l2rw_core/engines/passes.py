@@ -216,7 +216,7 @@ class Passes:
         v = {name: dense[name] if name in dense else torch.zeros_like(p) for name, p in self.parameters.items()}
         if self._half:  # slopes along it are of half precision too, so they get a direction of length 1
             longer = _power_of_two(torch.stack([g.float().norm() for g in v.values()]).norm())
-            v, scale = {name: (g.float() * longer).to(g.dtype) for name, g in v.items()}, scale * longer
+            v, scale = {name: g * longer for name, g in v.items()}, scale * longer
         return CleanGradient(loss.detach(), v, len(losses), scale)
 
     @property
