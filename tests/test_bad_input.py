@@ -40,6 +40,7 @@ from l2rw_core.datasets import (
 from l2rw_core.experiments import Experiment, append, fit, grid, load_records, mnist_imbalance, run_all
 from l2rw_core.interactive import by_profile
 from l2rw_core.ledger import WeightLedger, suspects
+from l2rw_core.methods import Method
 from l2rw_core.models import LeNet, Mlp
 from l2rw_core.running.checkpoints import read_checkpoint, write_checkpoint
 from l2rw_core.scoring import alignment, directional_derivative
@@ -47,6 +48,10 @@ from l2rw_core.weights import to_weights
 
 NONE, CPU = nn.CrossEntropyLoss(reduction="none"), torch.device("cpu")
 SHORT = SMALL.with_(name="short", steps=2, evaluate_every=2)
+
+
+class OwnMethod(Method):
+    """A class of one's own, which the package has no name for."""
 
 
 def network() -> nn.Module:
@@ -357,6 +362,16 @@ VALUES = {
     "a network of nothing": Wrong(lambda w: Mlp([4]), "needs an input and an output width, got .4."),
     "images of another size": Wrong(lambda w: LeNet()(torch.zeros(2, 1, 8, 8)), r"takes images of shape \(1, 28"),
     "an unknown method": Wrong(lambda w: SHORT.with_(method="l2rv"), "'l2rv'; choose one of baseline"),
+    "a method that is an object": Wrong(
+        lambda w: SHORT.with_(method=object()), "unknown method .* or hand over a class"
+    ),
+    "a class that is no method": Wrong(lambda w: SHORT.with_(method=dict), "'dict'.*choose one of baseline"),
+    "a class of one's own on record": Wrong(
+        lambda w: SHORT.with_(method=OwnMethod).to_dict(), "OwnMethod is a class of your own.*METHODS"
+    ),
+    "a checkpoint of a class of one's own": Wrong(
+        lambda w: fit(SHORT.with_(method=OwnMethod), checkpoint=w.folder / "own.pt"), "must have a name"
+    ),
     "an unknown data set": Wrong(lambda w: SHORT.with_(data="mnits"), "'mnits'; choose one of mnist"),
     "an unknown model": Wrong(lambda w: SHORT.with_(model="vgg"), "'vgg'; choose one of lenet"),
     "an unknown scale": Wrong(lambda w: SHORT.with_(scale="huge"), "'huge'; choose one of paper"),

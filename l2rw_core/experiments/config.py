@@ -48,7 +48,8 @@ class Experiment:
     """The figure or table of the paper, or the study of ours, that this run belongs to; names its record file."""
     scale: str = "paper"
     """``paper`` (the paper's own scale), ``quarter`` (a quarter of its schedule), ``reduced`` or ``quick``."""
-    method: str = "l2rw"
+    method: str | type[methods.Method] = "l2rw"
+    """The name of a method of the package, or a class of one's own: that can be trained, and has no place on record."""
     data: str = "mnist"
     biases: tuple[Bias, ...] = (PairImbalance(),)
     """Applied in this order; the clean set is carved out just before labels are first changed."""
@@ -91,7 +92,8 @@ class Experiment:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            _check_kind(field.name, getattr(self, field.name), field.default)
+            if field.name != "method":  # a name or a class, which `methods.get` tells from anything else
+                _check_kind(field.name, getattr(self, field.name), field.default)
         if not re.fullmatch(r"[\w-]+", self.name):
             raise ValueError(f"name must be letters, digits, _ or -, since it names a file, got {self.name!r}")
         methods.get(self.method)
@@ -118,6 +120,11 @@ class Experiment:
         return CleanSet(self.clean_size, self.clean_balanced, self.clean_imbalance, self.clean_noise, self.clean_origin)
 
     @property
+    def method_name(self) -> str:
+        """What the method is called, also if it is a class."""
+        return self.method if isinstance(self.method, str) else self.method.__name__
+
+    @property
     def all_steps(self) -> int:
         """Steps of training and of fine-tuning."""
         return self.steps + self.fine_tune_steps
@@ -127,7 +134,16 @@ class Experiment:
         return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON; `from_dict` reads them back."""
+        """Plain values, ready for JSON; `from_dict` reads them back.
+
+        Raises:
+            ValueError: if the method is a class, which has no name that anybody else could read.
+        """
+        if not isinstance(self.method, str):
+            raise ValueError(
+                f"{self.method.__name__} is a class of your own, and what is kept must have a name: "
+                "give it one in l2rw_core.methods.METHODS"
+            )
         values = asdict(self)
         values["biases"] = [{"kind": type(bias).__name__, **asdict(bias)} for bias in self.biases]
         values["lr_drops"] = list(self.lr_drops)

@@ -103,7 +103,7 @@ def fit(
     """Train and evaluate one experiment. The same experiment on the same machine gives the same numbers.
 
     Args:
-        experiment: what to run.
+        experiment: what to run. Its method may be a class of one's own, a subclass of `l2rw_core.methods.Method`.
         source: its data set if it is at hand; otherwise it is loaded.
         device: where to train.
         progress: show a bar; by default unless the environment variable ``L2RW_PROGRESS`` is 0.
@@ -119,7 +119,8 @@ def fit(
         The record of the run; `l2rw_core.experiments.append` keeps it.
 
     Raises:
-        ValueError: if the checkpoint cannot be read or written, or belongs to another experiment.
+        ValueError: if the checkpoint cannot be read or written, or belongs to another experiment, or if there is to be
+            one and the method is a class.
         KeyboardInterrupt: after Ctrl-C.
         FloatingPointError: if the model's outputs become NaN or infinite.
     """
@@ -128,12 +129,13 @@ def fit(
         _check_precision(experiment.precision, torch.device(device))
         run = _Run(experiment, prepare(experiment, source), torch.device(device), watch, began, shared)
         if checkpoint is not None:
+            _ = experiment.to_dict()  # before anything is trained: what cannot be written cannot be gone on with
             check_writable(checkpoint.parent, "name another file for the checkpoint")
         if checkpoint is None or not run.resume(checkpoint):
             run.begin_with_shared()
         steps = tqdm(
             run.steps(),
-            desc=f"{experiment.method}, seed {experiment.seed}",
+            desc=f"{experiment.method_name}, seed {experiment.seed}",
             total=run.total_steps,
             initial=run.done,
             disable=not progress_wanted(progress),
@@ -200,7 +202,7 @@ def halts(experiment: Experiment, at: Sequence[int], source: Source | None = Non
 class _Stage:
     """A stretch of training with one method."""
 
-    method: str
+    method: str | type[methods.Method]
     steps: int
     fresh: bool
     """Whether it starts from the initial parameters; otherwise it goes on with model, optimizer and learning rate."""

@@ -29,11 +29,17 @@ METHODS: dict[str, type[Method]] = {
 }
 
 
-def get(name: str) -> type[Method]:
-    """The method of that name; a ValueError lists the valid ones."""
-    if name not in METHODS:
-        raise ValueError(f"unknown method {name!r}; choose one of {', '.join(METHODS)}")
-    return METHODS[name]
+def get(method: str | type[Method]) -> type[Method]:
+    """The method of that name, or the class itself if one is handed over.
+
+    Raises:
+        ValueError: for anything else; it lists the names.
+    """
+    if isinstance(method, type) and issubclass(method, Method):
+        return method
+    if not isinstance(method, str) or method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}, or hand over a class")
+    return METHODS[method]
 
 
 __all__ = ["METHODS", "Method", "Minibatch", "Task", "Update", "get", *(method.__name__ for method in METHODS.values())]

@@ -33,6 +33,33 @@ def test_every_method_runs_on_every_kind_of_data(method, experiment):
         assert sum(record.train_counts) == len(prepare(experiment).train)
 
 
+class Half(methods.Method):
+    """A rule of one's own: half the usual step."""
+
+    def weights(self, losses, batch, step):
+        return super().weights(losses, batch, step) / 2
+
+
+class Plain(methods.Method):
+    """Plain training under another name."""
+
+
+def test_a_class_is_trained_as_a_method_with_a_name_is_and_the_registry_stays_what_it_was():
+    known = dict(methods.METHODS)
+    assert outcome(fit(PAIR.with_(method=Plain))) == outcome(fit(PAIR.with_(method="baseline")))
+    half = fit(PAIR.with_(method=Half, lr=PAIR.lr * 2))
+    assert half.curve.accuracy == fit(PAIR.with_(method="baseline")).curve.accuracy
+    assert known == methods.METHODS
+
+
+def test_a_class_has_no_place_on_record(tmp_path):
+    record = fit(PAIR.with_(method=Half))
+    assert record.experiment.method_name == "Half"
+    with pytest.raises(ValueError, match="Half is a class of your own"):
+        append(record, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def outcome(record):
     return record.curve, record.accuracy_by_class, record.train_counts, record.data_checksum
 
