@@ -29,17 +29,29 @@ Time to run: see {{doc}}`../status`.
 
 At the end you can do something that you could not do before."""
 
-PARAMETERS = """\
-profile = "quick"  # the scale of the live runs
-seed = 0"""
+SETUP = """\
+# @title Setup
+from l2rw_core.experiments import fit, grid
+from l2rw_core.figures import COLOURS, figure, show
+from l2rw_core.figures.curves import accuracy_curves
+from l2rw_core.report.closing import above, hold
+
+# of the live runs
+profile = "quick"  # @param ["quick"]
+seed = 0  # @param {type: "integer"}"""
 
 EXPERIMENT = """\
-from l2rw_core.experiments import fit, grid
-from l2rw_core.figures.curves import accuracy_curves
-
 cells = {cell.row: cell for cell in grid("table2", profile).cells}
 live = {row: fit(cells[row].trial(seed)) for row in ("baseline", "l2rw")}
 accuracy_curves({row: [record] for row, record in live.items()})"""
+
+FIGURE = """\
+last = {row: record.last for row, record in live.items()}
+fig, ax = figure(height=2.4)
+ax.bar(list(last), list(last.values()), color=[COLOURS[row] for row in last])
+ax.set(ylabel="test accuracy", ylim=(0, 1))
+told = ", ".join(f"{row} {share:.0%}" for row, share in last.items())
+show(fig, alt=f"Test accuracy: {told}.", caption=f"Live, seed {seed}.")"""
 
 EXERCISES = """\
 ## Exercises
@@ -63,8 +75,6 @@ FALSIFY = """\
 An outcome of a run that would contradict this chapter."""
 
 CLAIMS = """\
-from l2rw_core.report.closing import above, hold
-
 claims = {
     "reweighting ends above plain training": above(live["l2rw"].last, live["baseline"].last),
 }
@@ -78,11 +88,12 @@ def skeleton(name: str, title: str, bootstrap: str) -> dict[str, Any]:
     exercises = "\n\n".join(EXERCISE.format(chapter=chapter, number=k) for k in (1, 2, 3))
     cells = [
         _cell("title", TITLE.format(title=title)),
-        _cell("parameters", PARAMETERS, "parameters"),
-        _cell("experiment", EXPERIMENT, "hide-input"),
+        _cell("setup", SETUP, "hide-input", "parameters", **NAMED_SETUP),
+        _cell("experiment", EXPERIMENT, code=True),
+        _cell("last-figure", FIGURE, "hide-input"),
         _cell("exercises", EXERCISES.format(exercises=exercises)),
         _cell("falsify", FALSIFY),
-        _cell("claims", CLAIMS, "claims"),
+        _cell("claims", CLAIMS, "claims", "hide-input"),
     ]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
@@ -92,16 +103,21 @@ def skeleton(name: str, title: str, bootstrap: str) -> dict[str, Any]:
 FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}
 """Folded in Colab and in JupyterLab, as the tag folds it on the page."""
 
+NAMED_SETUP = {"mystnb": {"code_prompt_hide": "Setup", "code_prompt_show": "Setup"}}
+"""What the page writes on the fold. Colab reads it from the first line of the cell."""
 
-def _cell(identity: str, source: str, tag: str = "") -> dict[str, Any]:
-    """Code cells have a tag here, and text has none."""
+
+def _cell(identity: str, source: str, *tags: str, code: bool = False, **metadata: Any) -> dict[str, Any]:
+    """A cell of text, or one of code if it says so or has a tag."""
+    folded = FOLDED if any(tag.startswith("hide-") for tag in tags) else {}
+    code = code or bool(tags)
     cell = {
-        "cell_type": "code" if tag else "markdown",
+        "cell_type": "code" if code else "markdown",
         "id": identity,
-        "metadata": ({"tags": [tag]} | (FOLDED if tag.startswith("hide-") else {})) if tag else {},
+        "metadata": {**folded, **metadata, **({"tags": list(tags)} if tags else {})},
         "source": source.splitlines(keepends=True),
     }
-    return {"execution_count": None, "outputs": [], **cell} if tag else cell
+    return {"execution_count": None, "outputs": [], **cell} if code else cell
 
 
 def add_to_contents(toc: str, name: str) -> str:

@@ -12,8 +12,10 @@ from l2rw_core.figures.style import (
     PALETTE,
     PAPER,
     Drawing,
+    dots,
     figure,
     house,
+    pen,
     show,
     to_svg,
 )
@@ -26,8 +28,10 @@ __all__ = [
     "PALETTE",
     "PAPER",
     "Drawing",
+    "dots",
     "figure",
     "house",
+    "pen",
     "show",
     "to_svg",
 ]

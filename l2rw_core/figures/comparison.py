@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from l2rw_core.datasets import title_of
-from l2rw_core.experiments import Interval, Record, Results, reported_numbers
+from l2rw_core.experiments import Interval, Record, Results, Row, reported_numbers
+from l2rw_core.figures.numbers import NumberTable, number
 from l2rw_core.figures.style import COLOURS, MARKERS, Drawing, figure, show
 
 
@@ -37,6 +39,29 @@ def beside_the_paper(results: Results, data: Sequence[str], paper_data: str = "c
         fig,
         alt=alt,
         caption=f"{' '.join(sentences)} {results.grid.scale.capitalize()} scale, last step; bars are 95% intervals.",
+    )
+
+
+def table_beside_the_paper(results: Results, data: Sequence[str], paper_data: str = "cifar10") -> NumberTable:
+    """The rows of Table 1 or 2: who sees clean labels, the paper's accuracy, and our last and best ones.
+
+    Args:
+        results: of ``table1`` or ``table2``.
+        data: data sets of ours, two columns each; a cell that was not run says so.
+        paper_data: data set of the paper's column; it stays empty where the paper has no such row.
+    """
+    reported = reported_numbers()
+    rows: list[list[Any]] = []
+    for row in results.rows:
+        cells = [results.cell(row, data=d) for d in data]
+        ours = [entry for cell in cells for entry in (number(cell), number(cell, "best"))]
+        rows.append([row, Row.named(row).sees_clean, reported.get((results.grid.name, row, paper_data), ""), *ours])
+    columns = [heading for d in data for heading in (f"{title_of(d)}, last", "best")]
+    return NumberTable(
+        ["method", "sees clean labels", f"{title_of(paper_data)}, paper", *columns],
+        rows,
+        f"Test accuracy. In italics the paper's, at its own scale; ours are {results.grid.scale} runs, mean and 95% "
+        "interval over splits.",
     )
 
 

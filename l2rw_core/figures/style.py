@@ -3,7 +3,7 @@
 A figure is built with `figure`, drawn on with matplotlib's own methods, and handed to `show`:
 
     fig, ax = figure()
-    ax.plot(steps, accuracy, color=COLOURS["l2rw"], marker=MARKERS["l2rw"], linestyle=DASHES["l2rw"])
+    ax.plot(steps, accuracy, **pen("l2rw", marker=True))
     show(fig, alt="Accuracy rises from 60% to 95% within 500 steps.", caption="One run, seed 0.")
 
 Text, axes and grid take the colour of the surrounding text, so a page can switch its theme without new figures.
@@ -66,6 +66,17 @@ DASHES: dict[str, Any] = {
     "neutral": (0, (2, 2)),
 }
 """Role -> matplotlib line style, no two alike."""
+
+
+def pen(role: str, marker: bool = False) -> dict[str, Any]:
+    """Colour and dash of a role, with its marker if asked, for ``ax.plot(x, y, **pen("l2rw"))``."""
+    return {"color": COLOURS[role], "linestyle": DASHES[role], **({"marker": MARKERS[role]} if marker else {})}
+
+
+def dots(role: str) -> dict[str, Any]:
+    """Colour and marker of a role without a line, for ``ax.plot(x, y, **dots("l2rw"))`` and ``ax.errorbar``."""
+    return {"color": COLOURS[role], "marker": MARKERS[role], "linestyle": ""}
+
 
 PALETTE: tuple[str, ...] = tuple(COLOURS.values())
 """The colours of `COLOURS` in order: what lines without a colour of their own take, one after the other."""

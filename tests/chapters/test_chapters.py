@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import statistics
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import build_book
@@ -15,6 +18,10 @@ ROOT = Path(__file__).parents[2]
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 NOTEBOOKS = [*CHAPTERS, ROOT / "intro.ipynb", ROOT / "reference" / "reproduction.ipynb"]
 FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
+LONGEST, MEDIAN = 14, 8
+"""Lines with something on them, of a cell that is shown and of the middle one of a chapter."""
+BY_HAND = {"figure", "show", "explore", "pen", "dots", "COLOURS", "DASHES", "MARKERS"}
+"""What a cell needs that draws by itself. One that calls a figure of the package needs none of them."""
 every_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 every_chapter = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 
@@ -35,12 +42,78 @@ def test_chapter_is_stored_clean(chapter: Path) -> None:
     assert [cell.id for cell in code if cell.outputs or cell.execution_count is not None] == []
 
 
+def code_of(chapter: Path) -> list[nbformat.NotebookNode]:
+    return [cell for cell in nbformat.read(chapter, as_version=4).cells if cell.cell_type == "code"]
+
+
+def is_folded(cell: nbformat.NotebookNode) -> bool:
+    return bool(FOLDED & set(cell.metadata.get("tags", [])))
+
+
+def shown_of(chapter: Path) -> list[nbformat.NotebookNode]:
+    return [cell for cell in code_of(chapter) if not is_folded(cell)]
+
+
+def lines_of(cell: nbformat.NotebookNode) -> int:
+    return sum(bool(line.strip()) for line in cell.source.splitlines())
+
+
+def python_of(chapter: Path) -> Iterator[tuple[nbformat.NotebookNode, ast.Module]]:
+    """Code cells as Python, all but the one that installs the package."""
+    return ((cell, ast.parse(cell.source)) for cell in code_of(chapter) if cell.id != "bootstrap")
+
+
 @every_chapter
 def test_chapter_has_one_parameters_cell_in_the_quick_profile(chapter: Path) -> None:
-    notebook = nbformat.read(chapter, as_version=4)
-    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    tagged = [cell for cell in code_of(chapter) if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
     assert 'profile = "quick"' in tagged[0].source
+
+
+@every_chapter
+def test_imports_and_parameters_are_one_folded_cell_named_setup(chapter: Path) -> None:
+    """After it papermill sets other parameters, so it computes nothing from them. Colab shows them beside the fold."""
+    bootstrap, setup, *_ = code_of(chapter)
+    assert (bootstrap.id, setup.id) == ("bootstrap", "setup")
+    assert setup.metadata.tags == ["hide-input", "parameters"]
+    assert (setup.metadata.jupyter.source_hidden, setup.metadata.cellView) == (True, "form")
+    assert setup.metadata.mystnb == {"code_prompt_show": "Setup", "code_prompt_hide": "Setup"}
+    assert setup.source.startswith("# @title Setup\n")
+    importing = {
+        cell.id
+        for cell, tree in python_of(chapter)
+        if any(isinstance(n, ast.Import | ast.ImportFrom) for n in tree.body)
+    }
+    assert importing == {"setup"}
+    values = [node for node in ast.parse(setup.source).body if isinstance(node, ast.Assign)]
+    assert all(isinstance(node.value, ast.Constant) for node in values)
+    lines = setup.source.splitlines()
+    assert all(re.search(r"  # @param [\[{].*[\]}]$", lines[node.lineno - 1]) for node in values)
+    assert {"profile", "seed"} <= {node.targets[0].id for node in values}
+
+
+@every_chapter
+def test_cells_that_are_shown_are_short(chapter: Path) -> None:
+    lengths = {cell.id: lines_of(cell) for cell in shown_of(chapter)}
+    assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
+    assert statistics.median(lengths.values()) <= MEDIAN, lengths
+
+
+@every_chapter
+def test_a_cell_that_draws_is_one_call_or_folded(chapter: Path) -> None:
+    by_hand = {
+        cell.id: names
+        for cell, tree in python_of(chapter)
+        if (names := BY_HAND & {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)})
+    }
+    assert by_hand
+    assert {cell.id for cell in shown_of(chapter)} & set(by_hand) == set()
+
+
+@every_chapter
+def test_a_chapter_hands_its_own_methods_over(chapter: Path) -> None:
+    """What others look up by name stays what it was."""
+    assert [cell.id for cell in code_of(chapter) if "METHODS" in cell.source] == []
 
 
 @every_chapter
@@ -61,7 +134,7 @@ def test_chapter_has_the_parts_that_readers_rely_on(chapter: Path) -> None:
     assert len(exercises) >= 3
     assert set(re.findall(r"\{solution\} (\S+)", text)) == exercises
     last = notebook.cells[-1]
-    assert last.metadata.tags == ["claims"]
+    assert last.metadata.tags == ["claims", "hide-input"]
     assert last.source.endswith("\nhold(claims)")
 
 
@@ -77,9 +150,7 @@ def test_what_is_folded_on_the_page_is_folded_in_jupyterlab_and_in_colab_too(not
 def test_code_that_is_shown_fits_the_column(chapter: Path) -> None:
     """The formatter breaks what it can; words it cannot."""
     width = tomllib.loads((ROOT / "chapters" / "ruff.toml").read_text())["line-length"]
-    cells = nbformat.read(chapter, as_version=4).cells
-    shown = [c for c in cells if c.cell_type == "code" and not FOLDED & set(c.metadata.get("tags", []))]
-    lines = [line for cell in shown for line in cell.source.splitlines()]
+    lines = [line for cell in shown_of(chapter) for line in cell.source.splitlines()]
     assert lines
     assert [line for line in lines if len(line) > width] == []
 

@@ -7,7 +7,13 @@ import pytest
 from scipy import stats
 
 from l2rw_core.experiments import Interval, Recorded, Results, fit, grid, reported_numbers
-from l2rw_core.figures.comparison import _dots, beside_the_paper, confusions, weight_histograms
+from l2rw_core.figures.comparison import (
+    _dots,
+    beside_the_paper,
+    confusions,
+    table_beside_the_paper,
+    weight_histograms,
+)
 from l2rw_core.figures.curves import accuracy_against_time, accuracy_curves
 from l2rw_core.figures.style import figure
 
@@ -92,3 +98,18 @@ def test_bars_end_where_an_accuracy_does():
     _dots(ax, list(values), values, "neutral")
     bars = [container.lines[2][0].get_segments()[0][:, 0].tolist() for container in ax.containers]
     assert bars == [[34, 100], [0, 40], [45, 55], [60, 60]]
+
+
+def test_a_table_sets_the_paper_beside_our_last_and_best():
+    table = table_beside_the_paper(TABLE_2, ["fashion_mnist", "mnist"])
+    assert list(table.columns) == [
+        "method", "sees clean labels", "CIFAR-10, paper", "Fashion-MNIST, last", "best", "MNIST, last", "best"
+    ]  # fmt: skip
+    assert [row[0] for row in table.rows] == TABLE_2.rows
+    by_name = {row[0]: row for row in table.rows}
+    ours = TABLE_2.cell("l2rw", data="mnist")
+    assert by_name["l2rw"][2] == reported_numbers()["table2", "l2rw", "cifar10"]
+    assert [entry.value.mean for entry in by_name["l2rw"][5:]] == [ours.last.mean, ours.best.mean]
+    without = [row for row in TABLE_2.rows if ("table2", row, "cifar10") not in reported_numbers()]
+    assert {by_name[row][2] for row in without} == {""}
+    assert "reduced runs" in table.caption

@@ -105,9 +105,9 @@ def test_pythons_are_those_that_the_package_allows() -> None:
 
 
 def larger_profile(chapter: nbformat.NotebookNode) -> str | None:
-    """The profile beyond the quick one that a chapter's parameters cell offers."""
+    """The profile beyond the quick one that a chapter's setup offers."""
     (cell,) = [cell for cell in chapter.cells if "parameters" in cell.metadata.get("tags", [])]
-    found = re.search(r'^profile = "quick"  # .*?"(\w+)"', cell.source, flags=re.MULTILINE)
+    found = re.search(r'^profile = "quick"  # @param \["quick", "(\w+)"\]$', cell.source, flags=re.MULTILINE)
     return found and found[1]
 
 
@@ -117,7 +117,7 @@ def test_every_chapter_with_a_larger_profile_is_run_at_it_on_a_schedule() -> Non
     assert wanted
     assert WORKFLOWS["scale"]["jobs"]["chapter"]["strategy"]["matrix"] == {
         "include": [{"chapter": name, "profile": profile} for name, profile in wanted.items()]
-    }, "scale.yml has to list the chapters that say in their parameters cell what a larger profile does"
+    }, "scale.yml has to list the chapters that offer a larger profile in their setup"
 
 
 # --- what git keeps --------------------------------------------------------------------------------------------------

@@ -1,0 +1,114 @@
+"""Figures of what a chapter has just computed: accuracies of its own runs, images, and how right and wrong differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from l2rw_core.experiments import interval
+from l2rw_core.figures.style import COLOURS, Drawing, dots, figure, pen, show
+
+
+def accuracy_dots(
+    results: Mapping[str, Mapping[str, Sequence[float]]],
+    roles: Mapping[str, str],
+    what: str,
+    seed: int,
+    names: Mapping[str, str] | None = None,
+) -> Drawing:
+    """One panel a data set, one row a method: mean test accuracy over trials with its 95% interval.
+
+    Args:
+        results: panel -> method -> accuracies of its trials, as shares; every panel has the methods of the first, and
+            a dashed line where its ``baseline`` stands.
+        roles: method -> a key of `COLOURS`.
+        what: what was run; the caption begins with it.
+        seed: of the first trial.
+        names: what the figure calls a method, where that is not its key.
+    """
+    called = {name: (names or {}).get(name, name) for by_name in results.values() for name in by_name}
+    rows = list(next(iter(results.values())))
+    fig, axes = figure(ncols=len(results), height=1.3 + 0.42 * len(rows), sharey=True)
+    told = []
+    for ax, (panel, by_name) in zip(np.atleast_1d(axes), results.items(), strict=True):
+        for row, name in enumerate(rows):
+            mean, half, _ = interval([float(value) for value in by_name[name]])
+            ax.errorbar(mean, row, xerr=half, capsize=4, **dots(roles[name]))
+            told.append(f"{panel}, {called[name]}: {mean:.0%} ± {half:.0%}")
+        ax.axvline(float(np.mean(by_name["baseline"])), linewidth=1, **pen("baseline"))
+        ax.set_yticks(range(len(rows)), [called[name] for name in rows])
+        ax.set(xlim=(0.4, 1.02), xlabel="test accuracy", title=panel)
+        ax.set_xticks([0.5, 0.75, 1.0])
+        ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    np.atleast_1d(axes)[0].invert_yaxis()
+    trials = f"{len(by_name[name])} trials from seed {seed}: mean and 95% interval"
+    caption = f"{what}, {trials}. The dashed line is plain training."
+    return show(fig, alt=f"Balanced test accuracy. {'; '.join(told)}.", caption=caption)
+
+
+def accuracy_lines(
+    lines: Mapping[str, Mapping[Any, float]],
+    roles: Mapping[str, str],
+    xlabel: str,
+    sentence: str,
+    ylabel: str = "test accuracy",
+    log: bool = False,
+    marked: Any = None,
+    words: Callable[[Any], str] | None = None,
+    height: float = 3.2,
+) -> Drawing:
+    """Test accuracy of live runs against what was changed between them, one line a method.
+
+    Args:
+        lines: method -> value on the axis -> accuracy, as a share.
+        roles: method -> a key of `COLOURS`.
+        xlabel, ylabel: what the axes are.
+        sentence: what is seen; it is the caption too.
+        log: whether the axis is logarithmic, with a tick at every value.
+        marked: a value at which a thin line stands.
+        words: how a value of the axis reads; by default as matplotlib writes it.
+        height: inches.
+    """
+    fig, ax = figure(height=height)
+    for name, line in lines.items():
+        ax.plot(list(line), list(line.values()), label=name, **pen(roles[name], marker=True))
+    if marked is not None:
+        ax.axvline(marked, alpha=0.5, linewidth=1)
+    if log:
+        ax.set_xscale("log")
+        ax.set_xticks(list(line), [str(value) for value in line])
+        ax.minorticks_off()
+    elif words is not None:
+        ax.xaxis.set_major_formatter(lambda value, _: words(value))
+    ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, 1.02))
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    if len(lines) > 3:
+        fig.legend(loc="outside lower center", ncols=4)
+    else:
+        ax.legend()
+    return show(fig, alt=sentence, caption=sentence)
+
+
+def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
+    """One picture of many, for `imshow`: (n, H, W, C) images in rows of `columns`, of which the first channel is shown.
+
+    Raises:
+        ValueError: if the last row would not be full.
+    """
+    if len(images) % columns:
+        raise ValueError(f"{len(images)} images do not fill rows of {columns}")
+    return np.vstack([np.hstack(images[k : k + columns, ..., 0]) for k in range(0, len(images), columns)])
+
+
+def right_and_wrong(ax: Axes, values: np.ndarray, wrong: np.ndarray, edges: np.ndarray) -> None:
+    """Histograms of the (n,) values of right and of wrong labels, each adding to 1; the bins at the ends catch all."""
+    clipped = np.clip(values, edges[0], edges[-1])
+    for kind, role, hatch, mask in (("right", "clean", "", ~wrong), ("wrong", "noisy", "//", wrong)):
+        share = np.full(mask.sum(), 1 / max(mask.sum(), 1))
+        ax.hist(
+            clipped[mask], edges, weights=share, color=COLOURS[role], alpha=0.6, hatch=hatch, label=f"{kind} labels"
+        )
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")

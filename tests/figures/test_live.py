@@ -1,0 +1,103 @@
+"""Figures of live runs show the numbers that they were given, and say them."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from l2rw_core.experiments import interval
+from l2rw_core.figures import COLOURS, DASHES, MARKERS, dots, figure, live, pen
+from l2rw_core.figures.live import accuracy_dots, accuracy_lines, mosaic, right_and_wrong
+
+ROLES = {"baseline": "baseline", "own": "l2rw"}
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What the function under test handed to `show`: its figure, and the words."""
+    seen = {}
+
+    def catch(fig, alt, caption=""):
+        seen.update(fig=fig, alt=alt, caption=caption)
+        return live.Drawing("<svg/>", alt, caption)
+
+    monkeypatch.setattr(live, "show", catch)
+    return seen
+
+
+def test_a_role_has_one_pen_and_one_kind_of_dot():
+    _, ax = figure()
+    (line,) = ax.plot([0, 1], [0, 1], **pen("noisy"))
+    (marked,) = ax.plot([0, 1], [0, 1], **pen("noisy", marker=True))
+    (spots,) = ax.plot([0, 1], [0, 1], **dots("noisy"))
+    assert {to_hex(artist.get_color()) for artist in (line, marked, spots)} == {COLOURS["noisy"]}
+    assert [artist.get_marker() for artist in (line, marked, spots)] == ["None", MARKERS["noisy"], MARKERS["noisy"]]
+    (plain,) = ax.plot([0, 1], [0, 1], linestyle=DASHES["noisy"])
+    assert line._unscaled_dash_pattern == marked._unscaled_dash_pattern == plain._unscaled_dash_pattern
+    assert spots.get_linestyle() == "None"
+
+
+def test_dots_stand_at_the_means_and_the_words_have_them_with_their_intervals(drawn):
+    results = {
+        "first": {"baseline": [0.5, 0.6], "own": np.array([0.7, 0.9])},
+        "second": dict.fromkeys(ROLES, [0.8] * 2),
+    }
+    accuracy_dots(results, ROLES, "Something", 3, {"own": "ours"})
+    first, second = drawn["fig"].axes
+    mean, half, _ = interval([0.7, 0.9])
+    assert [line.get_xdata()[0] for line in first.lines if line.get_marker() in MARKERS.values()] == pytest.approx(
+        [0.55, mean]
+    )
+    assert f"first, ours: {mean:.0%} ± {half:.0%}" in drawn["alt"]
+    assert [label.get_text() for label in first.get_yticklabels()] == ["baseline", "ours"]
+    assert second.get_title(loc="left") == "second"
+    assert first.yaxis_inverted()
+    assert drawn["caption"].startswith("Something, 2 trials from seed 3: mean and 95% interval.")
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_lines_go_through_the_accuracies(drawn, log):
+    lines = {"baseline": {1: 0.2, 10: 0.4}, "own": {1: 0.5, 10: 0.9}}
+    accuracy_lines(lines, ROLES, "images", "What is seen.", log=log, marked=10, words="{:.0f} images".format)
+    (ax,) = drawn["fig"].axes
+    shown = {line.get_label(): line for line in ax.lines if line.get_label() in lines}
+    assert {name: dict(zip(*line.get_data(), strict=True)) for name, line in shown.items()} == lines
+    assert to_hex(shown["own"].get_color()) == COLOURS["l2rw"]
+    (mark,) = [line for line in ax.lines if line.get_label() not in lines]
+    assert list(mark.get_xdata()) == [10, 10]
+    assert ax.get_xscale() == ("log" if log else "linear")
+    assert drawn["alt"] == drawn["caption"] == "What is seen."
+    if log:
+        assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "10"]
+    else:
+        assert ax.xaxis.get_major_formatter()(10) == "10 images"
+
+
+def test_a_legend_of_four_lies_outside_of_the_axes(drawn):
+    for count in (3, 4):
+        names = [f"m{k}" for k in range(count)]
+        accuracy_lines({key: {1: 0.5, 2: 0.6} for key in names}, dict.fromkeys(names, "l2rw"), "x", "s")
+        assert bool(drawn["fig"].legends) == (count == 4)
+
+
+def test_images_are_laid_out_row_by_row():
+    images = np.arange(6)[:, None, None, None] * np.ones((1, 2, 2, 3))
+    assert mosaic(images, 3)[::2, ::2].tolist() == [[0, 1, 2], [3, 4, 5]]
+    with pytest.raises(ValueError, match="6 images do not fill rows of 4"):
+        mosaic(images, 4)
+
+
+def test_right_and_wrong_labels_each_add_to_one_and_the_ends_catch_all():
+    _, ax = figure()
+    values, wrong = np.array([-5.0, 0.1, 0.9, 0.9, 7.0]), np.array([False, False, False, True, True])
+    right_and_wrong(ax, values, wrong, np.array([0.0, 0.5, 1.0]))
+    right, bad = ax.containers
+    assert [bar.get_height() for bar in right] == pytest.approx([2 / 3, 1 / 3])
+    assert [bar.get_height() for bar in bad] == pytest.approx([0, 1])
+    assert {bar.get_hatch() for bar in bad} == {"//"}
+    assert ax.get_legend_handles_labels()[1] == ["right labels", "wrong labels"]
+
+
+def test_without_a_wrong_label_there_is_nothing_to_divide_by():
+    _, ax = figure()
+    right_and_wrong(ax, np.array([0.2, 0.3]), np.zeros(2, bool), np.array([0.0, 1.0]))
+    assert [bar.get_height() for bar in ax.containers[0]] == [1]
