@@ -90,10 +90,11 @@ wheel-check: $(INSTALLED) ## Install the wheel alone in a new environment, and r
 repository: ## Bring README, CITATION.cff and the first cells in line with the repository's address (URL=... changes it)
 	$(PYTHON) tools/repository.py $(URL)
 
-lint: $(INSTALLED) ## Check style and formatting, and the types of the core
+lint: $(INSTALLED) ## Check style and formatting, the types of the core, and that nothing is unused
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tools/unused.py
 
 clean: ## Delete the book and its execution cache
 	rm -rf _build

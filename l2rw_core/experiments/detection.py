@@ -43,12 +43,6 @@ from l2rw_core.experiments.train import fit, predict_after, prepare
 from l2rw_core.ledger import WeightLedger, suspects
 from l2rw_core.running.progress import progress_wanted
 
-BY_CLEAN = ("weight", "weight_recent", "helpful", "alignment", "suspects", "influence")
-"""Scores that a run without a clean set does not have."""
-BY_TRAINING = ("loss", "loss_mean", "loss_recent", "margin", "confident")
-"""Scores that any run on the noisy labels has."""
-BY_OTHERS = ("held_out", "held_out_conf")
-"""Scores by models that did not train on the label."""
 MEASURES = ("auc", "within", "first")
 """What is recorded of a score: `auc`, `auc_within` and `wrong_among_first`."""
 

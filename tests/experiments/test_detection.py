@@ -13,9 +13,6 @@ from hypothesis.extra import numpy as hnp
 from l2rw_core.datasets import BackgroundFlip, Examples, UniformFlip, load
 from l2rw_core.experiments import LabelWatch, detect, detection, fit, grid, load_records, prepare, run_all
 from l2rw_core.experiments.detection import (
-    BY_CLEAN,
-    BY_OTHERS,
-    BY_TRAINING,
     auc,
     auc_within,
     judge,
@@ -26,6 +23,12 @@ from l2rw_core.experiments.detection import (
 )
 from l2rw_core.running.checkpoints import write_checkpoint
 
+BY_CLEAN = ("weight", "weight_recent", "helpful", "alignment", "suspects", "influence")
+"""Scores that a run without a clean set does not have."""
+BY_TRAINING = ("loss", "loss_mean", "loss_recent", "margin", "confident")
+"""Scores that any run on the noisy labels has."""
+BY_OTHERS = ("held_out", "held_out_conf")
+"""Scores by models that did not train on the label."""
 DIGITS = load("digits")
 CELLS = {(c.row, c.place["flip"]): c for c in grid("detection", "quick").cells}
 SHORT = CELLS["l2rw", "background"].trial(0).with_(steps=40, evaluate_every=20)

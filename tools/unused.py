@@ -1,0 +1,76 @@
+"""Name what nothing uses in the package and in tools/. What tests alone use is unused: they are no reason to keep it.
+
+python tools/unused.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from vulture import Vulture
+
+CHECKED = ("l2rw_core", "tools")
+USERS = ("benchmarks", "reference")
+"""Folders whose Python counts as use, besides that of `CHECKED` and of the notebooks."""
+
+CALLED_BY_OTHERS = {
+    "__getattr__": "Python asks the package for names that are loaded late",
+    "__dir__": "Python lists them",
+    "_repr_html_": "Jupyter shows an object by it",
+    "embed_dim_to_check": "torch's signature of multi_head_attention_forward",
+    "inplace": "torch's signature of its activations",
+    "norm_type": "torch's signature of embedding",
+    "learning_rate": "a trait that playground.js reads",
+    "_check_*": "traitlets calls validators",
+    "training_step": "Lightning and transformers call it",
+    "num_items_in_batch": "transformers' signature of training_step",
+    "on_*": "Lightning and transformers call hooks",
+    "automatic_optimization": "Lightning reads it",
+    "write_step": "for people who log to TensorBoard, in a loop of their own",
+    "external_attr": "zipfile reads it",
+    "page_mode": "pypdf reads it",
+    "setup": "Sphinx calls it in an extension",
+}
+"""Names that are used where nobody sees it, and by whom; a star stands for any letters."""
+
+
+def notebooks(root: Path) -> Iterator[tuple[Path, str]]:
+    """Each notebook, and the Python of its cells; a cell with a command of IPython's own is left out."""
+    for path in sorted([*root.glob("*.ipynb"), *root.glob("chapters/*.ipynb"), *root.glob("reference/*.ipynb")]):
+        cells = json.loads(path.read_text())["cells"]
+        sources = ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        yield path, "\n".join(source for source in sources if "%pip" not in source)
+
+
+def unused(root: Path, called_by_others: tuple[str, ...] = tuple(CALLED_BY_OTHERS)) -> list[str]:
+    """What nothing uses, as lines that say where and what."""
+    scan = Vulture(ignore_names=list(called_by_others))
+    scan.scavenge([str(root / folder) for folder in (*CHECKED, *USERS) if (root / folder).is_dir()])
+    for path, source in notebooks(root):
+        scan.scan(source, filename=path)
+    checked = tuple(root.resolve() / folder for folder in CHECKED)
+    return [
+        f"{path.relative_to(root.resolve())}:{item.first_lineno}: {item.typ} {item.name!r}"
+        for item in scan.get_unused_code(min_confidence=60)
+        if any((path := Path(item.filename).resolve()).is_relative_to(folder) for folder in checked)
+    ]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Name what nothing uses.")
+    parser.add_argument("--root", type=Path, default=Path(__file__).parents[1], help="the checkout")
+    found = unused(parser.parse_args(arguments).root)
+    for line in found:
+        print(f"unused: {line}")
+    if found:
+        print("delete it, or name in tools/unused.py who uses it", file=sys.stderr)
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
