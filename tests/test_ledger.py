@@ -72,6 +72,13 @@ def test_alignment_is_a_signed_share_that_does_not_know_the_scale(u, factor):
     assert torch.equal(values.sign(), u.sign())
 
 
+def test_a_small_alignment_fades_by_the_median_of_its_batch_and_one_large_one_fades_no_other():
+    u = [1.0, -2.0, 3.0, -4.0, 1000.0]
+    ledger = WeightLedger(len(u))
+    ledger.record(step_of(u), range(len(u)))
+    assert ledger.mean("alignment").tolist() == pytest.approx([v / (abs(v) + 0.1 * 3.0) for v in u])
+
+
 def test_an_all_zero_batch_counts_as_a_visit_without_weight():
     ledger = WeightLedger(3)
     ledger.record(step_of([-1.0, -2.0]), [0, 2])

@@ -76,6 +76,25 @@ def test_cells_that_were_not_run_are_grey_and_named(swept):
     assert "not run" in nothing.alt
 
 
+@pytest.mark.parametrize(
+    ("missing", "log", "band"),
+    [
+        (1, False, (0.5, 2.0)),
+        (3, False, (2.0, 6.5)),
+        (10, False, (6.5, 13.5)),
+        (3, True, (3**0.5, 30**0.5)),
+        (1, True, (3**-0.5, 3**0.5)),
+    ],
+)
+def test_the_grey_band_goes_half_of_the_way_to_the_neighbours(swept, missing, log, band):
+    result = swept.cell("l2rw", data="digits", noise=0.4)
+    values = (1, 3, 10) if log else (0, 1, 3, 10)
+    _, ax = figure()
+    _panel(ax, {"l2rw": {value: None if value == missing else result for value in values}}, "last", log, marked=None)
+    (patch,) = ax.patches
+    assert (patch.get_x(), patch.get_x() + patch.get_width()) == pytest.approx(band)
+
+
 def test_a_row_that_lacks_a_cell_beside_one_that_has_it_is_not_hidden_by_a_band(swept):
     line = swept.line("l2rw", "noise", data="digits")
     drawing = against({"": {"l2rw": line, "random": dict.fromkeys(line)}}, "wrong labels")

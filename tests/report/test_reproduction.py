@@ -164,6 +164,37 @@ def test_claims_about_columns(start, right, wrong):
     assert claim(start).finding(evidence(wrong)).verdict == "disagrees"
 
 
+@pytest.mark.parametrize(
+    ("start", "change", "verdict"),
+    [
+        ("A handful", 1.5, "agrees"),
+        ("A handful", 2.4, "agrees"),
+        ("A handful", 3.0, "disagrees"),
+        ("A handful", 2.55, "disagrees"),
+        ("Nothing is gained", 0.4, "agrees"),
+        ("Nothing is gained", 1.0, "disagrees"),
+        ("Nothing is gained", 1.8, "disagrees"),
+    ],
+)
+def test_a_change_agrees_below_what_we_allow_and_else_fails_above_what_is_stated(start, change, verdict):
+    """We allow a point more than is stated. The change is uncertain by half a point."""
+    first = 100 if start == "A handful" else 1000
+    made = Uneven(lambda size: 85 + change * (size >= first))
+    assert claim(start).finding(Evidence("reduced", "fashion_mnist", made)).verdict == verdict
+
+
+class Uneven:
+    """Records of clean-set sizes whose trials lie a fifth of a point apart at 100 images, and nowhere else."""
+
+    def __init__(self, accuracy_of):
+        self.accuracy_of = accuracy_of
+
+    def result(self, cell):
+        size, step = cell.place["clean"], 0.2 * (cell.place["clean"] == 100)
+        accuracies = [self.accuracy_of(size) + step * (s - 1) for s in range(3)]
+        return CellResult(cell, tuple(record_of(cell.trial(s), a) for s, a in enumerate(accuracies)))
+
+
 def test_claim_about_zero_weights_reads_the_histograms():
     found = claim("Most wrong labels").finding(evidence(lambda row, at: 80.0))
     assert found.verdict == "agrees"
