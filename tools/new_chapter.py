@@ -36,7 +36,7 @@ from l2rw_core.figures import COLOURS, figure, show
 from l2rw_core.figures.curves import accuracy_curves
 from l2rw_core.report.closing import above, hold
 
-# of the live runs
+# the scale of the live runs
 profile = "quick"  # @param ["quick"]
 seed = 0  # @param {type: "integer"}"""
 
