@@ -196,6 +196,42 @@ def _word(value: Any, words: str | Callable[[Any], str]) -> str:
     return words.format(value) if isinstance(words, str) else words(value)
 
 
+def by_class(results: Line, sizes: np.ndarray, most: int = 4000) -> Drawing:
+    """Accuracy of each class after the last step, one line a row, over the number of training images of the class.
+
+    Args:
+        results: row -> result of its cell; what was not run, or kept no confusions, is named in the caption.
+        sizes: (K,) training images of each class, from frequent to rare; at least 10.
+        most: where their axis ends, the same for all frames of a slider.
+    """
+    fig, (ax, counts) = figure(height=4.8, nrows=2, sharex=True, height_ratios=[3, 1])
+    told, left_out, trials = [], [], set()
+    for row, result in results.items():
+        shares = class_accuracies(result) if result else None
+        if shares is None:
+            left_out.append(row)
+            continue
+        colour, marker, dash = style_of_row(row)
+        ax.plot(range(len(sizes)), 100 * shares.mean(0), color=colour, marker=marker, linestyle=dash, label=row)
+        told.append(f"{row} {100 * shares[:, -3:].mean():.0f}%")
+        trials.add(len(result.records))
+    ax.set(ylim=(-3, 103), ylabel="accuracy")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0f}%")
+    least = 10  # where the logarithmic axis begins, and so do the bars
+    counts.bar(range(len(sizes)), sizes - least, bottom=least, color=COLOURS["neutral"])
+    counts.set_yscale("log")
+    counts.set(ylim=(least, most), ylabel="images", xlabel="class")
+    counts.set_xticks(range(len(sizes)))
+    if not told:
+        ax.text(0.5, 0.5, "not run", ha="center", transform=ax.transAxes, color=COLOURS["neutral"])
+        return show(fig, alt="This cell was not run.", caption="This cell was not run.")
+    fig.legend(loc="outside lower center", ncols=4)
+    span = " to ".join(map(str, sorted({min(trials), max(trials)})))
+    sentence = f"Three rarest classes: {', '.join(told)}, {span} {'trial' if span == '1' else 'trials'}."
+    sentence += f" Not run: {', '.join(left_out)}." * bool(left_out)
+    return show(fig, alt=sentence, caption=sentence)
+
+
 def class_accuracies(result: CellResult) -> np.ndarray | None:
     """(trials, K) accuracy of each class after the cell's last step, as shares; None if no trial kept its confusions.
 

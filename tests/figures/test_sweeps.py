@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from l2rw_core.experiments import Interval, Recorded, Results, fit, grid
+from l2rw_core.figures import sweeps
 from l2rw_core.figures.style import figure
-from l2rw_core.figures.sweeps import _panel, about, against, class_accuracies, enough, leads, style_of_row
+from l2rw_core.figures.sweeps import _panel, about, against, by_class, class_accuracies, enough, leads, style_of_row
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,21 @@ def test_the_plain_row_is_read_off_the_longer_run(swept):
         np.testing.assert_array_equal(class_accuracies(result), expected)
     bare = replace(plain, records=tuple(replace(r, confusion_before_tuning=None) for r in plain.records))
     assert class_accuracies(bare) is None
+
+
+def test_accuracy_of_classes_is_that_of_the_confusions_beside_their_sizes(swept, monkeypatch):
+    seen = []
+    monkeypatch.setattr(sweeps, "show", lambda fig, alt, caption: seen.append(fig) or sweeps.Drawing("", alt, caption))
+    ours = swept.cell("l2rw", data="digits", noise=0.4)
+    sizes = np.geomspace(1000, 10, 10).astype(int)
+    drawing = by_class({"l2rw": ours, "random": None}, sizes)
+    ax, counts = seen[0].axes
+    (line,) = ax.lines
+    shares = class_accuracies(ours)
+    np.testing.assert_allclose(line.get_ydata(), 100 * shares.mean(0))
+    assert [bar.get_y() + bar.get_height() for bar in counts.patches] == sizes.tolist()
+    assert drawing.alt == (f"Three rarest classes: l2rw {100 * shares[:, -3:].mean():.0f}%, 2 trials. Not run: random.")
+    assert by_class({"random": None}, sizes).caption == "This cell was not run."
 
 
 def test_bars_span_the_interval_and_only_where_there_is_one(swept):
