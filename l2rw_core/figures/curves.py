@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from l2rw_core.experiments import Record, interval
-from l2rw_core.figures.style import COLOURS, DASHES, INK, PALETTE, Drawing, figure, show
+from l2rw_core.figures.style import COLOURS, DASHES, INK, PALETTE, Drawing, dots, figure, show
 
 Groups = Mapping[str, Sequence[Record]]
 """Method name -> the trials of one configuration."""
@@ -96,6 +96,58 @@ def _curve(ax: Axes, method: str, records: Sequence[Record], position: int, erro
     colour, dash = style_of(method, position)
     ax.plot(steps, mean, color=colour, linestyle=dash, label=method)
     ax.fill_between(steps, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
+
+
+def effective_lines(ax: Axes, groups: Groups, roles: Mapping[str, str] | None = None) -> dict[str, float]:
+    """Draw how many examples share the weight of a batch, 1 / sum of w squared, against training steps.
+
+    Args:
+        ax: where to draw.
+        groups: what the legend calls a line -> its trials, of which the mean is drawn as far as the shortest goes.
+        roles: name of a line -> a key of `COLOURS`; by default the name's own style.
+
+    Returns:
+        Name of a line -> where it ends.
+    """
+    ends = {}
+    for position, (name, records) in enumerate(groups.items()):
+        curves = [record.curve.effective_examples[1:] for record in records]
+        mean = np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0)
+        colour, dash = style_of((roles or {}).get(name, name), position)
+        ax.plot(records[0].curve.step[1 : 1 + len(mean)], mean, color=colour, linestyle=dash, label=name)
+        ends[name] = float(mean[-1])
+    ax.set(xlabel="training step", ylabel="effective examples")
+    return ends
+
+
+def trials_at(groups: Groups, step: int, what: str) -> Drawing:
+    """Every trial after some step: its test error, and the share of the weight on the first class since the one before.
+
+    Args:
+        groups: at least one method with at least one record; all were evaluated at `step`.
+        step: one of the evaluated steps.
+        what: data set, for the caption.
+    """
+    fig, (left, right) = figure(ncols=2, height=3.2)
+    told = []
+    for position, (name, records) in enumerate(groups.items()):
+        steps, errors = errors_over_steps(records)
+        at = steps.tolist().index(step)
+        shares = [record.curve.weight_by_class[at][0] for record in records]
+        offsets = position + np.linspace(-0.12, 0.12, len(records))
+        for ax, values in ((left, errors[:, at]), (right, shares)):
+            ax.plot(offsets, values, **dots(name))
+        mean = interval(errors[:, at].tolist())
+        told.append(
+            f"{name} has {mean.mean:.1%} ± {mean.half_width:.1%} test error "
+            f"and puts {np.mean(shares):.1%} of the weight on the rare class"
+        )
+    for ax, label, top in ((left, "test error", 0.55), (right, "weight on the rare class", 1.02)):
+        ax.set(ylabel=label, ylim=(-0.02, top), xlim=(-0.5, len(groups) - 0.5))
+        ax.set_xticks(range(len(groups)), list(groups))
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    sentence = f"{'; '.join(told).capitalize()}. {what}, {len(records)} trials each."
+    return show(fig, alt=sentence, caption=sentence)
 
 
 def errors_over_steps(records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:

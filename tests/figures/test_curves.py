@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from l2rw_core.experiments import Curve, Experiment, Record
-from l2rw_core.figures import curves
+from l2rw_core.figures import COLOURS, curves, figure
 
 
 def record(seed, errors, method="l2rw"):
@@ -57,3 +58,36 @@ def test_nothing_to_draw_says_how_to_run_it(groups):
 def test_methods_without_a_colour_of_their_own_differ():
     styles = [curves.style_of(name, k) for k, name in enumerate(("proportion", "resample", "random"))]
     assert len({(colour, str(dash)) for colour, dash in styles}) == 3
+
+
+def weighed(seed, shares, effective, method="l2rw"):
+    made = record(seed, [0.5, 0.3, 0.2][: len(shares)], method)
+    made.curve.weight_by_class[:] = [[share, 1 - share] for share in shares]
+    made.curve.effective_examples[:] = effective
+    return made
+
+
+def test_effective_examples_are_means_as_far_as_the_shortest_trial():
+    _, ax = figure()
+    long, short = weighed(0, (0, 0.3, 0.5), [0, 20, 30]), weighed(1, (0, 0.3), [0, 40])
+    ends = curves.effective_lines(ax, {"l2rw": [long, short], "other": [long]}, {"other": "noisy"})
+    mean, other = ax.lines
+    assert [list(line.get_data()[0]) for line in (mean, other)] == [[100], [100, 200]]
+    assert [list(line.get_data()[1]) for line in (mean, other)] == [[30], [20, 30]]
+    assert ends == {"l2rw": 30, "other": 30}
+    assert to_hex(other.get_color()) == COLOURS["noisy"]
+
+
+def test_trials_at_a_step_are_a_dot_each_and_told_in_the_mean(monkeypatch):
+    seen = []
+    monkeypatch.setattr(curves, "show", lambda fig, alt, caption: seen.append(fig) or curves.Drawing("", alt, caption))
+    groups = {
+        name: [weighed(s, (0, share, share + 0.1 * s), [1, 1, 1], name) for s in range(2)]
+        for name, share in (("baseline", 0.0), ("l2rw", 0.3))
+    }
+    drawing = curves.trials_at(groups, 200, "MNIST")
+    errors, shares = ([line.get_ydata() for line in ax.lines] for ax in seen[0].axes)
+    np.testing.assert_allclose(errors, [[0.2, 0.2], [0.2, 0.2]])
+    np.testing.assert_allclose(shares, [[0.0, 0.1], [0.3, 0.4]])
+    assert "l2rw has 20.0% ± 0.0% test error and puts 35.0% of the weight on the rare class" in drawing.alt
+    assert drawing.caption.endswith("MNIST, 2 trials each.")
