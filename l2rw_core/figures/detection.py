@@ -12,8 +12,9 @@ import numpy as np
 
 from l2rw_core.datasets import Source
 from l2rw_core.experiments import CellResult, Interval, Record, interval
+from l2rw_core.experiments.detection import auc
 from l2rw_core.figures.numbers import Number
-from l2rw_core.figures.style import COLOURS, MARKERS, Drawing, figure, show
+from l2rw_core.figures.style import COLOURS, MARKERS, Drawing, figure, pen, show
 
 MEANINGS = {
     "auc": "Area under the ROC curve for wrong against right labels",
@@ -136,6 +137,35 @@ def _best_and_worst(title: str, values: Mapping[str, Interval]) -> str:
         return f"{title}: not run."
     best, worst = (pick(values, key=lambda name: values[name].mean) for pick in (max, min))
     return f"{title}: best {best} with {values[best].mean:.2f}, worst {worst} with {values[worst].mean:.2f}."
+
+
+_SUSPECTED = np.linspace(0, 1, 41)
+
+
+def found_curves(scores: Mapping[str, tuple[np.ndarray, str]], wrong: np.ndarray, when: str, what: str) -> Drawing:
+    """Share of the wrong labels that is found, against the share of the right ones that is suspected with them.
+
+    Args:
+        scores: what the legend calls a score -> (n,) scores, low for suspects, and a key of `COLOURS`.
+        wrong: (n,) which labels are wrong.
+        when: at what point of training, for the sentence.
+        what: what was run; ends the caption.
+    """
+    fig, ax = figure(width=8.4, height=3.8)
+    told = []
+    for words, (values, role) in scores.items():
+        limits = np.quantile(values[~wrong], _SUSPECTED)
+        found = (values[wrong][None] < limits[:, None]).mean(1)
+        told.append(f"{words} {auc(values, wrong):.2f}")
+        ax.plot(_SUSPECTED, found, label=told[-1], **pen(role))
+    ax.plot([0, 1], [0, 1], color=COLOURS["neutral"], linewidth=1)
+    ax.set(xlabel="share of the right labels that are suspected", ylabel="share of the wrong labels found")
+    ax.set(xlim=(0, 1), ylim=(0, 1.02))
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    sentence = f"Areas under the curve {when}: {', '.join(told)}. {what}"
+    return show(fig, alt=sentence, caption=sentence)
 
 
 def gallery(source: Source, suspects: Sequence[Sequence[float]], what: str) -> Drawing:

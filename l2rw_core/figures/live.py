@@ -49,6 +49,63 @@ def accuracy_dots(
     return show(fig, alt=f"Balanced test accuracy. {'; '.join(told)}.", caption=caption)
 
 
+def interval_rows(
+    results: Mapping[str, Mapping[str, Sequence[float]]],
+    roles: Mapping[str, str],
+    xlabel: str,
+    xlim: tuple[float, float],
+    sentence: str,
+    equal: float = 1.0,
+) -> Drawing:
+    """One row a rule, one mark a kind of example beside the others: means over trials with their 95% intervals.
+
+    Args:
+        results: row -> kind -> a value of each trial.
+        roles: kind -> a key of `COLOURS`, in the order of the marks from the top down.
+        xlabel, xlim: of the axis of the values.
+        sentence: what is seen; it is the caption too.
+        equal: where a thin line stands.
+    """
+    fig, ax = figure(height=4.2)
+    heights = np.arange(len(results))[::-1]
+    for offset, (kind, role) in zip(np.linspace(0.27, -0.27, len(roles)), roles.items(), strict=True):
+        spread = [interval([float(value) for value in of_row[kind]]) for of_row in results.values()]
+        halves = [one.half_width for one in spread]
+        ax.errorbar([one.mean for one in spread], heights + offset, xerr=halves, label=kind, **dots(role))
+    ax.axvline(equal, linewidth=1, alpha=0.5)
+    ax.set_yticks(heights, list(results))
+    ax.set(xlim=xlim, xlabel=xlabel)
+    fig.legend(loc="outside lower center", ncols=2)
+    return show(fig, alt=sentence, caption=sentence)
+
+
+def log_lines(
+    lines: Mapping[str, tuple[np.ndarray, np.ndarray, Mapping[str, Any]]],
+    xlabel: str,
+    ylabel: str,
+    ylim: tuple[float, float],
+    alt: str,
+    caption: str = "",
+    height: float = 3.6,
+) -> Drawing:
+    """Lines on two logarithmic axes, where a power is a straight line.
+
+    Args:
+        lines: what the legend calls a line -> x, y, and how it is drawn, as `pen` and `dots` say it.
+        xlabel, ylabel, ylim: of the axes.
+        alt: what is seen.
+        caption: text under the figure; by default what is seen.
+        height: inches.
+    """
+    fig, ax = figure(height=height)
+    for label, (x, y, look) in lines.items():
+        ax.plot(x, y, label=label, **look)
+    ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel, ylim=ylim)
+    ax.minorticks_off()
+    ax.legend(loc="lower left", handlelength=1.6)
+    return show(fig, alt=alt, caption=caption or alt)
+
+
 def accuracy_lines(
     lines: Mapping[str, Mapping[Any, float]],
     roles: Mapping[str, str],

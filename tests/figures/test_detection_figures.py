@@ -13,10 +13,12 @@ from PIL import Image
 from l2rw_core import cli
 from l2rw_core.datasets import Source, load
 from l2rw_core.experiments import CellResult, Interval, detect, grid
+from l2rw_core.figures import detection
 from l2rw_core.figures.detection import (
     SCORE_NAMES,
     DetectionNumber,
     detection_values,
+    found_curves,
     gallery,
     score_chart,
 )
@@ -135,3 +137,19 @@ def test_names_of_classes_are_shown_not_run():
 def test_suspects_of_other_data_are_refused(rows, message):
     with pytest.raises(ValueError, match=message):
         gallery(DIGITS, rows, "x")
+
+
+def test_a_score_that_puts_wrong_labels_first_finds_all_before_it_suspects_a_right_one(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        detection, "show", lambda fig, alt, caption: seen.append(fig) or detection.Drawing("", alt, caption)
+    )
+    wrong = np.array([True, True, False, False, False])
+    scores = {"best": (np.arange(5.0), "l2rw"), "worst": (-np.arange(5.0), "noisy")}
+    drawing = found_curves(scores, wrong, "at last", "Digits.")
+    best, worst, chance = seen[0].axes[0].lines
+    assert set(best.get_ydata()) == {1.0}
+    assert worst.get_ydata()[:-1].tolist() == [0] * 40
+    assert list(chance.get_xdata()) == list(chance.get_ydata()) == [0, 1]
+    assert drawing.alt == drawing.caption == "Areas under the curve at last: best 1.00, worst 0.00. Digits."
+    assert best.get_label() == "best 1.00"

@@ -6,7 +6,7 @@ from matplotlib.colors import to_hex
 
 from l2rw_core.experiments import interval
 from l2rw_core.figures import COLOURS, DASHES, MARKERS, dots, figure, live, pen
-from l2rw_core.figures.live import accuracy_dots, accuracy_lines, mosaic, right_and_wrong
+from l2rw_core.figures.live import accuracy_dots, accuracy_lines, interval_rows, log_lines, mosaic, right_and_wrong
 
 ROLES = {"baseline": "baseline", "own": "l2rw"}
 
@@ -101,3 +101,30 @@ def test_without_a_wrong_label_there_is_nothing_to_divide_by():
     _, ax = figure()
     right_and_wrong(ax, np.array([0.2, 0.3]), np.zeros(2, bool), np.array([0.0, 1.0]))
     assert [bar.get_height() for bar in ax.containers[0]] == [1]
+
+
+def test_marks_of_a_row_stand_beside_each_other_at_their_means(drawn):
+    results = {"rule": {"a": [1.0, 2.0], "b": [3.0, 3.0]}, "other": {"a": [0.0, 0.0], "b": [2.0, 4.0]}}
+    interval_rows(results, {"a": "l2rw", "b": "noisy"}, "weight", (0, 5), "What is seen.")
+    (ax,) = drawn["fig"].axes
+    a, b = (container.lines[0] for container in ax.containers)
+    assert (list(a.get_xdata()), list(b.get_xdata())) == ([1.5, 0.0], [3.0, 3.0])
+    np.testing.assert_allclose(a.get_ydata(), [1.27, 0.27])
+    np.testing.assert_allclose(b.get_ydata(), [0.73, -0.27])
+    (bars,) = ax.containers[0].lines[2]
+    half = interval([1.0, 2.0]).half_width
+    np.testing.assert_allclose(bars.get_segments()[0][:, 0], [1.5 - half, 1.5 + half])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["rule", "other"]
+    assert ax.get_legend_handles_labels()[1] == ["a", "b"]
+    assert drawn["alt"] == drawn["caption"] == "What is seen."
+
+
+def test_both_axes_are_logarithmic_and_lines_are_those_that_were_given(drawn):
+    x = np.array([1.0, 10.0])
+    log_lines({"bound": (x, 1 / x, pen("l2rw")), "run": (x, 2 / x, dots("noisy"))}, "T", "g", (0.01, 3), "Seen.")
+    (ax,) = drawn["fig"].axes
+    assert (ax.get_xscale(), ax.get_yscale(), ax.get_ylim()) == ("log", "log", (0.01, 3))
+    assert {line.get_label(): list(line.get_ydata()) for line in ax.lines} == {"bound": [1, 0.1], "run": [2, 0.2]}
+    assert drawn["caption"] == "Seen."
+    log_lines({"bound": (x, x, {})}, "T", "g", (0.1, 20), "Seen.", "Said.")
+    assert (drawn["alt"], drawn["caption"]) == ("Seen.", "Said.")
