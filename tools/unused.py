@@ -18,8 +18,7 @@ USERS = ("benchmarks", "reference")
 """Folders whose Python counts as use, besides that of `CHECKED` and of the notebooks."""
 
 CALLED_BY_OTHERS = {
-    "__getattr__": "Python asks the package for names that are loaded late",
-    "__dir__": "Python lists them",
+    "__*__": "Python itself: names that are loaded late, and what they are listed as",
     "_repr_html_": "Jupyter shows an object by it",
     "embed_dim_to_check": "torch's signature of multi_head_attention_forward",
     "inplace": "torch's signature of its activations",
