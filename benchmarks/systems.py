@@ -84,7 +84,8 @@ def ours(engine: str) -> Callable[[Task], Step]:
     """`l2rw_core.Reweighter` with this engine, and no other in its place."""
 
     def make(task: Task) -> Step:
-        reweighter = Reweighter(task.model, _sgd(task), task.loss_fn, engine)
+        check = "first" if engine == "lookahead" else "every"  # the look-ahead makes no v to check by
+        reweighter = Reweighter(task.model, _sgd(task), task.loss_fn, engine, check=check)
 
         def step() -> Tensor:
             weights = reweighter.step(task.batch, task.clean).weights

@@ -56,4 +56,5 @@ def tolerance(dtype: torch.dtype) -> float:
 
 def agree(left: Tensor, right: Tensor, terms: Tensor, dtype: torch.dtype) -> bool:
     """Whether two sums are equal up to the rounding of `dtype`; `terms` is the sum of the absolute values of either."""
-    return bool((left.double() - right.double()).abs() <= tolerance(dtype) * torch.maximum(terms, right.abs()).double())
+    off = (left.double() - right.double()).abs()
+    return bool(off.isfinite() and off <= tolerance(dtype) * torch.maximum(terms, right.abs()).double())
