@@ -17,7 +17,8 @@ from l2rw_core.scoring import Scoring
 
 opinfo = pytest.importorskip("torch.testing._internal.common_methods_invocations", exc_type=ImportError)
 
-N, SAMPLES, PARTS = 3, 2, 8
+N, PARTS = 3, 8
+SAMPLES = 2
 
 OTHERS = {
     "cdist": "reverse",  # no forward mode

@@ -7,9 +7,12 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from l2rw_core import Reweighter
+from l2rw_core.engines import forward
 from l2rw_core.health import LOOK_EVERY
 from l2rw_core.loops.capture import CapturedStep, steady_step
+from l2rw_core.scoring import ENGINES
 
+EACH = nn.CrossEntropyLoss(reduction="none")
 READS = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default}
 
 
@@ -194,3 +197,29 @@ def test_on_a_gpu_a_replay_is_the_step(name):
     batch, clean = (tuple(part.cuda() for part in b) for b in (case.batch, case.clean))
     with pytest.raises(ValueError, match="draws random numbers"):
         CapturedStep(dropping)(batch, clean)
+
+
+def test_a_model_that_draws_random_numbers_is_refused_before_anything_moves():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Dropout(0.5), nn.Linear(16, 3)).double()
+    batch, clean = ((torch.randn(n, 4).double(), torch.randint(3, (n,))) for n in (16, 9))
+    step = CapturedStep(Reweighter(model, torch.optim.SGD(model.parameters(), 0.1), EACH), eager=1)
+    before, state = [p.detach().clone() for p in model.parameters()], torch.get_rng_state()
+    with pytest.raises(ValueError, match="draws random numbers"):
+        step(batch, clean)
+    assert all(torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True))
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_recorded_step_whose_slopes_do_not_fit_changes_nothing_and_is_reported(monkeypatch):
+    case = make_case("mlp")
+    reweighter = Reweighter(case.model, torch.optim.SGD(case.model.parameters(), 0.1), case.loss_fn)
+    step = CapturedStep(reweighter, eager=1)
+    step(case.batch, case.clean)
+    wrong = lambda *args: (s := forward.scores(*args))._replace(alignment=s.alignment + s.alignment.abs().max())  # noqa: E731
+    monkeypatch.setitem(ENGINES, "forward", wrong)
+    before = [p.detach().clone() for p in case.model.parameters()]
+    step(case.batch, case.clean)
+    assert all(torch.equal(p, old) for p, old in zip(case.model.parameters(), before, strict=True))
+    with pytest.raises(ValueError, match="did not fit the gradient"):
+        step.look()
