@@ -7,7 +7,7 @@ from l2rw_core.extras import require
 require("transformers", "accelerate", "transformers")
 
 import inspect
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from typing import Any
 
 import torch.nn.functional as F
@@ -43,6 +43,29 @@ def next_token_losses(outputs: Any, labels: Tensor) -> Tensor:
     return _cross_entropy(outputs.logits[:, :-1], labels[:, 1:])
 
 
+def span_losses(outputs: Any, labels: Sequence[Tensor]) -> Tensor:
+    """Of each question, the mean of the cross-entropies of where its answer begins and where it ends.
+
+    Args:
+        outputs: with `start_logits` and `end_logits` of shape (n, length).
+        labels: two of shape (n,), the first and the last token of the answer. A place behind the end counts nothing.
+
+    Returns:
+        (n,) losses.
+
+    Raises:
+        ValueError: if the outputs are others.
+    """
+    if getattr(outputs, "start_logits", None) is None or getattr(outputs, "end_logits", None) is None:
+        raise ValueError("the model gives no start_logits and end_logits: give loss_fn(outputs, (starts, ends))")
+    ends = []
+    for logits, places in zip((outputs.start_logits, outputs.end_logits), labels, strict=True):
+        length = logits.shape[1]
+        places = places.view(len(logits)).clamp(0, length)
+        ends.append(F.cross_entropy(logits, places, reduction="none", ignore_index=length))
+    return (ends[0] + ends[1]) / 2
+
+
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     classes, counted = logits.shape[-1], labels != IGNORED
     if ((labels[counted] < 0) | (labels[counted] >= classes)).any():
@@ -59,6 +82,7 @@ _LOSSES: dict[str, LossFn] = {
     "ForCausalLM": next_token_losses,
     "ForImageClassification": label_losses,
     "ForMaskedLM": label_losses,
+    "ForQuestionAnswering": span_losses,
     "ForSequenceClassification": label_losses,
     "ForTokenClassification": label_losses,
     "ForVideoClassification": label_losses,
@@ -76,22 +100,29 @@ class ReweightedTrainer(Trainer):
     precision    ``bf16``, or none. ``fp16`` is refused: its gradient scaler stops at an update without any weight
     devices      one; several are refused, since weights would be shared out on each of them apart
     checkpoints  ``resume_from_checkpoint`` ends with the parameters of a run that was never interrupted, the clean
-                 batches included
+                 batches included. A stream, an ``IterableDataset`` without a length, goes on by the number of updates
+    labels       what ``label_names`` says, by default the labels of the model. Several of them, as of question
+                 answering, go to the loss as a tuple in that order
+    evaluation   by the model's own loss, as ever; by the mean of `loss_fn` where the model does not take the labels
     ============ ======================================================================================================
 
     Args:
         args, kwargs: as for `transformers.Trainer`.
-        clean_dataset: examples with labels to trust, in the form of the training set, collated as these are.
+        clean_dataset: examples with labels to trust, in the form of the training set, collated as these are. It has a
+            length and numbered rows; the training set may be a stream.
         clean_batch_size: clean examples a step, all of them if there are fewer; by default the batch size of training.
             They are drawn anew each step, by the seed of the arguments and the number of the step.
         loss_fn: ``loss_fn(outputs, labels)`` of shape (n,), where outputs is what the model returns. By default what
-            belongs to the model: `label_losses` or `next_token_losses`.
+            belongs to the model: `label_losses`, `next_token_losses` or `span_losses`. It takes the place of an own
+            `compute_loss`, which gives one loss a batch: a subclass that overrides that is refused.
         id_column: a column of integers that says which examples a batch has: they come back in
             ``trainer.reweighter.last.ids``. Needs ``remove_unused_columns=False``, or else the column would be gone.
-        engine, warmup: as for `l2rw_core.Reweighter`; `warmup` counts batches.
+        engine, warmup, check: as for `l2rw_core.Reweighter`; `warmup` counts batches.
 
     Raises:
-        ValueError: for an empty clean set, a model whose loss is not known, or arguments that it cannot obey.
+        TypeError: for a clean set without a length.
+        ValueError: for an empty clean set, a model whose loss is not known, a `compute_loss` of one's own, or arguments
+            that it cannot obey.
 
     Example::
 
@@ -110,21 +141,45 @@ class ReweightedTrainer(Trainer):
         id_column: str | None = None,
         engine: str = "forward",
         warmup: int = 0,
+        check: str = "every",
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self._check_compute_loss()
         self._check_arguments(id_column)
+        if not (hasattr(clean_dataset, "__len__") and hasattr(clean_dataset, "__getitem__")):
+            raise TypeError(
+                f"clean examples are drawn by their number, and {type(clean_dataset).__name__} has no length or no "
+                "numbered rows: read the clean set into a list"
+            )
         if len(clean_dataset) == 0:
             raise ValueError("the clean dataset is empty: give it at least one example")
         self.clean_dataset = clean_dataset
         self.id_column = id_column
-        self.reweighter = Reweighter(self.model, None, loss_fn or _loss_of(self.model), engine, warmup)
+        if not self.label_names and not self.can_return_loss:
+            self.label_names = ["labels"]  # of a model whose forward() takes none
+        if loss_fn is None:
+            loss_fn = _loss_of(self.model)
+            _check_number(loss_fn, self.args.label_names)
+        self.reweighter = Reweighter(self.model, None, loss_fn, engine, warmup, check)
         """``reweighter.last`` is what the most recent step saw."""
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         size = self.args.per_device_train_batch_size if clean_batch_size is None else clean_batch_size
         self._clean_stream = BatchStream(len(clean_dataset), size, seed)
         self._clean_collator = self._get_collator_with_removed_columns(self.data_collator, "clean")
         self.add_callback(_Beginning(self))
+
+    def _check_compute_loss(self) -> None:
+        """ValueError where somebody else's `compute_loss` would be passed over in training."""
+        ours = (ReweightedTrainer, Trainer)
+        owners = [c.__name__ for c in type(self).__mro__ if "compute_loss" in vars(c) and c not in ours]
+        if "compute_loss" in vars(self):
+            owners.append("this trainer")
+        if owners:
+            raise ValueError(
+                f"{owners[0]} has a compute_loss of its own, which gives one loss a batch, and training needs one loss "
+                "per example: leave it out, and give loss_fn=, a function of (outputs, labels) of shape (n,)"
+            )
 
     def _check_arguments(self, id_column: str | None) -> None:
         args = self.args
@@ -143,6 +198,8 @@ class ReweightedTrainer(Trainer):
             raise ValueError("compute_loss_func gives one loss a batch: give loss_fn=, one loss per example, instead")
         if id_column is not None and args.remove_unused_columns:
             raise ValueError("the ids would be removed before they are seen: set remove_unused_columns=False")
+        if args.label_names is not None and not args.label_names:
+            raise ValueError('label_names is empty, and a loss needs labels: name them, such as label_names=["labels"]')
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
@@ -163,12 +220,55 @@ class ReweightedTrainer(Trainer):
         chosen = self._clean_stream.indices(self.reweighter.steps).tolist()
         return self._clean_collator([self.clean_dataset[i] for i in chosen])
 
-    def _parts(self, batch: dict[str, Any]) -> tuple[dict[str, Any], Tensor, Tensor | None]:
+    def _parts(self, batch: dict[str, Any]) -> tuple[dict[str, Any], Any, Tensor | None]:
         inputs = dict(self._prepare_inputs(batch))
         ids = inputs.pop(self.id_column, None)
-        if "labels" not in inputs:
-            raise ValueError(f"a batch has no labels: it has {', '.join(inputs)}")
-        return inputs, inputs.pop("labels"), ids
+        names = self._names_of_labels(inputs)
+        missing = [name for name in names if inputs.get(name) is None]
+        if missing:
+            what = "labels" if names == missing else " and no ".join(missing)
+            raise ValueError(
+                f"a batch has no {what}: it has {', '.join(inputs)}, and labels are {', '.join(names)}; name those "
+                "columns by TrainingArguments(label_names=[...]), and set remove_unused_columns=False if the model "
+                "does not take them"
+            )
+        labels = tuple(inputs.pop(name) for name in names)
+        return inputs, labels[0] if len(labels) == 1 else labels, ids
+
+    def _names_of_labels(self, inputs: dict[str, Any]) -> list[str]:
+        """Those that were asked for; else those of the model that a batch has, if ``labels`` is one of them, or all."""
+        if self.args.label_names is not None:
+            return self.args.label_names
+        names = self.label_names or ["labels"]
+        found = [name for name in names if inputs.get(name) is not None]
+        return found if "labels" in found else names
+
+    def prediction_step(
+        self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """As that of `Trainer`; ids are no input of the model."""
+        inputs = {name: value for name, value in inputs.items() if name != self.id_column}
+        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor | tuple[Tensor, Any]:
+        """For evaluation: the model's own loss; the mean of `loss_fn` where the model does not take the labels."""
+        taken = inspect.signature(_base(self.model).forward).parameters
+        if all(name in taken for name in self.label_names):
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        inputs, labels, _ = self._parts(inputs)
+        outputs = model(**inputs)
+        loss = self.reweighter.loss_fn(outputs, labels).mean()
+        if not return_outputs:
+            return loss
+        if isinstance(outputs, dict):
+            return loss, outputs
+        return loss, (loss, *(outputs if isinstance(outputs, tuple | list) else (outputs,)))
 
 
 class _Beginning(TrainerCallback):
@@ -178,12 +278,40 @@ class _Beginning(TrainerCallback):
         self.trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any, **_: Any) -> None:
+        self.trainer._check_compute_loss()
         reweighter = self.trainer.reweighter
         reweighter.model = self.trainer.model
-        reweighter.steps = round(state.epoch * len(train_dataloader)) if state.global_step else 0
+        if _has_length(train_dataloader):
+            reweighter.steps = round(state.epoch * len(train_dataloader)) if state.global_step else 0
+        else:
+            reweighter.steps = state.global_step * args.gradient_accumulation_steps
+
+
+def _has_length(loader: Any) -> bool:
+    try:
+        len(loader)
+    except TypeError:
+        return False
+    return True
+
+
+def _base(model: nn.Module) -> nn.Module:
+    """The model within a wrapper of adapters, which says so itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _check_number(loss_fn: LossFn, names: list[str] | None) -> None:
+    """ValueError where a loss that goes with a model expects another number of labels."""
+    expected = 2 if loss_fn is span_losses else 1
+    if names is not None and len(names) != expected:
+        raise ValueError(
+            f"label_names has {', '.join(names)}, and the loss that goes with the model takes {expected}: "
+            "give loss_fn(outputs, labels), of shape (n,), where several labels are a tuple in that order"
+        )
 
 
 def _loss_of(model: nn.Module) -> LossFn:
+    model = _base(model)
     kind = getattr(model, "loss_type", None)
     if kind is None and any(base.__name__.endswith("LMHeadModel") for base in type(model).__mro__):
         kind = "ForCausalLM"  # what transformers falls back to, for GPT-2 for example

@@ -3,7 +3,8 @@
 import pytest
 import torch
 from problems import largest_difference
-from torch.utils.data import Dataset
+from torch import nn
+from torch.utils.data import Dataset, IterableDataset
 
 pytest.importorskip("transformers", reason="transformers is not installed: the extra 'transformers' brings it")
 pytest.importorskip("accelerate", reason="accelerate is not installed: the extra 'transformers' brings it")
@@ -13,6 +14,7 @@ from transformers import (
     BartForCausalLM,
     BertConfig,
     BertForMaskedLM,
+    BertForQuestionAnswering,
     BertForSequenceClassification,
     BertForTokenClassification,
     BertLMHeadModel,
@@ -28,13 +30,14 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
     XLNetConfig,
+    XLNetForQuestionAnswering,
     XLNetLMHeadModel,
     get_linear_schedule_with_warmup,
 )
 
 from l2rw_core import Reweighter
 from l2rw_core.datasets import BatchStream
-from l2rw_core.loops.hf import ReweightedTrainer, label_losses, next_token_losses
+from l2rw_core.loops.hf import ReweightedTrainer, label_losses, next_token_losses, span_losses
 
 SIZE = {"vocab_size": 12, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
 SIZE["initializer_range"] = 0.2
@@ -181,6 +184,59 @@ def test_a_run_that_goes_on_from_a_checkpoint_ends_where_it_would_have(tmp_path)
     assert largest_difference(resumed, whole) == 0
 
 
+class Stream(IterableDataset):
+    """The sentences in their order, without a length."""
+
+    def __iter__(self):
+        return (TRAIN[i] for i in range(len(TRAIN)))
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_stream_goes_on_from_a_checkpoint_where_it_would_have(tmp_path, parts):
+    options = {"save_strategy": "steps", "save_steps": 2, "max_steps": 3, "gradient_accumulation_steps": parts}
+    saved = arguments(tmp_path, **options)
+    whole = bert(dropout=0.2)
+    run = trainer(whole, tmp_path, saved, warmup=2 * parts, train_dataset=Stream())
+    run.train()
+    resumed = bert(dropout=0.2, seed=1)
+    again = trainer(resumed, tmp_path, saved, warmup=2 * parts, train_dataset=Stream())
+    again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert run.reweighter.steps == again.reweighter.steps == 3 * parts
+    assert again.reweighter.last.ids.tolist() == list(range(48 * parts - 16, 48 * parts))
+    assert largest_difference(resumed, whole) == 0
+    assert largest_difference(whole, bert()) > 1e-3
+
+
+def test_a_stream_trains_what_a_data_set_in_that_order_trains(tmp_path):
+    models = bert(), bert()
+    for model, data in zip(models, (TRAIN, Stream()), strict=True):
+        given = arguments(tmp_path, max_steps=6, train_sampling_strategy="sequential")
+        trainer(model, tmp_path, given, train_dataset=data).train()
+    assert largest_difference(*models) == 0
+
+
+def test_a_clean_set_that_is_a_stream_is_refused(tmp_path):
+    with pytest.raises(TypeError, match="Stream has no length or no numbered rows: read the clean set into a list"):
+        trainer(bert(), tmp_path, clean_dataset=Stream())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"train_sampling_strategy": "group_by_length"}, {"dataloader_drop_last": True, "per_device_train_batch_size": 36}],
+)
+def test_other_ways_to_batch_go_on_from_a_checkpoint_too(tmp_path, options):
+    saved = arguments(tmp_path, save_strategy="steps", save_steps=1, **options)
+    whole = bert()
+    run = trainer(whole, tmp_path, saved)
+    run.train()
+    resumed = bert(seed=1)
+    again = trainer(resumed, tmp_path, saved)
+    again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    assert run.reweighter.steps == again.reweighter.steps == (4 if "dataloader_drop_last" in options else 12)
+    assert len(again.reweighter.last.losses) == saved.per_device_train_batch_size
+    assert largest_difference(resumed, whole) == 0
+
+
 def test_a_model_is_trained_in_bfloat16(tmp_path):
     model = bert().float()
     run = trainer(model, tmp_path, arguments(tmp_path, bf16=True, num_train_epochs=1))
@@ -248,6 +304,240 @@ def test_the_loss_goes_with_the_model(tmp_path):
 def test_what_cannot_be_obeyed_is_refused(tmp_path, options, given, message):
     with pytest.raises(ValueError, match=message):
         trainer(bert(), tmp_path, arguments(tmp_path, **given), **options)
+
+
+class Louder(ReweightedTrainer):
+    def compute_loss(self, *args, **kwargs):
+        return 1000 * super().compute_loss(*args, **kwargs)
+
+
+class LouderElsewhere(Trainer):
+    def compute_loss(self, *args, **kwargs):
+        return 1000 * super().compute_loss(*args, **kwargs)
+
+
+class Both(ReweightedTrainer, LouderElsewhere):
+    pass
+
+
+@pytest.mark.parametrize(("kind", "owner"), [(Louder, "Louder"), (Both, "LouderElsewhere")])
+def test_a_compute_loss_of_ones_own_is_refused(tmp_path, kind, owner):
+    with pytest.raises(ValueError, match=f"^{owner} has a compute_loss of its own, .* give loss_fn="):
+        kind(bert(), arguments(tmp_path), train_dataset=TRAIN, clean_dataset=CLEAN)
+
+
+def test_a_compute_loss_that_is_put_on_a_trainer_is_refused_before_a_step(tmp_path):
+    model = bert()
+    run = trainer(model, tmp_path)
+    run.compute_loss = lambda *args, **kwargs: 0
+    with pytest.raises(ValueError, match=r"^this trainer has a compute_loss of its own"):
+        run.train()
+    assert largest_difference(model, bert()) == 0
+
+
+def renamed(data, **names):
+    return [{names.get(name, name): value for name, value in data[i].items()} for i in range(len(data))]
+
+
+def test_labels_of_another_name_train_and_evaluate_alike(tmp_path):
+    """BERT takes no `target`: evaluation has to take the loss function."""
+    found = []
+    for names in (None, ["target"]):
+        data = [renamed(d, labels=names[0] if names else "labels") for d in (TRAIN, CLEAN)]
+        model = bert()
+        run = trainer(
+            model,
+            tmp_path,
+            arguments(tmp_path, label_names=names, train_sampling_strategy="sequential"),
+            train_dataset=data[0],
+            clean_dataset=data[1],
+            eval_dataset=data[1],
+            compute_metrics=lambda p: {"right": float((p.predictions.argmax(1) == p.label_ids).mean())},
+        )
+        run.train()
+        found.append((model, run.evaluate()))
+    (first, expected), (second, metrics) = found
+    assert largest_difference(first, second) == 0
+    assert metrics["eval_right"] == expected["eval_right"] > 0.5
+    assert metrics["eval_loss"] == pytest.approx(expected["eval_loss"], rel=1e-6)
+
+
+def test_several_labels_go_to_the_loss_in_the_order_of_their_names(tmp_path):
+    seen = []
+
+    def second(outputs, labels):
+        seen.append(labels)
+        return label_losses(outputs, labels[1])
+
+    data = [row | {"first": row["labels"] + 7} for row in renamed(TRAIN)]
+    given = arguments(tmp_path, label_names=["first", "labels"])
+    model, expected = bert(), bert()
+    trainer(model, tmp_path, given, train_dataset=data, clean_dataset=data, loss_fn=second).train()
+    trainer(
+        expected, tmp_path, loss_fn=lambda outputs, labels: label_losses(outputs, labels), clean_dataset=TRAIN
+    ).train()
+    assert all(isinstance(labels, tuple) and torch.equal(labels[0], labels[1] + 7) for labels in seen)
+    assert largest_difference(model, expected) == 0
+
+
+class Linear(nn.Module):
+    """Knows neither labels nor losses, and gives a tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(12, 2)
+
+    def forward(self, input_ids):
+        return self.table(input_ids).mean(1)
+
+
+def test_a_plain_module_trains_and_evaluates_by_the_loss_function(tmp_path):
+    torch.manual_seed(0)
+    model, each = Linear(), nn.CrossEntropyLoss(reduction="none")
+    train, clean = ([{k: row[k] for k in ("input_ids", "labels")} for row in renamed(d)] for d in (TRAIN, CLEAN))
+    run = trainer(
+        model,
+        tmp_path,
+        train_dataset=train,
+        clean_dataset=clean,
+        eval_dataset=clean,
+        loss_fn=each,
+        id_column=None,
+        compute_metrics=lambda p: {"shape": p.predictions.shape},
+    )
+    run.train()
+    metrics = run.evaluate()
+    with torch.no_grad():
+        expected = each(model(CLEAN.words), CLEAN.labels).mean()
+    assert metrics["eval_loss"] == pytest.approx(float(expected), rel=1e-5)
+    assert tuple(metrics["eval_shape"]) == (20, 2)
+
+
+def questions(n):
+    generator = torch.Generator().manual_seed(n)
+    starts = torch.randint(4, (n,), generator=generator)
+    words = torch.randint(12, (n, 7), generator=generator)
+    places = ({"start_positions": s, "end_positions": s + 2} for s in starts)
+    return [{"input_ids": w} | both for w, both in zip(words, places, strict=True)]
+
+
+def test_question_answering_is_trained_by_both_ends_of_the_answer(tmp_path):
+    """One update, against the loop by hand with the model's own loss, example by example."""
+    train, clean = questions(6), questions(4)
+    model, expected = bert(kind=BertForQuestionAnswering), bert(kind=BertForQuestionAnswering)
+    given = arguments(tmp_path, max_steps=1, optim="sgd", max_grad_norm=0)
+    run = trainer(model, tmp_path, given, train_dataset=train, clean_dataset=clean, id_column=None, eval_dataset=clean)
+    assert run.reweighter.loss_fn is span_losses
+    run.train()
+
+    def own(rows):
+        return torch.stack([expected(**{k: v[None] for k, v in row.items()}).loss for row in rows])
+
+    parameters = [p for p in expected.parameters() if p.requires_grad]
+    expected.train()
+    v = torch.autograd.grad(own(clean).mean(), parameters)
+    rows = [torch.autograd.grad(f, parameters, retain_graph=True) for f in own(train)]
+    u = torch.stack([sum((g * c).sum() for g, c in zip(row, v, strict=True)) for row in rows]).clamp(min=0)
+    weights = u / u.sum()
+    torch.testing.assert_close(run.reweighter.last.weights.sort().values, weights.sort().values, rtol=1e-6, atol=1e-8)
+    with torch.no_grad():
+        for p, *g in zip(parameters, *rows, strict=True):
+            p -= 1e-2 * sum(w * part for w, part in zip(weights, g, strict=True))
+    assert largest_difference(model, expected) < 1e-7
+    assert run.evaluate()["eval_loss"] == pytest.approx(float(own(clean).mean().detach()), rel=1e-5)
+
+
+def test_an_answer_behind_the_end_counts_nothing():
+    model = bert(kind=BertForQuestionAnswering)
+    starts, ends = torch.tensor([1, 9, 9]), torch.tensor([3, 4, 9])
+    outputs = model(TRAIN.words[:3])
+    losses = span_losses(outputs, (starts, ends)).detach()
+    assert losses[0] > losses[2] == 0
+    own = nn.functional.cross_entropy(outputs.end_logits[1:2], ends[1:2]).detach()
+    torch.testing.assert_close(losses[1], own / 2)
+
+
+def test_question_answering_with_other_outputs_is_refused_by_name(tmp_path):
+    torch.manual_seed(0)
+    config = XLNetConfig(vocab_size=12, d_model=16, n_layer=1, n_head=2, d_inner=24)
+    run = trainer(
+        XLNetForQuestionAnswering(config),
+        tmp_path,
+        train_dataset=questions(6),
+        clean_dataset=questions(4),
+        id_column=None,
+    )
+    with pytest.raises(ValueError, match=r"give loss_fn\(outputs, \(starts, ends\)\)"):
+        run.train()
+
+
+@pytest.mark.parametrize(
+    ("names", "kind", "message"),
+    [
+        (["labels", "number"], BertForSequenceClassification, "has labels, number, and the loss .* takes 1"),
+        (["labels"], BertForQuestionAnswering, "has labels, and the loss that goes with the model takes 2"),
+        ([], BertForSequenceClassification, "label_names is empty"),
+    ],
+)
+def test_label_names_that_the_loss_does_not_take_are_refused(tmp_path, names, kind, message):
+    with pytest.raises(ValueError, match=message):
+        trainer(bert(kind=kind), tmp_path, arguments(tmp_path, label_names=names))
+
+
+def test_a_label_that_a_batch_does_not_have_is_named(tmp_path):
+    given = arguments(tmp_path, label_names=["labels", "second"])
+    model = bert()
+    run = trainer(model, tmp_path, given, loss_fn=lambda outputs, labels: label_losses(outputs, labels[0]))
+    with pytest.raises(ValueError, match=r"a batch has no second: it has .*input_ids.*label_names=\[...\]"):
+        run.train()
+    assert largest_difference(model, bert()) == 0
+
+
+def test_ids_are_no_input_of_an_evaluation(tmp_path):
+    class Strict(Linear):
+        def forward(self, input_ids, attention_mask=None):
+            return super().forward(input_ids)
+
+    run = trainer(Strict(), tmp_path, loss_fn=nn.CrossEntropyLoss(reduction="none"), eval_dataset=CLEAN)
+    assert run.evaluate()["eval_loss"] > 0
+
+
+def low_rank(model):
+    """Adapters as those of PEFT: what was trained before is frozen, and two narrow matrices stand beside it."""
+
+    class Adapter(nn.Module):
+        def __init__(self, linear):
+            super().__init__()
+            self.linear = linear
+            self.down = nn.Linear(linear.in_features, 2, bias=False).double()
+            self.up = nn.Linear(2, linear.out_features, bias=False).double()
+
+        def forward(self, x):
+            return self.linear(x) + self.up(self.down(x))
+
+    torch.manual_seed(0)
+    model.requires_grad_(False)
+    for layer in model.bert.encoder.layer:
+        layer.attention.self.query = Adapter(layer.attention.self.query)
+        layer.attention.self.value = Adapter(layer.attention.self.value)
+    return model
+
+
+def test_adapters_of_low_rank_are_trained_alone(tmp_path):
+    model, before = low_rank(bert()), low_rank(bert())
+    trainer(model, tmp_path).train()
+    moved = {
+        n for (n, p), q in zip(model.named_parameters(), before.parameters(), strict=True) if not torch.equal(p, q)
+    }
+    assert moved == {n for n, p in model.named_parameters() if p.requires_grad}
+    assert len(moved) == 4
+
+
+def test_the_check_can_be_chosen(tmp_path):
+    assert trainer(bert(), tmp_path).reweighter.check == "every"
+    assert trainer(bert(), tmp_path, check="first").reweighter.check == "first"
+    with pytest.raises(ValueError, match="check must be one of 'every', 'first'"):
+        trainer(bert(), tmp_path, check="never")
 
 
 def test_a_gradient_scaler_is_refused(tmp_path):
