@@ -8,7 +8,7 @@ require("lightning", "lightning")
 
 import functools
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -39,8 +39,10 @@ class ReweightedModule(LightningModule):
     """Trains `model` with `Reweighter`: give the trainer two loaders, the second one trusted.
 
     Both loaders yield ``(inputs, targets)``; batches of the first may have ids as a third part, which come back in
-    ``module.reweighter.last.ids``. Lightning cycles over the clean loader, or over the training loader should that be
-    the shorter one. Subclass to add a ``validation_step``, or a ``configure_optimizers`` of your own.
+    ``module.reweighter.last.ids``. Where batches are dictionaries, `labels_key` says what the targets are.
+    Lightning cycles over the clean loader, or over the training loader should that be the shorter one. Loaders need no
+    length; where the clean one never ends, ``CombinedLoader(loaders, "min_size")`` ends an epoch with the other one.
+    Subclass to add a ``validation_step``, or a ``configure_optimizers`` of your own.
 
     What Lightning does by itself under automatic optimization, this module does under manual optimization:
 
@@ -56,6 +58,7 @@ class ReweightedModule(LightningModule):
     precision    the trainer's. With a gradient scaler (``"16-mixed"``) an update without any gradient is left out
     devices      one; several are refused, since weights would be shared out on each of them apart
     checkpoints  hold the number of steps, for the warm-up
+    compilation  none: under ``torch.compile``, of this module or of `model`, the step runs as it was written
     ============ ======================================================================================================
 
     Args:
@@ -68,13 +71,17 @@ class ReweightedModule(LightningModule):
             ``"clean_loss"`` or what a ``validation_step`` logs.
         accumulate: batches an update.
         clip_norm: largest norm of the gradient.
-        engine, warmup: as for `l2rw_core.Reweighter`; `warmup` counts batches.
+        engine, warmup, check: as for `l2rw_core.Reweighter`; `warmup` counts batches.
+        labels_key: for batches that are dictionaries, the key of the targets; several keys make a tuple of targets.
+        inputs_key: the key of the input; several keys are named arguments of `model`, by default all that is left.
+        ids_key: the key of the ids in training batches.
 
     Raises:
-        ValueError: if `accumulate` is no positive whole number, `clip_norm` is not positive, or a `monitor` has no
-            `scheduler`; when training starts, if the trainer uses several devices, the loaders are not a dictionary of
-            ``"train"`` and ``"clean"``, there are several optimizers, or a ``ReduceLROnPlateau`` has no monitor; and if
-            nothing was logged under the monitor's name.
+        ValueError: if `accumulate` is no positive whole number, `clip_norm` is not positive, a `monitor` has no
+            `scheduler`, or another key no `labels_key`; when training starts, if the trainer uses several devices,
+            optimization is automatic, the loaders are not a dictionary of ``"train"`` and ``"clean"``, a batch has
+            other parts, there are several optimizers, or a ``ReduceLROnPlateau`` has no monitor; and if nothing was
+            logged under the monitor's name.
 
     Example::
 
@@ -96,6 +103,10 @@ class ReweightedModule(LightningModule):
         engine: str = "forward",
         warmup: int = 0,
         monitor: str | None = None,
+        check: str = "every",
+        labels_key: str | Sequence[str] | None = None,
+        inputs_key: str | Sequence[str] | None = None,
+        ids_key: str | None = None,
     ) -> None:
         super().__init__()
         if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
@@ -107,15 +118,18 @@ class ReweightedModule(LightningModule):
                 f"monitor={monitor!r} is for a scheduler, and there is none: give scheduler= too, "
                 "or name the monitor in configure_optimizers"
             )
+        if labels_key is None and (inputs_key, ids_key) != (None, None):
+            raise ValueError("inputs_key and ids_key are for batches that are dictionaries: give labels_key= too")
         self.automatic_optimization = False
         self.model = model
         self.accumulate = accumulate
         self.clip_norm = clip_norm
-        self.reweighter = Reweighter(model, None, loss_fn, engine, warmup)
+        self.reweighter = Reweighter(model, None, loss_fn, engine, warmup, check)
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
         self._monitor = monitor
         self._options: list[dict[str, Any]] = []
+        self._labels_key, self._inputs_key, self._ids_key = labels_key, inputs_key, ids_key
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """A `configure_optimizers` of one's own is recorded too."""
@@ -184,14 +198,22 @@ class ReweightedModule(LightningModule):
                 f"{self.trainer.world_size} devices would share out weights apart: use Trainer(devices=1), "
                 "or l2rw_core.loops.distributed in a loop of your own"
             )
+        if self.automatic_optimization:
+            raise ValueError(
+                "ReweightedModule makes backward pass and step itself: leave automatic_optimization as it is, and give "
+                "accumulate= and clip_norm= to this module"
+            )
+        if getattr(self, "_compiler_ctx", None) is not None:
+            vars(self).pop("training_step", None)  # the compiled one: a step that looks at values cannot be compiled
         if isinstance(self.optimizers(), list):
             raise ValueError("ReweightedModule trains with one optimizer, and configure_optimizers gave several")
         self._restore_options()
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One batch; logs ``train_loss`` (weighted) and ``clean_loss``."""
-        train, clean = _parts(batch)
-        loss = self.reweighter.loss(train[:2], clean[:2], *train[2:])
+        train, clean = _loaders(batch)
+        inputs, labels, ids = self._parts(train, "training")
+        loss = self.reweighter.loss((inputs, labels), self._parts(clean, "clean")[:2], ids)
         with torch.autocast(loss.device.type, enabled=False):
             self.manual_backward(loss / self.accumulate)
         step = self.reweighter.last
@@ -199,6 +221,47 @@ class ReweightedModule(LightningModule):
         if (batch_idx + 1) % self.accumulate == 0 or self.trainer.is_last_batch:
             self._update(batch_idx + 1)
         return step.loss
+
+    def _parts(self, batch: Any, role: str) -> tuple[Any, Any, Any]:
+        """Inputs, labels and ids."""
+        if isinstance(batch, Mapping):
+            return self._named_parts(batch, role)
+        if self._labels_key is not None:
+            raise ValueError(
+                f"labels_key={self._labels_key!r} is for batches that are dictionaries, and a {role} batch is "
+                f"{described(batch)}: leave it out"
+            )
+        if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+            raise ValueError(
+                f"a {role} batch must be (inputs, labels) or (inputs, labels, ids), got {described(batch)}: put "
+                "several inputs into a tuple of their own, or make a dictionary of them and give labels_key="
+            )
+        return batch[0], batch[1], batch[2] if len(batch) == 3 else None
+
+    def _named_parts(self, batch: Mapping[str, Any], role: str) -> tuple[Any, Any, Any]:
+        names = ", ".join(map(str, batch))
+        if self._labels_key is None:
+            raise ValueError(
+                f"a {role} batch is a dictionary of {names}: say which of them are the labels by "
+                "ReweightedModule(..., labels_key=), which are ids by ids_key=, and which are inputs by inputs_key= if "
+                "the model does not take all others by name"
+            )
+        of_labels, of_inputs = _keys(self._labels_key), _keys(self._inputs_key)
+        of_ids = _keys(self._ids_key) if role == "training" else ()
+        missing = [key for key in (*of_labels, *of_inputs, *of_ids) if key not in batch]
+        if missing:
+            raise ValueError(
+                f"a {role} batch has no {', '.join(missing)}: it has {names}; labels_key, inputs_key and ids_key "
+                "have to name what is there"
+            )
+        labels = tuple(batch[key] for key in of_labels)
+        if isinstance(self._inputs_key, str):
+            inputs = batch[self._inputs_key]
+        else:
+            left = of_inputs or [key for key in batch if key not in (*of_labels, self._ids_key)]
+            inputs = {key: batch[key] for key in left}
+        ids = batch[of_ids[0]] if of_ids else None
+        return inputs, labels[0] if isinstance(self._labels_key, str) else labels, ids
 
     def _update(self, batches: int) -> None:
         optimizer = self.optimizers()
@@ -250,10 +313,20 @@ class ReweightedModule(LightningModule):
         self.reweighter.steps = checkpoint.get("reweighter_steps", 0)
 
 
-def _parts(batch: Any) -> tuple[Any, Any]:
+def _loaders(batch: Any) -> tuple[Any, Any]:
     if not isinstance(batch, dict) or set(batch) != {"train", "clean"}:
         raise ValueError(
             'give the trainer two loaders by name, fit(module, {"train": loader, "clean": clean_loader}); '
             f"a step got {described(batch)}"
         )
+    for name, part in batch.items():
+        if part is None:
+            raise ValueError(
+                f"the {name} loader has run out before the other one: leave the mode of the CombinedLoader at "
+                '"max_size_cycle", or take "min_size"'
+            )
     return batch["train"], batch["clean"]
+
+
+def _keys(key: str | Sequence[str] | None) -> tuple[str, ...]:
+    return (key,) if isinstance(key, str) else tuple(key or ())

@@ -41,6 +41,7 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator):
         epochs: passes over the data.
         batch_size, clean_batch_size: examples a step, all of them if there are fewer.
         warmup: steps of plain training at the beginning.
+        check: as for `l2rw_core.Reweighter`: when weights are held against the gradient of the update.
         device: where to train.
         random_state: seed of initial parameters and of batches; torch's own random state is left as it is.
 
@@ -68,6 +69,7 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator):
         batch_size: int = 100,
         clean_batch_size: int = 100,
         warmup: int = 0,
+        check: str = "every",
         device: str | torch.device = "cpu",
         random_state: Any = None,
     ) -> None:
@@ -78,6 +80,7 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator):
         self.batch_size = batch_size
         self.clean_batch_size = clean_batch_size
         self.warmup = warmup
+        self.check = check
         self.device = device
         self.random_state = random_state
 
@@ -136,7 +139,7 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator):
         self.model_ = build(x.shape[1], len(self.classes_)).to(x)
         self._check_outputs(x[:2])
         optimizer, loss_fn = self.optimizer(self.model_.parameters(), lr=self.lr), nn.CrossEntropyLoss(reduction="none")
-        reweighter = Reweighter(self.model_, optimizer, loss_fn, warmup=self.warmup)
+        reweighter = Reweighter(self.model_, optimizer, loss_fn, warmup=self.warmup, check=self.check)
         self.ledger_ = None if clean is None else WeightLedger(len(y))
         batches = BatchStream(len(y), self.batch_size, seed)
         clean_batches = None if clean is None else BatchStream(len(clean[1]), self.clean_batch_size, seed + 1)

@@ -1,5 +1,6 @@
 """Lightning's trainer with reweighting trains what the loop written by hand trains."""
 
+from collections import namedtuple
 from functools import partial
 from itertools import cycle, islice
 from types import SimpleNamespace
@@ -7,15 +8,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 from problems import LOSS, accuracy, background_flips, by_hand, largest_difference, network
+from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 pytest.importorskip("lightning", reason="Lightning is not installed: the extra 'lightning' brings it")
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.plugins.precision import MixedPrecision
+from lightning.pytorch.utilities import CombinedLoader
 
 from l2rw_core import Reweighter
 from l2rw_core.loops.lightning import ReweightedModule
@@ -346,3 +349,210 @@ def test_impossible_options_are_refused(options, message):
 def test_an_optimizer_has_to_come_from_somewhere(tmp_path):
     with pytest.raises(ValueError, match="give an optimizer"):
         trainer(tmp_path).fit(ReweightedModule(network(), LOSS), loaders())
+
+
+def named(given, image="image", label="label", **more):
+    """The examples of two loaders as dictionaries; those of the first with their ids."""
+    rows = {}
+    for name, loader in given.items():
+        parts = loader.dataset.tensors
+        names = (image, label, *more.values())[: len(parts)]
+        rows[name] = DataLoader(
+            [dict(zip(names, row, strict=True)) for row in zip(*parts, strict=True)], loader.batch_size
+        )
+    return rows
+
+
+@pytest.fixture(scope="module")
+def expected():
+    model = network()
+    by_hand(model, SGD(model.parameters()), *pairs(loaders()))
+    return model
+
+
+class Named(nn.Module):
+    """Takes its input by name, and a second one."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = network()
+
+    def forward(self, image, shift):
+        return self.net(image + shift)
+
+
+def test_batches_may_be_dictionaries(tmp_path, expected):
+    module = ReweightedModule(network(), LOSS, SGD, labels_key="label", inputs_key="image", ids_key="number")
+    trainer(tmp_path).fit(module, named(loaders(), ids="number"))
+    assert largest_difference(module.model, expected) == 0
+    assert module.reweighter.last.ids.tolist() == list(range(350, 400))
+
+
+@pytest.mark.parametrize("inputs_key", [None, ["image", "shift"]])
+def test_what_is_left_of_a_dictionary_are_arguments_of_the_model_by_name(tmp_path, expected, inputs_key):
+    given = named(loaders(), ids="number")
+    for loader in given.values():
+        for row in loader.dataset:
+            row["shift"] = torch.zeros(2, dtype=torch.float64)
+            row |= {} if inputs_key is None else {"file": torch.zeros(1)}
+    module = ReweightedModule(Named(), LOSS, SGD, labels_key="label", inputs_key=inputs_key, ids_key="number")
+    trainer(tmp_path).fit(module, given)
+    assert largest_difference(module.model.net, expected) == 0
+
+
+def test_several_labels_of_a_dictionary_are_a_tuple(tmp_path, expected):
+    def first(outputs, labels):
+        assert torch.equal(labels[0], labels[1] - 5)
+        return LOSS(outputs, labels[0])
+
+    given = named(loaders(), ids="number")
+    for loader in given.values():
+        for row in loader.dataset:
+            row["other"] = row["label"] + 5
+    keys = {"labels_key": ["label", "other"], "inputs_key": "image"}
+    module = ReweightedModule(network(), first, SGD, **keys)
+    trainer(tmp_path).fit(module, given)
+    assert largest_difference(module.model, expected) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {},
+            "a training batch is a dictionary of image, label, number: say which .* are the labels by .*labels_key=",
+        ),
+        ({"labels_key": "target"}, "a training batch has no target: it has image, label, number"),
+        ({"labels_key": "label", "ids_key": "row"}, "a training batch has no row"),
+        ({"labels_key": "label", "inputs_key": ["image", "mask"]}, "a training batch has no mask"),
+    ],
+)
+def test_dictionaries_whose_parts_are_not_known_are_refused(tmp_path, options, message):
+    module = ReweightedModule(network(), LOSS, SGD, **options)
+    with pytest.raises(ValueError, match=message):
+        trainer(tmp_path).fit(module, named(loaders(), ids="number"))
+    assert largest_difference(module.model, network()) == 0
+
+
+def test_a_clean_batch_needs_the_same_keys_but_no_ids(tmp_path):
+    given = named(loaders(), ids="number")["train"], named(loaders(), label="truth", ids="number")["clean"]
+    module = ReweightedModule(network(), LOSS, SGD, labels_key="label", inputs_key="image", ids_key="number")
+    with pytest.raises(ValueError, match="a clean batch has no label: it has image, truth"):
+        trainer(tmp_path).fit(module, dict(zip(("train", "clean"), given, strict=True)))
+
+
+@pytest.mark.parametrize("options", [{"inputs_key": "image"}, {"ids_key": "number"}])
+def test_other_keys_alone_are_refused(options):
+    with pytest.raises(ValueError, match="give labels_key= too"):
+        ReweightedModule(network(), LOSS, SGD, **options)
+
+
+def test_keys_for_batches_that_are_no_dictionaries_are_refused(tmp_path):
+    with pytest.raises(
+        ValueError, match="labels_key='label' is for batches that are dictionaries, and a training batch"
+    ):
+        trainer(tmp_path).fit(ReweightedModule(network(), LOSS, SGD, labels_key="label"), loaders())
+
+
+Pair = namedtuple("Pair", ["points", "classes"])
+
+
+def test_batches_may_be_named_tuples(tmp_path, expected):
+    given = {
+        name: DataLoader([Pair(*row[:2]) for row in loader.dataset], loader.batch_size)
+        for name, loader in loaders().items()
+    }
+    module = ReweightedModule(network(), LOSS, SGD)
+    trainer(tmp_path).fit(module, given)
+    assert largest_difference(module.model, expected) == 0
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_a_batch_of_other_parts_is_refused(tmp_path, parts):
+    given = {name: DataLoader([(row * 2)[:parts] for row in loader.dataset], 5) for name, loader in loaders().items()}
+    module = ReweightedModule(network(), LOSS, SGD)
+    with pytest.raises(
+        ValueError, match=r"a training batch must be \(inputs, labels\) or \(inputs, labels, ids\), got"
+    ):
+        trainer(tmp_path).fit(module, given)
+    assert largest_difference(module.model, network()) == 0
+
+
+class Stream(IterableDataset):
+    """The examples of a data set in their order, without a length; perhaps without an end."""
+
+    def __init__(self, data, endless=False):
+        self.data, self.endless = data, endless
+
+    def __iter__(self):
+        rows = (self.data[i] for i in range(len(self.data)))
+        return cycle(rows) if self.endless else rows
+
+
+@pytest.mark.parametrize("which", [("train",), ("clean",), ("train", "clean")])
+@pytest.mark.filterwarnings("ignore:Trainer.*IterableDataset")
+def test_loaders_need_no_length(tmp_path, expected, which):
+    given = loaders()
+    given |= {name: DataLoader(Stream(given[name].dataset), given[name].batch_size) for name in which}
+    module = ReweightedModule(network(), LOSS, SGD)
+    trainer(tmp_path).fit(module, given)
+    assert module.reweighter.steps == 24
+    assert largest_difference(module.model, expected) == 0
+
+
+def test_the_last_update_of_a_stream_may_have_fewer_batches(tmp_path):
+    models = []
+    for stream in (False, True):
+        given = loaders()
+        if stream:
+            given |= {name: DataLoader(Stream(loader.dataset), loader.batch_size) for name, loader in given.items()}
+        module = ReweightedModule(network(), LOSS, SGD, accumulate=5)
+        trainer(tmp_path).fit(module, given)
+        assert module.trainer.global_step == 6
+        models.append(module.model)
+    assert largest_difference(*models) == 0
+
+
+def test_a_clean_loader_without_an_end_needs_the_mode_of_the_shorter_one(tmp_path, expected):
+    given = loaders()
+    # each epoch has a clean stream of its own, from its beginning
+    given["clean"] = DataLoader(Stream(given["clean"].dataset, endless=True), 5)
+    module = ReweightedModule(network(), LOSS, SGD)
+    trainer(tmp_path).fit(module, CombinedLoader(given, "min_size"))
+    assert module.reweighter.steps == 24
+    assert largest_difference(module.model, expected) == 0
+
+
+def test_a_clean_loader_that_runs_out_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"the clean loader has run out before the other one: .*max_size_cycle"):
+        trainer(tmp_path).fit(ReweightedModule(network(), LOSS, SGD), CombinedLoader(loaders(), "max_size"))
+
+
+@pytest.mark.parametrize("what", ["module", "model", "model in place"])
+def test_a_compiled_module_trains_as_it_was_written(tmp_path, expected, what):
+    module = ReweightedModule(network(), LOSS, SGD)
+    given = module
+    if what == "module":
+        given = torch.compile(module, backend="eager")
+    elif what == "model":
+        given = module = ReweightedModule(torch.compile(network(), backend="eager"), LOSS, SGD)
+    else:
+        module.model.compile(backend="eager")
+    trainer(tmp_path).fit(given, loaders())
+    assert module.reweighter.steps == 24
+    assert largest_difference(module.model, expected) == 0
+
+
+def test_automatic_optimization_is_refused_before_a_step(tmp_path):
+    module = ReweightedModule(network(), LOSS, SGD)
+    module.automatic_optimization = True
+    with pytest.raises(ValueError, match="leave automatic_optimization as it is, and give accumulate="):
+        trainer(tmp_path).fit(module, loaders())
+    assert module.reweighter.steps == 0
+
+
+def test_the_check_can_be_chosen():
+    assert ReweightedModule(network(), LOSS, SGD).reweighter.check == "every"
+    assert ReweightedModule(network(), LOSS, SGD, check="first").reweighter.check == "first"
+    with pytest.raises(ValueError, match="check must be one of 'every', 'first'"):
+        ReweightedModule(network(), LOSS, SGD, check="never")

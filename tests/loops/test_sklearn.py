@@ -131,6 +131,14 @@ def test_training_for_no_epoch_is_refused():
         classifier(epochs=0).fit(X, y, **clean)
 
 
+def test_the_check_can_be_chosen():
+    X, y, clean, _ = arrays()
+    every, first = (classifier(epochs=1, check=check).fit(X, y, **clean) for check in ("every", "first"))
+    assert np.array_equal(every.predict_proba(X), first.predict_proba(X))
+    with pytest.raises(ValueError, match="check must be one of 'every', 'first'"):
+        classifier(check="never").fit(X, y, **clean)
+
+
 class Twice(torch.nn.Linear):
     def forward(self, x):
         return (super().forward(x),) * 2
