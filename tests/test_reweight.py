@@ -353,3 +353,18 @@ def test_flipped_labels_lose_their_weight_in_training():
         share[k >= 100] += float(step.weights[wrong].sum())
     assert share[1] / 50 < 0.05
     assert float((model(x).detach() > 0).eq(y_true == 1).double().mean()) > 0.97
+
+
+def test_a_later_step_without_an_engine_leaves_the_count_of_batches():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 2)).double()
+    loss_fn = nn.CrossEntropyLoss(reduction="none")
+    x, y = torch.randn(8, 3).double(), torch.arange(8) % 2
+    reweighter = Reweighter(model, torch.optim.SGD(model.parameters(), lr=0.1), loss_fn)
+    reweighter.step((x, y), (x, y))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model[0].weight.register_hook(lambda g: g.clamp(-1e-3, 1e-3))
+    with pytest.raises(ValueError, match="no engine finds weights"):
+        reweighter.step((x, y), (x, y))
+    assert int(before["1.num_batches_tracked"]) == 1
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

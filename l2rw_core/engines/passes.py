@@ -297,10 +297,10 @@ def _version(t: Tensor) -> int:
 
 
 def _is_same(buffer: Tensor, value: Tensor) -> bool:
-    """Whether statistics were left alone: batch normalisation moves them without counting."""
-    if buffer.device.type != "cpu" or is_unread():
-        return not buffer.is_floating_point() or is_unread()
-    return not buffer.is_floating_point() or torch.equal(buffer, value)
+    """Whether statistics were left alone: batch normalisation and `write_buffers` move them without counting."""
+    if is_unread():
+        return True
+    return buffer.device.type == "cpu" and torch.equal(buffer, value)
 
 
 def call(

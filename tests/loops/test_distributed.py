@@ -4,9 +4,11 @@ from functools import lru_cache
 
 import pytest
 import torch
+import torch.distributed as dist
 import torch.multiprocessing
-from processes import STEPS, M, N, Signed, case_of, sgd, work
+from processes import APART, STEPS, M, N, Scale, Signed, Swish, all_sgd, case_of, sgd, small, small_net, work
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from l2rw_core.loops.distributed import DistributedReweighter
 from l2rw_core.reweight import Reweighter
@@ -110,6 +112,64 @@ def test_an_error_in_one_process_is_an_error_in_all_and_changes_nothing(results)
         assert all(e.startswith("RuntimeError: 1 other process") for e in outcome["errors"])
     assert all(result["failure"]["unchanged"] for result in results)
     assert sum(result["failure"]["after"] for result in results) == pytest.approx(1)
+
+
+@lru_cache
+def alone_with_a_loss_of_its_own(name="tanh"):
+    model, loss_fn = small_net(activation=Swish(scripted=False) if name == "swish" else None), Scale()
+    reweighter = Reweighter(model, all_sgd(model, loss_fn), loss_fn)
+    for k in range(5):
+        reweighter.step(*small(k))
+    assert loss_fn.log_scale.abs().min() > 1e-3
+    return {**model.state_dict(), "log_scale": loss_fn.log_scale.detach()}
+
+
+@pytest.mark.parametrize("name", ["loss of its own", "loss of its own, own loop", "wrapped"])
+def test_a_loss_with_parameters_is_trained_and_copied_like_the_model(name, results):
+    for result in results:
+        assert_same_state(result[name]["state"], alone_with_a_loss_of_its_own())
+
+
+def test_each_process_may_have_an_engine_of_its_own(results):
+    assert tuple(result["engines apart"]["engine"] for result in results) == APART[: len(results)]
+    for result in results:
+        assert_same_state(result["engines apart"]["state"], alone("mlp")[0])
+
+
+def test_a_process_that_leaves_its_engine_ends_with_the_parameters_of_one_process(results):
+    first, *others = [result["one leaves its engine"] for result in results]
+    assert first["engine"] == "reverse"
+    assert any('engine "reverse" is used instead of "forward"' in message for message in first["said"])
+    for other in others:
+        assert other["engine"] == "forward"
+        assert other["said"] == []
+    for result in (first, *others):
+        assert_same_state(result["state"], alone_with_a_loss_of_its_own("swish"))
+
+
+@pytest.mark.parametrize(("name", "steps"), [("no engine", 0), ("no engine later", 1)])
+def test_a_process_without_any_engine_is_an_error_in_all_and_changes_nothing(name, steps, results):
+    *others, last = [result[name] for result in results]
+    assert last["error"].startswith("ValueError: no engine finds weights that fit the gradient")
+    assert all(outcome["error"].startswith("RuntimeError: 1 other process") for outcome in others)
+    for outcome in (last, *others):
+        assert outcome["unchanged"]
+        assert outcome["steps"] == steps
+    assert sum(result[name]["after"] for result in results) == pytest.approx(1)
+
+
+def test_a_wrapper_for_several_processes_is_refused_by_the_class_for_one(tmp_path):
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        model = small_net()
+        wrapped = DistributedDataParallel(model)
+        with pytest.raises(
+            ValueError, match=r"DistributedDataParallel, .* to l2rw_core.loops.distributed.DistributedReweighter"
+        ):
+            Reweighter(wrapped, sgd(model), Signed())
+        assert DistributedReweighter(wrapped, sgd(model), Signed()).model is model
+    finally:
+        dist.destroy_process_group()
 
 
 def test_different_networks_are_refused_in_every_process(results):
