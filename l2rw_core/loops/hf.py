@@ -102,7 +102,7 @@ class ReweightedTrainer(Trainer):
     checkpoints  ``resume_from_checkpoint`` ends with the parameters of a run that was never interrupted, the clean
                  batches included. A stream, an ``IterableDataset`` without a length, goes on by the number of updates
     labels       what ``label_names`` says, by default the labels of the model. Several of them, as of question
-                 answering, go to the loss as a tuple in that order
+                 answering, go to the loss as a tuple in that order. A decoder is given the labels, shifted by one place
     evaluation   by the model's own loss, as ever; by the mean of `loss_fn` where the model does not take the labels
     ============ ======================================================================================================
 
@@ -233,6 +233,9 @@ class ReweightedTrainer(Trainer):
                 "does not take them"
             )
         labels = tuple(inputs.pop(name) for name in names)
+        shift = getattr(_base(self.model), "prepare_decoder_input_ids_from_labels", None)
+        if shift is not None and names == ["labels"] and "decoder_input_ids" not in inputs:
+            inputs["decoder_input_ids"] = shift(labels=labels[0])  # as the model itself does where it sees the labels
         return inputs, labels[0] if len(labels) == 1 else labels, ids
 
     def _names_of_labels(self, inputs: dict[str, Any]) -> list[str]:

@@ -26,6 +26,8 @@ from transformers import (
     LlamaForCausalLM,
     OpenAIGPTConfig,
     OpenAIGPTLMHeadModel,
+    T5Config,
+    T5ForConditionalGeneration,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -521,6 +523,29 @@ def low_rank(model):
         layer.attention.self.query = Adapter(layer.attention.self.query)
         layer.attention.self.value = Adapter(layer.attention.self.value)
     return model
+
+
+def t5():
+    torch.manual_seed(0)
+    size = {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1, "num_heads": 2, "dropout_rate": 0.0}
+    return T5ForConditionalGeneration(
+        T5Config(vocab_size=12, **size, decoder_start_token_id=0, pad_token_id=0)
+    ).double()
+
+
+def test_a_decoder_is_given_the_labels_that_go_before(tmp_path):
+    data = [{"input_ids": words, "labels": words.flip(0)[:5]} for words in TRAIN.words]
+    model = t5()
+    with pytest.raises(ValueError, match="give loss_fn"):
+        trainer(model, tmp_path)
+    given = arguments(tmp_path, max_steps=1, learning_rate=0.0, train_sampling_strategy="sequential")
+    own = {"train_dataset": data, "clean_dataset": data[:20], "id_column": None}
+    run = trainer(model, tmp_path, given, loss_fn=label_losses, **own)
+    run.train()
+    with torch.no_grad():
+        losses = [model(input_ids=row["input_ids"][None], labels=row["labels"][None]).loss for row in data[:16]]
+    expected = torch.stack(losses).to(run.reweighter.last.losses.dtype)
+    torch.testing.assert_close(run.reweighter.last.losses, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_adapters_of_low_rank_are_trained_alone(tmp_path):
