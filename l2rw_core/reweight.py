@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from l2rw_core.engines.passes import Batch, LossFn, check_bare, write_buffers
+from l2rw_core.engines.passes import Batch, LossFn, check_bare, repeating, write_buffers
 from l2rw_core.health import Health
 from l2rw_core.scoring import Scores, Scoring, check_engine
 from l2rw_core.weights import Step, as_ids, positive_part, scaled
@@ -185,7 +185,8 @@ class Reweighter:
             ValueError: if they do not, and there is no further engine.
         """
         try:
-            self._backward(loss)
+            with repeating(scores.engine):
+                self._backward(loss)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:  # the engine has used up what can be differentiated only once

@@ -8,6 +8,7 @@ from architectures import ARCHITECTURES, make_case
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from l2rw_core.models import LeNet, Mlp
 from l2rw_core.reweight import Reweighter
@@ -368,3 +369,32 @@ def test_a_later_step_without_an_engine_leaves_the_count_of_batches():
         reweighter.step((x, y), (x, y))
     assert int(before["1.num_batches_tracked"]) == 1
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+class Attentive(nn.Module):
+    """Attention whose activations are computed once more in the backward pass."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.parts, self.head = nn.Linear(4, 12).double(), nn.Linear(4, 2).double()
+
+    def attend(self, x):
+        q, k, v = self.parts(x).chunk(3, dim=-1)
+        return nn.functional.scaled_dot_product_attention(q, k, v)
+
+    def forward(self, x):
+        return self.head(checkpoint(self.attend, x, use_reentrant=False).mean(1).mean(1))
+
+
+def test_attention_that_is_repeated_in_the_backward_pass_keeps_its_engine():
+    loss_fn, x, y = nn.CrossEntropyLoss(reduction="none"), torch.randn(8, 2, 5, 4).double(), torch.arange(8) % 2
+    states = []
+    for engine in ("reverse", "loop"):
+        model = Attentive()
+        reweighter = Reweighter(model, torch.optim.SGD(model.parameters(), lr=0.1), loss_fn, engine)
+        reweighter.step((x, y), (x[:4], y[:4]))
+        assert reweighter.engine == engine
+        states.append(model.state_dict())
+    for name, value in states[0].items():
+        torch.testing.assert_close(value, states[1][name], rtol=0, atol=1e-10)

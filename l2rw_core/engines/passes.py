@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -141,6 +141,13 @@ def uncompiled() -> Iterator[None]:
 def plain_operators() -> Iterator[None]:
     """Without what has no slope and cannot be differentiated twice: fused attention, and compiled code."""
     with sdpa_kernel(SDPBackend.MATH), uncompiled():
+        yield
+
+
+@contextmanager
+def repeating(engine: str) -> Iterator[None]:
+    """Within it a backward pass repeats a part of the model, under activation checkpointing, as that engine ran it."""
+    with plain_operators() if engine in ("reverse", "lookahead") else nullcontext():
         yield
 
 

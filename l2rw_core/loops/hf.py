@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback
 
 from l2rw_core.datasets import BatchStream
-from l2rw_core.engines.passes import LossFn
+from l2rw_core.engines.passes import LossFn, repeating
 from l2rw_core.reweight import Reweighter
 
 IGNORED = -100
@@ -213,7 +213,8 @@ class ReweightedTrainer(Trainer):
         with self.compute_loss_context_manager():
             loss = self.reweighter.loss((inputs, labels), (clean, clean_labels), ids)
         loss = loss / self.current_gradient_accumulation_steps
-        self.accelerator.backward(loss)
+        with repeating(self.reweighter.engine):
+            self.accelerator.backward(loss)
         return loss.detach()
 
     def _clean_batch(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from l2rw_core.engines.passes import LossFn, described
+from l2rw_core.engines.passes import LossFn, described, repeating
 from l2rw_core.reweight import Reweighter
 
 _DROPPED = ("monitor", "strict", "reduce_on_plateau")
@@ -214,7 +214,7 @@ class ReweightedModule(LightningModule):
         train, clean = _loaders(batch)
         inputs, labels, ids = self._parts(train, "training")
         loss = self.reweighter.loss((inputs, labels), self._parts(clean, "clean")[:2], ids)
-        with torch.autocast(loss.device.type, enabled=False):
+        with torch.autocast(loss.device.type, enabled=False), repeating(self.reweighter.engine):
             self.manual_backward(loss / self.accumulate)
         step = self.reweighter.last
         self.log_dict({"train_loss": step.loss, "clean_loss": step.clean_loss}, batch_size=len(step.losses))

@@ -1,5 +1,7 @@
 """Hugging Face's Trainer with reweighting trains what the loop written by hand trains."""
 
+import warnings
+
 import pytest
 import torch
 from problems import largest_difference
@@ -523,6 +525,19 @@ def low_rank(model):
         layer.attention.self.query = Adapter(layer.attention.self.query)
         layer.attention.self.value = Adapter(layer.attention.self.value)
     return model
+
+
+@pytest.mark.filterwarnings("ignore:.gradient_checkpointing:FutureWarning")  # the name that older versions know
+def test_activations_may_be_checkpointed(tmp_path):
+    models = bert(), bert()
+    for model, checkpointed in zip(models, (False, True), strict=True):
+        given = arguments(tmp_path, gradient_checkpointing=checkpointed)
+        run = trainer(model, tmp_path, given, engine="reverse")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            run.train()
+        assert run.reweighter.engine == "reverse"
+    assert largest_difference(*models) < 1e-10
 
 
 def t5():
