@@ -127,7 +127,9 @@ class Reweighter:
         Followed by ``backward()`` and the optimizer's ``step()`` it gives the same parameters as `step`. For an
         all-zero batch the scalar reaches no parameter: with ``zero_grad(set_to_none=True)``, the default, gradients
         stay ``None`` and the optimizer leaves the model alone, momentum and decay included. A gradient scaler wants at
-        least one gradient: leave its step and its update out where every ``.grad`` is ``None``.
+        least one gradient: leave its step and its update out where every ``.grad`` is ``None``. Where activation
+        checkpointing repeats attention, ``backward()`` belongs under ``sdpa_kernel(SDPBackend.MATH)`` of
+        `torch.nn.attention`; `step` does that itself.
         """
         scoring = self._scoring(batch, clean_batch)
         loss, scores, step = self._weigh(scoring, ids)
