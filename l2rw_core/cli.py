@@ -248,7 +248,8 @@ class Audit:
     """
 
     data: tyro.conf.Positional[Path]
-    """A folder with one folder of images a label, a .csv or .parquet table, or an .npz with x and y."""
+    """A folder with one folder of images a label, a .csv, .tsv or .parquet table or a folder of its parts, or an .npz
+    with x and y."""
     clean: Path
     """The trusted examples, in the same form; none of them should be among the data."""
     out: Path = Path("audit")
@@ -256,7 +257,13 @@ class Audit:
     label_column: str | None = None
     """Label of a table; by default its column label, target, y or class."""
     ignore: tuple[str, ...] = ()
-    """Columns of a table that say nothing about the label, for example an id."""
+    """Columns of a table that say nothing about the label."""
+    text: tuple[str, ...] = ()
+    """Columns of a table that are free text, where they do not look like it."""
+    keep: tuple[str, ...] = ()
+    """Columns of a table that are features, though nearly every row has a value of its own."""
+    drop_unknown: bool = False
+    """Leave out trusted examples whose label the data lack."""
     epochs: int = 20
     """Passes over the data; small data get more."""
     by: Literal["both", "alignment", "weight", "loss"] = "both"
@@ -268,17 +275,18 @@ class Audit:
 
     def __call__(self) -> None:
         from l2rw_core import audit
-        from l2rw_core.report.clean_size import expected_gain
         from l2rw_core.running.checkpoints import check_writable
 
         options = audit.Options(epochs=self.epochs, by=self.by, seed=self.seed)
         _check_positive("shown", self.shown)
         _check_out(self.out, (audit.REPORT, audit.TABLE))
-        train, clean = audit.read_pair(self.data, self.clean, self.label_column, self.ignore)
+        train, clean = audit.read_pair(
+            self.data, self.clean, self.label_column, self.ignore, self.text, self.keep, self.drop_unknown
+        )
         check_writable(self.out, "name another folder with --out")
         checkpoint = self.out / audit.CHECKPOINT
-        result = audit.audit(train, clean, options, checkpoint=checkpoint, gain=expected_gain())
-        for finding in result.check.findings:
+        result = audit.audit(train, clean, options, checkpoint=checkpoint)
+        for finding in result.findings:
             print(f"note: {finding}")
         issues = int(result.suspects["is_label_issue"].sum())
         print(f"{issues} of {len(train)} labels look wrong")
@@ -328,7 +336,7 @@ def _no_data() -> tuple[type[Exception], ...]:
 def _check_once(arguments: Sequence[str]) -> None:
     """Of two lists after the same option the first would be dropped, and silently."""
     options = [argument.partition("=")[0] for argument in arguments]
-    for option in ("--rows", "--where", "--set", "--ignore"):
+    for option in ("--rows", "--where", "--set", "--ignore", "--text", "--keep"):
         if options.count(option) > 1:
             raise ValueError(f"{option} is given twice: give it once, with all its values after it")
 

@@ -12,8 +12,9 @@ from l2rw_core.extras import require
 require("audit", "jinja2", "matplotlib", "pandas", "PIL", "sklearn")
 
 from l2rw_core.audit.clean_set import CleanSetCheck, check_clean_set
-from l2rw_core.audit.data import Images, Table, read_data, read_pair
+from l2rw_core.audit.data import Table, read_data, read_pair
 from l2rw_core.audit.explanation import Explanation, explain
+from l2rw_core.audit.pictures import Images, View
 from l2rw_core.audit.report import REPORT, TABLE, to_csv, to_html, write_report
 from l2rw_core.audit.run import CHECKPOINT, Audit, Options, audit
 
@@ -27,6 +28,7 @@ __all__ = [
     "Images",
     "Options",
     "Table",
+    "View",
     "audit",
     "check_clean_set",
     "explain",

@@ -15,6 +15,7 @@ FEW = 5
 """A class with fewer clean examples than this is named."""
 _SAMPLE = 500
 _LARGEST_WIDTH = 256
+_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ def check_clean_set(
 
     Args:
         train: ``(inputs, labels)`` of the N training examples: arrays, tensors or nested lists, examples first. Inputs
-            may be images or features; they should be scaled as the model sees them.
+            may be features, or images of shape (height, width), (channels, height, width) or (height, width, channels);
+            they should be scaled as the model sees them.
         clean: the same for the M clean examples.
         near: two examples count as near duplicates if their distance is below this share of the median distance of a
             training example to its nearest neighbour.
@@ -134,13 +136,35 @@ def _near(x: np.ndarray, clean_x: np.ndarray, near: float) -> dict[tuple[int, in
 
 
 def _flat(x: np.ndarray) -> np.ndarray:
-    """(N, at most 256 or so) float64: large images by the means of their blocks, which survive compression."""
-    x = x.astype(float)
-    if x.ndim >= 3 and np.prod(x.shape[1:]) > _LARGEST_WIDTH:
-        block = int(np.ceil(np.sqrt(np.prod(x.shape[1:]) / _LARGEST_WIDTH)))
-        rows, columns = (size // block * block for size in x.shape[1:3])
-        x = x[:, :rows, :columns].reshape(len(x), rows // block, block, columns // block, block, -1).mean((2, 4))
-    return x.reshape(len(x), -1)
+    """(N, at most 256 or so) float32: of large images the means of their blocks, which survive compression.
+
+    The channels of an image stay apart, whether they come first or last.
+    """
+    blocks = [_pooled(x[start : start + _AT_ONCE].astype(np.float32)) for start in range(0, len(x), _AT_ONCE)]
+    return np.concatenate([block.reshape(len(block), -1) for block in blocks])
+
+
+def _pooled(x: np.ndarray) -> np.ndarray:
+    width, sides = int(np.prod(x.shape[1:])), _sides(x.shape)
+    if not sides or width <= _LARGEST_WIDTH:
+        return x
+    shrink = (width / _LARGEST_WIDTH) ** (1 / len(sides))
+    for side in sides:
+        starts = np.unique(np.arange(max(round(x.shape[side] / shrink), 1)) * shrink).astype(int)
+        sizes = np.diff([*starts, x.shape[side]]).astype(np.float32)
+        sums = np.add.reduceat(x, starts, side)
+        x = sums / sizes.reshape([-1 if axis == side else 1 for axis in range(x.ndim)])
+    return x
+
+
+def _sides(shape: tuple[int, ...]) -> list[int]:
+    """Axes along which neighbours are alike: height and width, not the channels."""
+    if len(shape) < 3:
+        return []
+    last = shape[-1] <= 4 < shape[1]
+    if len(shape) == 3:
+        return [1] if last else [2] if shape[1] <= 4 else [1, 2]
+    return [len(shape) - 3, len(shape) - 2] if last else [len(shape) - 2, len(shape) - 1]
 
 
 def _about_counts(counts: pd.DataFrame, missing: list[Any]) -> list[str]:

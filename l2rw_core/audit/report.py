@@ -15,7 +15,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from l2rw_core.audit.data import Images, as_image, open_image
+from l2rw_core.audit.pictures import Images, as_image, open_image
 from l2rw_core.audit.run import Audit
 
 REPORT, TABLE = "report.html", "labels.csv"
@@ -93,7 +93,7 @@ def to_html(audit: Audit, title: str = "the data", shown: int = 60) -> str:
         facts=_facts(audit),
         issues=int(table["is_label_issue"].sum()),
         total=len(table),
-        findings=audit.check.findings,
+        findings=audit.findings,
         histogram=Markup(_histogram(table)),
         classes=_by_class(audit),
         confusion=_confusion(table),
@@ -211,7 +211,7 @@ def _pictures(audit: Audit) -> Callable[[int], str]:
         return lambda _: ""
 
     def picture(example: int) -> str:
-        image = open_image(data.files[example]) if data.files else as_image(data.x[example])
+        image = open_image(data.files[example], data.view) if data.files else as_image(data.x[example])
         image.thumbnail((_THUMBNAIL, _THUMBNAIL))
         buffer = io.BytesIO()
         image.save(buffer, "PNG", optimize=True)

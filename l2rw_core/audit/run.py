@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from l2rw_core.audit.clean_set import CleanSetCheck, check_clean_set
-from l2rw_core.audit.data import Data, Images, is_number
+from l2rw_core.audit.coding import code
+from l2rw_core.audit.data import Data, Images
 from l2rw_core.audit.explanation import Explanation, explain
 from l2rw_core.datasets import BatchStream
 from l2rw_core.datasets.batches import LARGEST_SEED
@@ -28,11 +29,6 @@ from l2rw_core.reweight import Reweighter
 from l2rw_core.running.checkpoints import read_checkpoint, restoring, write_checkpoint
 from l2rw_core.running.progress import progress_wanted
 
-if TYPE_CHECKING:
-    from sklearn.compose import ColumnTransformer
-
-MOST_CATEGORIES = 50
-"""Categories of a column beyond this many, the rarest, are taken together."""
 LEAST_STEPS = 300
 CHECKPOINT = "unfinished.ckpt"
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
@@ -96,47 +92,14 @@ class Problem:
 
 
 def encode(train: Data, clean: Data) -> Problem:
-    """Tensors for a training set and its clean set: pixels from 0 to 1, numbers standardised, categories one-hot."""
+    """Tensors for a training set and its clean set: pixels from 0 to 1, columns coded."""
     classes = sorted(set(train.labels.tolist()))
     y, clean_y = (torch.from_numpy(np.searchsorted(classes, part.labels)) for part in (train, clean))
     if isinstance(train, Images):
         x, clean_x = (torch.from_numpy(p.x).permute(0, 3, 1, 2).float().div(255) for p in (train, clean))
     else:
-        encoder = _encoder(train.frame).fit(_plain(train.frame))
-        x, clean_x = (
-            torch.from_numpy(np.asarray(encoder.transform(_plain(p.frame)), dtype=np.float32)) for p in (train, clean)
-        )
+        x, clean_x = map(torch.from_numpy, code(train.frame, clean.frame, train.text))
     return Problem(x, y, clean_x, clean_y, classes)
-
-
-def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Numbers as float64, everything else as strings or missing."""
-    columns = {}
-    for name, column in frame.items():
-        if is_number(column):
-            columns[name] = column.to_numpy(dtype=float, na_value=np.nan)
-        else:
-            columns[name] = column.astype(object).map(str, na_action="ignore")
-    return pd.DataFrame(columns)
-
-
-def _encoder(frame: pd.DataFrame) -> ColumnTransformer:
-    from sklearn.compose import ColumnTransformer, make_column_selector
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
-
-    numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
-    names = make_pipeline(
-        SimpleImputer(strategy="constant", fill_value="missing", missing_values=np.nan),
-        OneHotEncoder(handle_unknown="ignore", max_categories=MOST_CATEGORIES, sparse_output=False),
-    )
-    return ColumnTransformer(
-        [
-            ("numbers", numbers, make_column_selector(dtype_include="number")),
-            ("names", names, make_column_selector(dtype_exclude="number")),
-        ]
-    )
 
 
 @dataclass(frozen=True)
@@ -154,6 +117,11 @@ class Audit:
     probabilities: np.ndarray
     """(N, K) mean over the second half of training."""
     steps: int
+
+    @property
+    def findings(self) -> list[str]:
+        """What reading the data and comparing them with the clean set brought up, in sentences."""
+        return [*self.train.notes, *self.clean.notes, *self.check.findings]
 
     @property
     def predicted(self) -> np.ndarray:

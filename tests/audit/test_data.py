@@ -13,7 +13,7 @@ from PIL import Image
 from samples import folders, frames, sample
 
 from l2rw_core.audit import Images, Table, read_data, read_pair
-from l2rw_core.audit.data import LARGEST_SIDE, RESIZED
+from l2rw_core.audit.pictures import LARGEST_SIDE, RESIZED
 from l2rw_core.audit.run import encode
 
 
@@ -55,9 +55,9 @@ def test_images_come_to_one_shape(tmp_path, sizes, modes, shape):
 
 
 def test_a_clean_set_of_other_images_is_fitted_to_the_data(tmp_path):
-    for label in "ab":
-        write_image(tmp_path / "data" / label / "x.png", (8, 6), "L", 200)
-        write_image(tmp_path / "clean" / label / "x.png", (12, 12), "RGB", (200, 200, 200))
+    for label, shade in (("a", 200), ("b", 90)):
+        write_image(tmp_path / "data" / label / "x.png", (8, 6), "L", shade)
+        write_image(tmp_path / "clean" / label / "x.png", (12, 12), "RGB", (shade, shade, shade))
     train, clean = read_pair(tmp_path / "data", tmp_path / "clean")
     assert train.x.shape == clean.x.shape == (2, 6, 8, 3)
     assert (train.x == clean.x).all()
@@ -257,10 +257,11 @@ def test_a_truncated_image_is_named(tmp_path):
         ({"x": np.zeros((2, 3)), "y": [1]}, r"y must be \(N,\) integers or strings"),
         ({"x": np.zeros((0, 3)), "y": np.zeros(0, int)}, r"y must be \(N,\) integers or strings"),
         ({"x": np.zeros((2, 3)), "y": [0.5, 1.0]}, r"y must be .* got float64 \(2,\)"),
-        ({"x": np.zeros((2, 3, 4, 5)), "y": [0, 1]}, r"1 or 3\), got \(2, 3, 4, 5\)"),
-        ({"x": np.zeros((2, 3, 4), int), "y": [0, 1]}, "images must be uint8, or floating point from 0 to 1"),
-        ({"x": np.full((2, 3, 4), 1.5), "y": [0, 1]}, "images must be uint8, or floating point from 0 to 1"),
-        ({"x": np.full((2, 3, 4), np.nan), "y": [0, 1]}, "images must be uint8, or floating point from 0 to 1"),
+        ({"x": np.zeros((2, 5, 6, 7)), "y": [0, 1]}, r"1 to 4\) or \(N, 1 to 4, .*got \(2, 5, 6, 7\)"),
+        ({"x": np.full((2, 3, 4), np.nan), "y": [0, 1]}, "images must be finite whole or real numbers, got float64"),
+        ({"x": np.zeros((2, 3, 4), complex), "y": [0, 1]}, "images must be finite whole or real numbers, got complex"),
+        ({"x": np.zeros((2, 3), complex), "y": [0, 1]}, "x must hold numbers or truth values, got complex128"),
+        ({"x": np.array([["a"], ["b"]]), "y": [0, 1]}, "x must hold numbers or truth values, got <U1"),
     ],
 )
 def test_arrays_that_cannot_be_used_are_refused(tmp_path, arrays, message):
@@ -291,7 +292,7 @@ def test_nothing_is_unpickled(tmp_path):
 
 def test_an_unknown_kind_of_file_is_refused(tmp_path):
     (tmp_path / "a.pkl").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"neither a folder of images nor one of .csv, .parquet, .pq, .npz"):
+    with pytest.raises(ValueError, match=r"neither a folder of images nor one of .csv, .tsv, .*.parquet, .pq, .npz"):
         read_data(tmp_path / "a.pkl")
 
 

@@ -1,0 +1,407 @@
+"""Reading images as people have them: folders of files of every kind, or arrays, as pixels of 8 bits.
+
+Images are turned upright as their camera says, what is transparent is laid over a ground on which it can be seen, and
+values of more than 8 bits are scaled by the range that the data have. One `View` holds these choices for data and clean
+set alike.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image, ImageOps
+from tqdm.auto import tqdm
+
+from l2rw_core.audit.tables import plain_label, some
+from l2rw_core.running.progress import progress_wanted
+
+EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".dib"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".tga", ".pcx", ".ico"),
+)
+"""Ends of the names of images, whatever their case."""
+LARGEST_SIDE = 64
+"""Images that differ in size, or are larger, become squares of `RESIZED` pixels."""
+RESIZED = 32
+_GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+_DEEP = {"I": "whole", "I;16": "whole", "I;16B": "whole", "I;16L": "whole", "I;16N": "whole", "F": "real"}
+_JUNK = ("__macosx", "@eadir", "lost+found", "$recycle.bin", "thumbs.db", "desktop.ini")
+_PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "images"}
+_GROUNDS = (255, 0, 128)
+_SAMPLE = 500
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class View:
+    """How pixels of any kind become 8 bits, in data and clean set alike."""
+
+    ranges: dict[str, Range] = field(default_factory=dict)
+    """Values that become 0 and 255, of whole and of real numbers, where these have more than 8 bits."""
+    ground: int = 255
+    """Grey that transparent images are laid over."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """N labelled images of one size."""
+
+    x: np.ndarray
+    """(N, height, width, channels) uint8, channels 1 or 3."""
+    labels: np.ndarray
+    """(N,) strings."""
+    names: list[str]
+    """Where each comes from, for people."""
+    files: list[Path] | None = None
+    """The image files themselves, if there are any."""
+    notes: tuple[str, ...] = ()
+    """What is to be said about reading them: what was left out, and what was changed."""
+    view: View = field(default_factory=View)
+    """How their files are shown."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class Pictures(Protocol):
+    """Images that are looked at, and not read yet."""
+
+    labels: np.ndarray
+    size: tuple[int, int] | None
+    """Width and height, None if they differ."""
+    grey: bool
+    extent: dict[str, Range]
+    """Least and largest value of whole and of real numbers of more than 8 bits."""
+    grounds: np.ndarray
+    """(transparent images, grounds) how far what can be seen lies from each ground, from 0 to 255."""
+
+    def read(self, view: View, size: tuple[int, int], channels: int) -> Images:
+        """All of them, in 8 bits."""
+        ...
+
+
+def read_pictures(data: Pictures, *others: Pictures) -> list[Images]:
+    """Read images, and others in the same way: the first say which size all have.
+
+    Raises:
+        ValueError: if a file cannot be read, or the images of the first are all the same.
+    """
+    together = (data, *others)
+    width, height = data.size or (RESIZED, RESIZED)
+    if max(width, height) > LARGEST_SIDE:
+        width = height = RESIZED
+    channels = 1 if all(part.grey for part in together) else 3
+    view = _view(together)
+    return [part.read(view, (width, height), channels) for part in together]
+
+
+def _view(parts: tuple[Pictures, ...]) -> View:
+    extents: dict[str, list[Range]] = {}
+    for part in parts:
+        for kind, extent in part.extent.items():
+            extents.setdefault(kind, []).append(extent)
+    ranges = {kind: _range(min(e[0] for e in found), max(e[1] for e in found)) for kind, found in extents.items()}
+    grounds = np.concatenate([part.grounds for part in parts])
+    ground = _GROUNDS[int(np.quantile(grounds, 0.05, axis=0).argmax())] if len(grounds) else _GROUNDS[0]
+    return View(ranges, ground)
+
+
+def _range(low: float, high: float) -> Range:
+    """The range of the type, or that of the values where these use less than a quarter of it, or lie outside."""
+    for end in (1.0, 255.0, 65535.0):
+        if low >= 0 and high <= end:
+            return (0.0, end) if high - low >= end / 4 or high == low else (low, high)
+    return low, high
+
+
+def check_not_all_alike(images: Images, path: Path) -> None:
+    """ValueError if there is nothing to tell the images apart by."""
+    if len(images) > 1 and (images.x == images.x[0]).all():
+        raise ValueError(
+            f"all {len(images)} images of {path} are the same once they are read: nothing tells them apart, so look at "
+            f"the files, {images.names[0]} for one"
+        )
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What the head of a file says."""
+
+    size: tuple[int, int]
+    """As it is shown, upright."""
+    mode: str
+    transparent: bool
+    frames: int
+
+
+class Folder:
+    """A folder with one folder of images for each label.
+
+    Raises:
+        ValueError: if there is no such folder, no image in any, or a file is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.files, names, notes = _find(path)
+        heads = _each(self.files, _look, f"looking at {path.name}")
+        self.labels = np.array(names)
+        sizes = {head.size for head in heads}
+        self.size = next(iter(sizes)) if len(sizes) == 1 else None
+        self.grey = all(head.mode in _GREY for head in heads)
+        self.extent = _extent([(f, h.mode) for f, h in zip(self.files, heads, strict=True) if h.mode in _DEEP])
+        transparent = [f for f, h in zip(self.files, heads, strict=True) if h.transparent]
+        chosen = transparent[:: max(len(transparent) // _SAMPLE, 1)]
+        distances = [_distances(file) for file in chosen]
+        self.grounds = np.array([d for d in distances if d is not None]).reshape(-1, len(_GROUNDS))
+        moving = sum(head.frames > 1 for head in heads)
+        if moving:
+            notes.append(f"{moving} files of {path.name} have several pictures: the first of each is read.")
+        if len(sizes) > 1:
+            notes.append(f"The images of {path.name} have {len(sizes)} sizes: all become {RESIZED} x {RESIZED} pixels.")
+        self.notes = notes
+
+    def read(self, view: View, size: tuple[int, int], channels: int) -> Images:
+        def pixels(file: Path) -> np.ndarray:
+            return _fit(open_image(file, view), *size, channels)
+
+        x = np.stack(_each(self.files, pixels, f"reading {self.path.name}"))
+        notes = [*self.notes]
+        if len(self.grounds):
+            shade = {0: "black", 255: "white"}.get(view.ground, "grey")
+            notes.append(f"Transparent images of {self.path.name} are laid over {shade}.")
+        names = [str(file.relative_to(self.path)) for file in self.files]
+        return Images(x, self.labels, names, self.files, (*notes, *_about_ranges(self, view, self.path.name)), view)
+
+
+class Stack:
+    """Images in an array.
+
+    Args:
+        x: (N, height, width), (N, height, width, channels) or (N, channels, height, width), channels 1 to 4: grey, grey
+            and alpha, RGB, RGB and alpha; whole or real numbers of any range.
+
+    Raises:
+        ValueError: for another shape, or values that are no finite numbers.
+    """
+
+    def __init__(self, x: np.ndarray, labels: np.ndarray, path: Path) -> None:
+        x = x[..., None] if x.ndim == 3 else x
+        if x.ndim != 4 or 0 in x.shape or not (x.shape[3] <= 4 or x.shape[1] <= 4):
+            raise ValueError(
+                f"{path}: x must be (N, features), (N, height, width), (N, height, width, 1 to 4) or "
+                f"(N, 1 to 4, height, width), got {x.shape}"
+            )
+        if x.dtype.kind not in "biuf" or not np.isfinite(x).all():
+            raise ValueError(f"{path}: images must be finite whole or real numbers, got {x.dtype}")
+        x = x if x.shape[3] <= 4 else x.transpose(0, 2, 3, 1)
+        x = x * np.uint8(255) if x.dtype == bool else x
+        self.path, self.x, self.labels = path, x, labels
+        self.size = (x.shape[2], x.shape[1])
+        self.grey = x.shape[3] < 3
+        self.kind = None if x.dtype == np.uint8 else "real" if x.dtype.kind == "f" else "whole"
+        self.extent = {} if self.kind is None else {self.kind: (float(x.min()), float(x.max()))}
+        self.grounds = np.zeros((0, len(_GROUNDS)))
+
+    def read(self, view: View, size: tuple[int, int], channels: int) -> Images:
+        x = self.x if self.kind is None else _scaled(self.x, view.ranges[self.kind])
+        if x.shape[3] in (2, 4):
+            colour, alpha = x[..., :-1].astype(float), x[..., -1:].astype(float) / 255
+            x = np.round(colour * alpha + view.ground * (1 - alpha)).astype(np.uint8)
+        if (x.shape[2], x.shape[1]) != size or x.shape[3] != channels:
+            x = np.stack([_fit(as_image(pixels), *size, channels) for pixels in x])
+        names = [f"x[{number}]" for number in range(len(x))]
+        return Images(x, self.labels, names, None, tuple(_about_ranges(self, view, self.path.name)), view)
+
+
+def _about_ranges(part: Folder | Stack, view: View, name: str) -> list[str]:
+    return [
+        f"Images of {name} hold numbers from {part.extent[kind][0]:g} to {part.extent[kind][1]:g}: {low:g} becomes "
+        f"black, {high:g} white."
+        for kind, (low, high) in view.ranges.items()
+        if kind in part.extent and (low, high) not in ((0.0, 1.0), (0.0, 255.0))
+    ]
+
+
+def _find(root: Path) -> tuple[list[Path], list[str], list[str]]:
+    """Image files with their labels, in the order of their names, and what is left out."""
+    if not root.is_dir():
+        raise ValueError(f"{root} must hold one folder of images for each label")
+    classes = sorted(entry for entry in root.iterdir() if entry.is_dir() and not _out_of_sight(entry.name))
+    hidden = [entry.name for entry in root.iterdir() if _out_of_sight(entry.name)]
+    beside = [entry.name for entry in root.iterdir() if not entry.is_dir() and not _out_of_sight(entry.name)]
+    if not classes:
+        raise ValueError(
+            f"{root} must hold one folder of images for each label, and has no folder"
+            + (f" but {len(beside)} files, {sorted(beside)[0]} for one" if beside else "")
+        )
+    if {folder.name.lower() for folder in classes} <= _PARTS:
+        raise ValueError(
+            f"the folders of {root}, {some({folder.name for folder in classes})}, are parts of a data set and no "
+            f"labels: give one of them, {classes[0]} for one"
+        )
+    files: list[Path] = []
+    labels: list[str] = []
+    others: list[str] = []
+    empty: list[str] = []
+    for folder in classes:
+        found = list(_walk(folder, hidden, root))
+        images = [file for file in found if file.suffix.lower() in EXTENSIONS]
+        others += [str(file.relative_to(root)) for file in found if file.suffix.lower() not in EXTENSIONS]
+        empty += [folder.name] if not images else []
+        files += images
+        labels += [plain_label(folder.name)] * len(images)
+    if not files:
+        seen = f"; it has files such as {others[0]}" if others else ""
+        raise ValueError(f"no label folder of {root} holds an image ({', '.join(EXTENSIONS)}){seen}")
+    notes = [
+        *_left_out(hidden, "hidden file or folder", "hidden files or folders", root),
+        *_left_out(beside, "file beside the label folders", "files beside the label folders", root),
+        *_left_out(others, "file that is no image", "files that are no images", root),
+        *_left_out(empty, "label folder without an image", "label folders without an image", root),
+    ]
+    return files, labels, notes
+
+
+def _walk(folder: Path, hidden: list[str], root: Path) -> Iterator[Path]:
+    """Files of a folder and the folders in it, links followed, none of these twice."""
+    seen: set[Path] = set()
+    for here, folders, names in os.walk(folder, followlinks=True):
+        place = Path(here)
+        if place.resolve() in seen:
+            folders.clear()
+            continue
+        seen.add(place.resolve())
+        hidden += [str((place / name).relative_to(root)) for name in (*folders, *names) if _out_of_sight(name)]
+        folders[:] = sorted(name for name in folders if not _out_of_sight(name))
+        yield from (place / name for name in sorted(names) if not _out_of_sight(name))
+
+
+def _out_of_sight(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _JUNK
+
+
+def _left_out(names: list[str], one: str, many: str, root: Path) -> list[str]:
+    if not names:
+        return []
+    shown = ", ".join(sorted(names)[:5]) + (" and others" if len(names) > 5 else "")
+    return [f"Left out of {root.name}: {len(names)} {one if len(names) == 1 else many} ({shown})."]
+
+
+def _each(files: list[Path], function: Callable[[Path], Any], what: str) -> list[Any]:
+    """What a function makes of each file; ValueError that counts those that are damaged and names the first."""
+    done, damaged = [], []
+    for file in tqdm(files, what, leave=False, disable=not progress_wanted()):
+        try:
+            with _naming(file):
+                done.append(function(file))
+        except ValueError as error:
+            damaged.append((file, error))
+    if damaged:
+        error, rest = damaged[0][1], [file.name for file, _ in damaged[1:]]
+        more = f"; so it is with {len(rest)} more: {', '.join(rest[:5])}{' and others' if len(rest) > 5 else ''}"
+        raise ValueError(f"{error}{more if rest else ''}") from error
+    return done
+
+
+def _look(file: Path) -> _Head:
+    with Image.open(file) as image:
+        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        size = image.size[::-1] if turned else image.size
+        return _Head(size, image.mode, image.has_transparency_data, getattr(image, "n_frames", 1))
+
+
+def _extent(files: list[tuple[Path, str]]) -> dict[str, Range]:
+    found: dict[str, Range] = {}
+    for file, mode in files:
+        with _naming(file), Image.open(file) as image:
+            values = np.asarray(image)
+            if not np.isfinite(values).all():
+                raise ValueError("it holds values that are no finite numbers")
+        low, high = found.get(_DEEP[mode], (np.inf, -np.inf))
+        found[_DEEP[mode]] = (min(low, float(values.min())), max(high, float(values.max())))
+    return found
+
+
+def _distances(file: Path) -> list[float] | None:
+    """How far what can be seen of a transparent image lies from each ground, on average; None if all is opaque."""
+    with _naming(file), Image.open(file) as image:
+        pixels = np.asarray(image.convert("RGBA"), dtype=float)
+    alpha = pixels[..., 3] / 255
+    if alpha.min() == 1 or alpha.max() == 0:
+        return None
+    return [float((np.abs(pixels[..., :3] - g).mean(2) * alpha).sum() / alpha.sum()) for g in _GROUNDS]
+
+
+def open_image(file: Path, view: View | None = None) -> Image.Image:
+    """An image, grey or RGB, upright, in 8 bits; ValueError that names the file if it is damaged or absurdly large."""
+    with _naming(file), Image.open(file) as image:
+        return _plain(image, view or View())
+
+
+def _plain(image: Image.Image, view: View) -> Image.Image:
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in _DEEP:
+        values = np.asarray(upright)
+        fallback = _range(float(values.min()), float(values.max()))
+        return Image.fromarray(_scaled(values, view.ranges.get(_DEEP[upright.mode], fallback)))
+    grey = upright.mode in _GREY
+    if upright.has_transparency_data:
+        colours = upright.convert("RGBA")
+        ground = Image.new("RGBA", colours.size, (view.ground,) * 3 + (255,))
+        upright = Image.alpha_composite(ground, colours)
+    return upright.convert("L" if grey else "RGB")
+
+
+def _scaled(values: np.ndarray, extent: Range) -> np.ndarray:
+    low, high = extent
+    shares = (values.astype(np.float64) - low) / ((high - low) or 1.0)
+    return np.round(shares.clip(0, 1) * 255).astype(np.uint8)
+
+
+class _Damaged(ValueError):
+    """An error that names the file already."""
+
+
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except _Damaged:
+        raise
+    except _DAMAGES as error:
+        raise _Damaged(f"{file} cannot be read as an image: {error}; repair it or move it away") from error
+
+
+_DAMAGES = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+def as_image(pixels: np.ndarray) -> Image.Image:
+    """The image of (height, width, 1 or 3) uint8."""
+    return Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+
+
+def _fit(image: Image.Image, width: int, height: int, channels: int) -> np.ndarray:
+    """(height, width, channels) uint8."""
+    image = image.convert("L" if channels == 1 else "RGB")
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(height, width, channels)

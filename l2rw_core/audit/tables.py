@@ -1,0 +1,334 @@
+"""Reading tables as people have them: CSV in any of its forms, parquet, one file or a folder of them.
+
+A CSV is read column by column as a whole, so that no block of rows decides what another one means. Its labels are text,
+letter by letter.
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import csv
+import gzip
+import io
+import lzma
+import unicodedata
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+PACKED = (".gz", ".bz2", ".xz", ".zip")
+TEXTS = (".csv", ".tsv")
+TABLES = (*TEXTS, *(f".csv{end}" for end in PACKED), *(f".tsv{end}" for end in PACKED), ".parquet", ".pq")
+"""Ends of the names of tables."""
+LABEL_NAMES = ("label", "target", "y", "class")
+"""Names by which the label column of a table is found if it is not named."""
+_SEPARATORS = (",", ";", "\t", "|")
+_LOOK = 65536
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A table as its file has it: nothing is a number yet that was not one there."""
+
+    path: Path
+    frame: pd.DataFrame
+    """(N, columns) everything but the label and the row names."""
+    labels: np.ndarray
+    """(N,) strings."""
+    columns: tuple[str, ...] = ()
+    """All of the file, by the names that stand there; none if these are made up."""
+    notes: tuple[str, ...] = ()
+    names: list[str] = field(default_factory=list)
+    """Where each row comes from, for people."""
+
+
+def end_of(path: Path) -> str:
+    """The end of a table's name in small letters, both parts of one that is packed; empty if it is no table."""
+    name = path.name.lower()
+    return max((end for end in TABLES if name.endswith(end)), key=len, default="")
+
+
+def parts_of(path: Path) -> list[Path]:
+    """Files of a table that is kept as a folder of parts, as Spark and Dask write it; none if it is something else."""
+    if not path.is_dir():
+        return []
+    files = [file for file in sorted(path.rglob("*")) if file.is_file() and not hidden(file.relative_to(path))]
+    parts = [file for file in files if end_of(file)]
+    return parts if parts and len({end_of(file) for file in parts}) == 1 else []
+
+
+def hidden(path: Path) -> bool:
+    """Whether a file or one of its folders is out of sight, or a mark that Spark leaves."""
+    return any(part.startswith((".", "_")) for part in path.parts)
+
+
+def read_table(path: Path, label_column: str | None) -> RawTable:
+    """Read a table and take its label column out.
+
+    Raises:
+        ValueError: if it is damaged, has no rows, or the label cannot be told or is not there for every row.
+    """
+    parts = parts_of(path)
+    kind = end_of(parts[0] if parts else path)
+    try:
+        if kind in (".parquet", ".pq"):
+            frame, label, notes = _read_parquet(path, label_column)
+        elif parts:
+            read = [_read_csv(part, label_column) for part in parts]
+            if len({tuple(frame.columns) for frame, _, _ in read}) > 1:
+                raise ValueError("its parts differ in their columns")
+            frame = pd.concat([frame for frame, _, _ in read], ignore_index=True)
+            label, notes = read[0][1], read[0][2]
+        else:
+            frame, label, notes = _read_csv(path, label_column)
+    except _Refused as error:
+        raise ValueError(str(error)) from error
+    except ImportError as error:
+        raise ValueError(f"{path} needs pyarrow to be read: pip install pyarrow, or give a .csv") from error
+    except Exception as error:  # a damaged file fails in its own way in pandas, pyarrow or an unpacker
+        raise ValueError(f"{path} cannot be read as a table: {' '.join(str(error).split())}") from error
+    if frame.empty:
+        raise ValueError(f"{path} has no rows")
+    labels, said = _labels_of(frame[label], path, label)
+    features = frame.drop(columns=[label, *_row_numbers(frame)])
+    rows = [f"row {number}" for number in range(1, len(frame) + 1)]
+    return RawTable(path, features, labels, tuple(frame.columns), (*notes, *said), rows)
+
+
+class _Refused(ValueError):
+    """An error that names the file already."""
+
+
+def _label_among(path: Path, names: list[str], asked: str | None) -> str:
+    if asked is None:
+        found = [name for name in names if name.lower() in LABEL_NAMES]
+        if len(found) == 1:
+            return found[0]
+        raise _Refused(f"which column of {path} is the label? Name it with --label-column; columns: {some(set(names))}")
+    if asked not in names and asked.strip() not in names:
+        raise _Refused(f"{path} has no column {asked!r}; it has {some(set(names))}")
+    return asked if asked in names else asked.strip()
+
+
+def some(values: set[str]) -> str:
+    """Up to ten names, quoted."""
+    shown = sorted(values)
+    return ", ".join(map(repr, shown[:10])) + (" and others" if len(shown) > 10 else "")
+
+
+def _read_parquet(path: Path, label_column: str | None) -> tuple[pd.DataFrame, str, list[str]]:
+    frame = pd.read_parquet(path)
+    frame.select_dtypes(exclude="number").to_numpy(dtype=object)  # text that is no UTF-8 fails only when it is read
+    frame, notes = _named(frame, [str(name) for name in frame.columns])
+    if not len(frame.columns):
+        raise ValueError("it has no columns")
+    return _unfolded(frame.reset_index(drop=True)), _label_among(path, list(frame.columns), label_column), notes
+
+
+def _unfolded(frame: pd.DataFrame) -> pd.DataFrame:
+    """Vectors of one length in the cells of a column, as embeddings are kept, become columns of their own."""
+    columns: dict[str, pd.Series] = {}
+    for name in frame.columns:
+        cells = frame[name]
+        rows = cells.to_numpy() if cells.dtype == object else []
+        vectors = [np.asarray(cell) for cell in rows if isinstance(cell, np.ndarray | list | tuple)]
+        shapes = {(vector.shape, vector.dtype.kind in "biuf") for vector in vectors}
+        if (
+            len(vectors) == len(rows) > 0
+            and len(shapes) == 1
+            and vectors[0].ndim == 1
+            and vectors[0].dtype.kind in "biuf"
+        ):
+            for place, column in enumerate(np.stack(vectors).T):
+                columns[f"{name}[{place}]"] = pd.Series(column)
+        else:
+            columns[name] = cells
+    return pd.DataFrame(columns)
+
+
+def _named(frame: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, list[str]]:
+    names, notes = _unique(names)
+    frame.columns = names
+    return frame, notes
+
+
+def _unique(names: list[str]) -> tuple[list[str], list[str]]:
+    """Names without blanks at their ends, each its own; and what is to be said about those that stood twice."""
+    made: list[str] = []
+    twice: list[str] = []
+    for place, name in enumerate(map(str.strip, names)):
+        name = name or f"Unnamed: {place}"
+        fresh, number = name, 0
+        while fresh in made:
+            number += 1
+            fresh = f"{name}.{number}"
+        if number:
+            twice.append(fresh)
+        made.append(fresh)
+    notes = [f"A name of a column stands twice: the later ones are called {some(set(twice))}."] if twice else []
+    return made, notes
+
+
+def _read_csv(path: Path, label_column: str | None) -> tuple[pd.DataFrame, str, list[str]]:
+    encoding, notes = _encoding(path)
+    with _opened(path, encoding) as file:
+        sample = file.read(_LOOK)
+    if not sample.strip():
+        raise ValueError("it is empty")
+    rows, separator = _first_rows(path, sample)
+    names, said = _unique(rows[0])
+    label = _label_among(path, names, label_column)
+    if f"{label}.1" in names:
+        raise _Refused(f"{path} has the label column {label!r} twice: remove one, or it would be learned from")
+    longer = [len(row) == len(names) + 1 for row in rows[1:]]
+    row_names = bool(longer) and all(longer)
+    trailing = row_names and all(not row[-1].strip() for row in rows[1:])
+    with _opened(path, encoding) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore", pd.errors.ParserWarning)  # of the empty field at the end of every row
+        frame = pd.read_csv(
+            file,
+            sep=separator,
+            header=0,
+            names=names if not row_names or trailing else ["Unnamed: row", *names],
+            usecols=names,
+            index_col=False,
+            dtype={label: str},
+            keep_default_na=False,
+            na_values={name: [""] for name in names if name != label},
+            low_memory=False,
+            skipinitialspace=False,
+        )[names]
+    return frame, label, [*notes, *said]
+
+
+def _row_numbers(frame: pd.DataFrame) -> list[str]:
+    """The first column of a file that pandas wrote with its index: no name, and a number of its own in each row."""
+    first = frame.columns[0]
+    numbers = first == "Unnamed: 0" and pd.api.types.is_integer_dtype(frame[first]) and frame[first].is_unique
+    return [first] if numbers else []
+
+
+def _first_rows(path: Path, sample: str) -> tuple[list[list[str]], str]:
+    """The rows of the sample, with the separator that makes most columns and as many in every row."""
+    if end_of(path).startswith(".tsv"):
+        return _split(sample, "\t"), "\t"
+    best, choice = (0, 0), ","
+    for separator in _SEPARATORS:
+        rows = _split(sample, separator)
+        if not rows:
+            continue
+        width = len(rows[0])
+        even = sum(len(row) in (width, width + 1) for row in rows) == len(rows)
+        if width > 1 and (int(even), width) > best:
+            best, choice = (int(even), width), separator
+    return _split(sample, choice), choice
+
+
+def _split(sample: str, separator: str) -> list[list[str]]:
+    """Rows of the sample without its last, which may be cut; blank lines are none."""
+    lines = csv.reader(sample.splitlines(keepends=True), delimiter=separator)
+    try:
+        rows = [row for row in lines if row]
+    except csv.Error:
+        return []
+    return rows[:-1] if len(sample) >= _LOOK and len(rows) > 1 else rows
+
+
+def _encoding(path: Path) -> tuple[str, list[str]]:
+    """How the letters of a file are kept, and what is to be said if it is not UTF-8."""
+    with _opened_bytes(path) as file:
+        start = file.read(_LOOK)
+        if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return "utf-16", []
+        if start[1:200:2].count(0) > 0.4 * len(start[1:200:2]) > 0:
+            return "utf-16-le", []
+        try:
+            _decoded(start, file)
+        except UnicodeDecodeError:
+            return "cp1252", [
+                f"{path.name} is not UTF-8: it is read as Windows-1252. If letters are wrong, save it as UTF-8."
+            ]
+    return "utf-8-sig", []
+
+
+def _decoded(start: bytes, file: Any) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    block = start
+    while block:
+        decoder.decode(block)
+        block = file.read(1 << 20)
+    decoder.decode(b"", final=True)
+
+
+def _opened_bytes(path: Path) -> Any:
+    name = path.name.lower()
+    opener: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    if name.endswith(".zip"):
+        archive = zipfile.ZipFile(path)
+        inside = [info.filename for info in archive.infolist() if not info.is_dir() and not hidden(Path(info.filename))]
+        if len(inside) != 1:
+            archive.close()
+            raise _Refused(f"{path} holds {len(inside)} files: unpack it and give one of them")
+        return archive.open(inside[0])
+    for end, function in opener.items():
+        if name.endswith(end):
+            return function(path, "rb")
+    return path.open("rb")
+
+
+def _opened(path: Path, encoding: str) -> Any:
+    return io.TextIOWrapper(_opened_bytes(path), encoding=encoding, newline="")
+
+
+def _labels_of(column: pd.Series, path: Path, name: str) -> tuple[np.ndarray, list[str]]:
+    """(N,) strings as they are written, without blanks at their ends; only an empty cell is missing."""
+    whole = column.dropna()
+    if (
+        pd.api.types.is_float_dtype(column.dtype)
+        and len(whole)
+        and (whole == whole.round()).all()
+        and np.isfinite(whole).all()
+    ):
+        column = column.astype("Int64")
+    words = column.astype(object).map(str, na_action="ignore")
+    bare = words.map(plain_label, na_action="ignore")
+    missing = np.flatnonzero(bare.isna() | (bare == ""))
+    if len(missing):
+        raise ValueError(
+            f"{path}: {len(missing)} rows have no label in {name!r}, first row {missing[0] + 1}; drop them, or give "
+            "them a label"
+        )
+    notes = [f"Blanks around labels of {path.name} are cut."] if (bare != words.map(_composed)).any() else []
+    return bare.to_numpy(dtype=str), [*notes, *_numbers_alike(bare.unique(), path)]
+
+
+def plain_label(text: str) -> str:
+    """A label without blanks at its ends, its accents in one way: file systems write them in two."""
+    return _composed(text).strip()
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _numbers_alike(labels: Any, path: Path) -> list[str]:
+    """Labels that differ as text and are one number, as 1 and 1.0 or 01 are."""
+    by_number: dict[float, list[str]] = {}
+    for label in labels:
+        try:
+            by_number.setdefault(float(label), []).append(str(label))
+        except ValueError:
+            continue
+    alike = [names for names in by_number.values() if len(names) > 1]
+    return (
+        [f"The labels {some(set(alike[0]))} of {path.name} are different classes, as they are written."]
+        if alike
+        else []
+    )
