@@ -85,8 +85,7 @@ def _encoder(numbers: list[str], categories: list[str], texts: list[str], letter
                     strip_accents="unicode",
                     sublinear_tf=True,
                     max_features=MOST_WORDS,
-                    token_pattern=r"(?u)\b\w+\b",
-                    **({"analyzer": "char", "ngram_range": (1, 2)} if name in letters else {}),
+                    **(_LETTERS if name in letters else _WORDS),
                 ),
                 FunctionTransformer(_dense, check_inverse=False),
             ),
@@ -97,6 +96,10 @@ def _encoder(numbers: list[str], categories: list[str], texts: list[str], letter
     return ColumnTransformer(
         [("numbers", standard, numbers), ("names", one_hot, categories), *words], sparse_threshold=0
     )
+
+
+_LETTERS = {"analyzer": "char", "ngram_range": (1, 2)}
+_WORDS = {"token_pattern": r"(?u)\b\w+\b"}
 
 
 def _dense(words: object) -> np.ndarray:

@@ -44,6 +44,8 @@ _LIKE_AN_ID = re.compile(r"(.*[_\s.-])?(id|ids|idx|index|key|uuid|guid|nr|no)|.*
 _NO_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
 _FEW_ROWS = 20
 """In fewer rows nothing is said about values that are all different."""
+_NEARLY_ALL = 0.9
+"""A column of numbers or dates may hold a few words."""
 _SAMPLE = 1000
 
 
@@ -200,15 +202,13 @@ def _understand_strings(name: str, words: pd.Series, rows: int, keep: bool) -> t
     if number is not None:
         style, strange = number
         found = _parse_numbers(told, style)
-        note = ""
-        if strange:
-            shown = ", ".join(map(repr, strange[:3]))
-            count = int(found.isna().sum())
-            note = f"Column {name!r}: {count} cells that hold no number ({shown}) count as missing."
+        note = _about_strange(name, "number", strange, told) if strange else ""
         return Column(name, "number", style, bool(strange)), "" if keep or strange else _why_an_id(found), note
-    order = _date_order(told)
-    if order is not None:
-        return Column(name, "date", order), "", ""
+    dates = _date_order(told)
+    if dates is not None:
+        order, strange = dates
+        note = _about_strange(name, "date", strange, told) if strange else ""
+        return Column(name, "date", order, bool(strange)), "", note
     distinct, share = words.nunique(), words.nunique() / max(len(words), 1)
     how = _how_text(words)
     if _reads_like_text(words, how) and distinct >= _FEW_ROWS / 2 and share > 0.3:
@@ -220,6 +220,11 @@ def _understand_strings(name: str, words: pd.Series, rows: int, keep: bool) -> t
         note = f"Column {name!r} has {distinct} values: the {MOST_CATEGORIES - 1} most frequent are told apart."
         return Column(name, "category"), "", note
     return Column(name, "category"), "", ""
+
+
+def _about_strange(name: str, what: str, strange: list[str], told: pd.Series) -> str:
+    shown = ", ".join(map(repr, strange[:3]))
+    return f"Column {name!r}: {int(told.isin(strange).sum())} cells that hold no {what} ({shown}) count as missing."
 
 
 def _why_an_id(values: pd.Series) -> str:
@@ -298,7 +303,7 @@ def _number_style(words: pd.Series) -> tuple[str, list[str]] | None:
             return style, []
     for style in ("plain", "english", "european"):
         found = _parse_numbers(words, style)
-        if found.notna().mean() >= 0.9 and found.nunique() >= _FEW_ROWS:
+        if found.notna().mean() >= _NEARLY_ALL and found.nunique() >= _FEW_ROWS:
             return style, words[found.isna()].drop_duplicates().tolist()
     return None
 
@@ -342,18 +347,22 @@ def _read_date(values: pd.Series, how: str) -> pd.Series | None:
     return None
 
 
-def _date_order(words: pd.Series) -> str | None:
-    """What comes first in dates, or that these are times of day; None if the words are no dates."""
+def _date_order(words: pd.Series) -> tuple[str, list[str]] | None:
+    """What comes first in dates, or that these are times of day, and the few words that are none; None if most are."""
     if not len(words):
         return None
     sample = words.head(_SAMPLE)
-    if sample.map(lambda word: bool(_LIKE_A_TIME.fullmatch(word))).all():
-        return "time of day" if _parse_dates(words, "time of day").notna().all() else None
-    if not sample.map(lambda word: bool(_LIKE_A_DATE.fullmatch(word))).all():
+    if sample.map(lambda word: bool(_LIKE_A_TIME.fullmatch(word))).mean() >= _NEARLY_ALL:
+        orders = ["time of day"]
+    elif sample.map(lambda word: bool(_LIKE_A_DATE.fullmatch(word))).mean() >= _NEARLY_ALL:
+        orders = ["year first", "month first", "day first"]
+    else:
         return None
-    for order in ("year first", "month first", "day first"):
-        if _parse_dates(words, order).notna().all():
-            return order
+    found = {order: _parse_dates(words, order) for order in orders}
+    best = max(orders, key=lambda order: found[order].notna().sum())
+    strange = words[found[best].isna()].drop_duplicates().tolist()
+    if not strange or (found[best].notna().mean() >= _NEARLY_ALL and found[best].nunique() >= _FEW_ROWS):
+        return best, strange
     return None
 
 
@@ -399,13 +408,13 @@ def _how_text(words: pd.Series) -> str:
     return "letters" if letters > 0.3 * max(sum(map(len, sample)), 1) else "words"
 
 
-DATE_PARTS = ("year", "month", "day", "weekday", "hour")
+DATE_PARTS = ("year", "month", "day", "day_of_week")
 
 
 def date_parts(dates: pd.Series) -> pd.DataFrame:
-    """(N, 5) year, month, day of the month, weekday (0 is Monday) and hour (with its minutes as a fraction)."""
+    """(N, 5) numbers: year, month, day of the month, day of the week (0 is Monday), and hour with its minutes."""
     if not pd.api.types.is_datetime64_any_dtype(dates):
-        return pd.DataFrame({f"{dates.name} {part}": np.nan for part in DATE_PARTS}, index=dates.index)
-    parts = {part: getattr(dates.dt, part).astype(float) for part in DATE_PARTS[:-1]}
+        return pd.DataFrame({f"{dates.name} {part}": np.nan for part in (*DATE_PARTS, "hour")}, index=dates.index)
+    parts = {part: getattr(dates.dt, part).astype(float) for part in DATE_PARTS}
     parts["hour"] = dates.dt.hour + dates.dt.minute / 60
     return pd.DataFrame({f"{dates.name} {part}": values for part, values in parts.items()})

@@ -147,7 +147,7 @@ def _open(path: Path, named: _Named) -> RawTable | Pictures:
     if not path.exists():
         raise ValueError(f"there is no file or folder {path}")
     if parts_of(path) or (end_of(path) and path.is_file()):
-        return read_table(path, named.label)
+        return read_table(path, named.label, named.ignore)
     if named and path.suffix.lower() != ".npz":
         raise ValueError(f"columns are named for a table, and {path} is none (a table ends in {', '.join(TABLES)})")
     if path.is_dir():
@@ -198,7 +198,7 @@ def _without_unknown(clean: Data, known: set[str]) -> Data:
 
 def _reading(source: RawTable, named: _Named) -> Reading:
     """What the columns of the data are."""
-    frame = source.frame.drop(columns=list(named.ignore), errors="ignore")
+    frame = source.frame.drop(columns=list(source.row_numbers))
     if not len(frame.columns):
         raise ValueError(f"{source.path} has no feature column beside the label")
     if frame.isna().all(axis=None):
@@ -233,7 +233,8 @@ def _check_numbers(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _pair_of_tables(data: RawTable, clean: RawTable, named: _Named) -> tuple[Table, Table]:
-    names, others = ([name for name in part.frame.columns if name not in named.ignore] for part in (data, clean))
+    names = [name for name in data.frame.columns if name not in data.row_numbers]
+    others = [name for name in clean.frame.columns if name in names or name not in (*data.frame, *clean.row_numbers)]
     missing, extra = [n for n in names if n not in others], [n for n in others if n not in names]
     if missing or extra:
         what = f"lacks the column {missing[0]!r}" if missing else f"has a column {extra[0]!r} that the data lack"

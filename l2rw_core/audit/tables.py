@@ -13,7 +13,6 @@ import gzip
 import io
 import lzma
 import unicodedata
-import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -39,7 +38,7 @@ class RawTable:
 
     path: Path
     frame: pd.DataFrame
-    """(N, columns) everything but the label and the row names."""
+    """(N, columns) everything but the label and what is to be ignored."""
     labels: np.ndarray
     """(N,) strings."""
     columns: tuple[str, ...] = ()
@@ -47,6 +46,8 @@ class RawTable:
     notes: tuple[str, ...] = ()
     names: list[str] = field(default_factory=list)
     """Where each row comes from, for people."""
+    row_numbers: tuple[str, ...] = ()
+    """The first column, if pandas wrote its index there: it has no name, and a whole number of its own in each row."""
 
 
 def end_of(path: Path) -> str:
@@ -69,8 +70,8 @@ def hidden(path: Path) -> bool:
     return any(part.startswith((".", "_")) for part in path.parts)
 
 
-def read_table(path: Path, label_column: str | None) -> RawTable:
-    """Read a table and take its label column out.
+def read_table(path: Path, label_column: str | None, ignore: tuple[str, ...] = ()) -> RawTable:
+    """Read a table, take its label column out, and leave out what is to be ignored.
 
     Raises:
         ValueError: if it is damaged, has no rows, or the label cannot be told or is not there for every row.
@@ -97,9 +98,9 @@ def read_table(path: Path, label_column: str | None) -> RawTable:
     if frame.empty:
         raise ValueError(f"{path} has no rows")
     labels, said = _labels_of(frame[label], path, label)
-    features = frame.drop(columns=[label, *_row_numbers(frame)])
+    features = _unfolded(frame.drop(columns=[label, *ignore], errors="ignore"))
     rows = [f"row {number}" for number in range(1, len(frame) + 1)]
-    return RawTable(path, features, labels, tuple(frame.columns), (*notes, *said), rows)
+    return RawTable(path, features, labels, tuple(frame.columns), (*notes, *said), rows, _row_numbers(features))
 
 
 class _Refused(ValueError):
@@ -129,7 +130,7 @@ def _read_parquet(path: Path, label_column: str | None) -> tuple[pd.DataFrame, s
     frame, notes = _named(frame, [str(name) for name in frame.columns])
     if not len(frame.columns):
         raise ValueError("it has no columns")
-    return _unfolded(frame.reset_index(drop=True)), _label_among(path, list(frame.columns), label_column), notes
+    return frame.reset_index(drop=True), _label_among(path, list(frame.columns), label_column), notes
 
 
 def _unfolded(frame: pd.DataFrame) -> pd.DataFrame:
@@ -182,7 +183,8 @@ def _read_csv(path: Path, label_column: str | None) -> tuple[pd.DataFrame, str, 
         sample = file.read(_LOOK)
     if not sample.strip():
         raise ValueError("it is empty")
-    rows, separator = _first_rows(path, sample)
+    above = _lines_above(path, sample)
+    rows, separator = _first_rows(path, "".join(sample.splitlines(keepends=True)[above:]))
     names, said = _unique(rows[0])
     label = _label_among(path, names, label_column)
     if f"{label}.1" in names:
@@ -190,29 +192,37 @@ def _read_csv(path: Path, label_column: str | None) -> tuple[pd.DataFrame, str, 
     longer = [len(row) == len(names) + 1 for row in rows[1:]]
     row_names = bool(longer) and all(longer)
     trailing = row_names and all(not row[-1].strip() for row in rows[1:])
-    with _opened(path, encoding) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore", pd.errors.ParserWarning)  # of the empty field at the end of every row
+    extra = ["beside the names"] if row_names else []
+    with _opened(path, encoding) as file:
         frame = pd.read_csv(
             file,
             sep=separator,
             header=0,
-            names=names if not row_names or trailing else ["Unnamed: row", *names],
-            usecols=names,
-            index_col=False,
+            skiprows=above,
+            names=[*names, *extra] if trailing else [*extra, *names],
             dtype={label: str},
             keep_default_na=False,
             na_values={name: [""] for name in names if name != label},
             low_memory=False,
-            skipinitialspace=False,
         )[names]
     return frame, label, [*notes, *said]
 
 
-def _row_numbers(frame: pd.DataFrame) -> list[str]:
-    """The first column of a file that pandas wrote with its index: no name, and a number of its own in each row."""
-    first = frame.columns[0]
-    numbers = first == "Unnamed: 0" and pd.api.types.is_integer_dtype(frame[first]) and frame[first].is_unique
-    return [first] if numbers else []
+def _row_numbers(frame: pd.DataFrame) -> tuple[str, ...]:
+    if not len(frame.columns) or frame.columns[0] != "Unnamed: 0":
+        return ()
+    first = frame["Unnamed: 0"]
+    return ("Unnamed: 0",) if pd.api.types.is_integer_dtype(first) and first.is_unique else ()
+
+
+def _lines_above(path: Path, sample: str) -> int:
+    """How many lines stand before the names of the columns: empty ones, remarks, and what spreadsheets write there."""
+    lines = sample.splitlines()
+    for place, line in enumerate(lines):
+        remark = line.startswith("#") and not any(mark in line for mark in _SEPARATORS)
+        if line.strip() and not remark and not line.lower().startswith("sep="):
+            return place
+    return 0
 
 
 def _first_rows(path: Path, sample: str) -> tuple[list[list[str]], str]:

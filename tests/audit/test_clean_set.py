@@ -130,3 +130,24 @@ def test_wrong_calls_are_refused(change, message):
     train, clean = points()
     with pytest.raises(ValueError, match=message):
         check_clean_set(**{"train": train, "clean": clean} | change)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (28, 28), (28, 28, 1), (3, 32, 32), (32, 32, 3), (4, 20, 50)])
+def test_images_are_pooled_by_height_and_width_wherever_channels_stand(shape):
+    rng = np.random.default_rng(0)
+    x, clean = rng.random((50, *shape), dtype=np.float32), rng.random((6, *shape), dtype=np.float32)
+    clean[2] = x[7] + 1e-3 * rng.random(shape, dtype=np.float32)
+    found = check_clean_set((x, np.arange(50) % 2), (clean, np.arange(6) % 2)).duplicates
+    assert found[["train_id", "clean_id"]].to_numpy().tolist() == [[7, 2]]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_no_channel_is_mixed_with_another_or_lost(first):
+    """Grey levels that agree, and one colour that does not, are no twins."""
+    rng = np.random.default_rng(0)
+    x = rng.random((50, 3, 24, 24), dtype=np.float32)
+    clean = x[:6].copy()
+    clean[:, 2] = rng.random((6, 24, 24))
+    clean[:, 1] += x[:6, 2] - clean[:, 2]
+    sets = [(part if first else np.moveaxis(part, 1, -1), np.arange(len(part)) % 2) for part in (x, clean)]
+    assert len(check_clean_set(*sets).duplicates) == 0
