@@ -222,7 +222,7 @@ def _check_numbers(frame: pd.DataFrame, path: Path) -> None:
         if np.isinf(values).any():
             row = int(np.isinf(values).argmax()) + 1
             raise ValueError(
-                f"{path}: the column {name!r} holds an infinite number, first in row {row}: remove or replace it"
+                f"{path}: the column {name!r} holds an infinite number: remove or replace it, the first is in row {row}"
             )
         if (values > LARGEST_NUMBER).any():
             row = int((values > LARGEST_NUMBER).argmax())

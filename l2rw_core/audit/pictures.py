@@ -37,6 +37,8 @@ _GROUNDS = (255, 0, 128)
 _SAMPLE = 500
 
 Range = tuple[float, float]
+_STRAY = 0.001
+"""Share of the darkest and of the brightest pixels of an image that decide nothing, as those of a faulty sensor."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,10 @@ class Pictures(Protocol):
     size: tuple[int, int] | None
     """Width and height, None if they differ."""
     grey: bool
-    extent: dict[str, Range]
-    """Least and largest value of whole and of real numbers of more than 8 bits."""
+    extent: dict[str, Extent]
+    """What whole and real numbers of more than 8 bits come to."""
     grounds: np.ndarray
-    """(transparent images, grounds) how far what can be seen lies from each ground, from 0 to 255."""
+    """(transparent images, grounds) contrast that each has over each ground, from 0 to 128."""
 
     def read(self, view: View, size: tuple[int, int], channels: int) -> Images:
         """All of them, in 8 bits."""
@@ -103,20 +105,23 @@ def read_pictures(data: Pictures, *others: Pictures) -> list[Images]:
 
 
 def _view(parts: tuple[Pictures, ...]) -> View:
-    extents: dict[str, list[Range]] = {}
+    extents: dict[str, Extent] = {}
     for part in parts:
         for kind, extent in part.extent.items():
-            extents.setdefault(kind, []).append(extent)
-    ranges = {kind: _range(min(e[0] for e in found), max(e[1] for e in found)) for kind, found in extents.items()}
+            extents[kind] = extents[kind] | extent if kind in extents else extent
+    ranges = {kind: _range(extent) for kind, extent in extents.items()}
     grounds = np.concatenate([part.grounds for part in parts])
-    ground = _GROUNDS[int(np.quantile(grounds, 0.05, axis=0).argmax())] if len(grounds) else _GROUNDS[0]
+    ground = _GROUNDS[int(np.log1p(grounds).mean(0).argmax())] if len(grounds) else _GROUNDS[0]
     return View(ranges, ground)
 
 
-def _range(low: float, high: float) -> Range:
+def _range(extent: Extent) -> Range:
     """The range of the type, or that of the values where these use less than a quarter of it, or lie outside."""
+    low, high = extent.usual_low, extent.usual_high
+    if high == low:
+        low, high = extent.low, extent.high
     for end in (1.0, 255.0, 65535.0):
-        if low >= 0 and high <= end:
+        if extent.low >= 0 and extent.high <= end:
             return (0.0, end) if high - low >= end / 4 or high == low else (low, high)
     return low, high
 
@@ -128,6 +133,28 @@ def check_not_all_alike(images: Images, path: Path) -> None:
             f"all {len(images)} images of {path} are the same once they are read: nothing tells them apart, so look at "
             f"the files, {images.names[0]} for one"
         )
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Between what values pixels lie."""
+
+    low: float
+    high: float
+    usual_low: float
+    """Without stray pixels."""
+    usual_high: float
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Extent:
+        """Of the pixels of an image, or of many."""
+        usual = np.quantile(values, (_STRAY, 1 - _STRAY))
+        return cls(float(values.min()), float(values.max()), float(usual[0]), float(usual[1]))
+
+    def __or__(self, other: Extent) -> Extent:
+        lows, highs = (self.low, other.low), (self.high, other.high)
+        usual = min(self.usual_low, other.usual_low), max(self.usual_high, other.usual_high)
+        return Extent(min(lows), max(highs), *usual)
 
 
 @dataclass(frozen=True)
@@ -159,8 +186,8 @@ class Folder:
         self.extent = _extent([(f, h.mode) for f, h in zip(self.files, heads, strict=True) if h.mode in _DEEP])
         transparent = [f for f, h in zip(self.files, heads, strict=True) if h.transparent]
         chosen = transparent[:: max(len(transparent) // _SAMPLE, 1)]
-        distances = [_distances(file) for file in chosen]
-        self.grounds = np.array([d for d in distances if d is not None]).reshape(-1, len(_GROUNDS))
+        contrasts = [_contrasts(file) for file in chosen]
+        self.grounds = np.array([c for c in contrasts if c is not None]).reshape(-1, len(_GROUNDS))
         moving = sum(head.frames > 1 for head in heads)
         if moving:
             notes.append(f"{moving} files of {path.name} have several pictures: the first of each is read.")
@@ -207,7 +234,7 @@ class Stack:
         self.size = (x.shape[2], x.shape[1])
         self.grey = x.shape[3] < 3
         self.kind = None if x.dtype == np.uint8 else "real" if x.dtype.kind == "f" else "whole"
-        self.extent = {} if self.kind is None else {self.kind: (float(x.min()), float(x.max()))}
+        self.extent = {} if self.kind is None else {self.kind: Extent.of(x)}
         self.grounds = np.zeros((0, len(_GROUNDS)))
 
     def read(self, view: View, size: tuple[int, int], channels: int) -> Images:
@@ -223,7 +250,7 @@ class Stack:
 
 def _about_ranges(part: Folder | Stack, view: View, name: str) -> list[str]:
     return [
-        f"Images of {name} hold numbers from {part.extent[kind][0]:g} to {part.extent[kind][1]:g}: {low:g} becomes "
+        f"Images of {name} hold numbers from {part.extent[kind].low:g} to {part.extent[kind].high:g}: {low:g} becomes "
         f"black, {high:g} white."
         for kind, (low, high) in view.ranges.items()
         if kind in part.extent and (low, high) not in ((0.0, 1.0), (0.0, 255.0))
@@ -259,7 +286,7 @@ def _find(root: Path) -> tuple[list[Path], list[str], list[str]]:
         files += images
         labels += [plain_label(folder.name)] * len(images)
     if not files:
-        seen = f"; it has files such as {others[0]}" if others else ""
+        seen = f"; it has files such as {others[0]}: convert them, or name them as what they are" if others else ""
         raise ValueError(f"no label folder of {root} holds an image ({', '.join(EXTENSIONS)}){seen}")
     notes = [
         *_left_out(hidden, "hidden file or folder", "hidden files or folders", root),
@@ -305,7 +332,7 @@ def _each(files: list[Path], function: Callable[[Path], Any], what: str) -> list
         except ValueError as error:
             damaged.append((file, error))
     if damaged:
-        error, rest = damaged[0][1], [file.name for file, _ in damaged[1:]]
+        error, rest = damaged[0][1], [f"{file.parent.name}/{file.name}" for file, _ in damaged[1:]]
         more = f"; so it is with {len(rest)} more: {', '.join(rest[:5])}{' and others' if len(rest) > 5 else ''}"
         raise ValueError(f"{error}{more if rest else ''}") from error
     return done
@@ -318,26 +345,26 @@ def _look(file: Path) -> _Head:
         return _Head(size, image.mode, image.has_transparency_data, getattr(image, "n_frames", 1))
 
 
-def _extent(files: list[tuple[Path, str]]) -> dict[str, Range]:
-    found: dict[str, Range] = {}
+def _extent(files: list[tuple[Path, str]]) -> dict[str, Extent]:
+    found: dict[str, Extent] = {}
     for file, mode in files:
         with _naming(file), Image.open(file) as image:
             values = np.asarray(image)
             if not np.isfinite(values).all():
                 raise ValueError("it holds values that are no finite numbers")
-        low, high = found.get(_DEEP[mode], (np.inf, -np.inf))
-        found[_DEEP[mode]] = (min(low, float(values.min())), max(high, float(values.max())))
+        kind, extent = _DEEP[mode], Extent.of(values)
+        found[kind] = found[kind] | extent if kind in found else extent
     return found
 
 
-def _distances(file: Path) -> list[float] | None:
-    """How far what can be seen of a transparent image lies from each ground, on average; None if all is opaque."""
+def _contrasts(file: Path) -> list[float] | None:
+    """Contrast that a transparent image has over each ground; None if all of it is opaque, or nothing is seen."""
     with _naming(file), Image.open(file) as image:
         pixels = np.asarray(image.convert("RGBA"), dtype=float)
     alpha = pixels[..., 3] / 255
     if alpha.min() == 1 or alpha.max() == 0:
         return None
-    return [float((np.abs(pixels[..., :3] - g).mean(2) * alpha).sum() / alpha.sum()) for g in _GROUNDS]
+    return [float((pixels[..., :3].mean(2) * alpha + ground * (1 - alpha)).std()) for ground in _GROUNDS]
 
 
 def open_image(file: Path, view: View | None = None) -> Image.Image:
@@ -350,8 +377,8 @@ def _plain(image: Image.Image, view: View) -> Image.Image:
     upright = ImageOps.exif_transpose(image)
     if upright.mode in _DEEP:
         values = np.asarray(upright)
-        fallback = _range(float(values.min()), float(values.max()))
-        return Image.fromarray(_scaled(values, view.ranges.get(_DEEP[upright.mode], fallback)))
+        extent = view.ranges.get(_DEEP[upright.mode]) or _range(Extent.of(values))
+        return Image.fromarray(_scaled(values, extent))
     grey = upright.mode in _GREY
     if upright.has_transparency_data:
         colours = upright.convert("RGBA")

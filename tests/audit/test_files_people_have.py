@@ -216,6 +216,18 @@ def test_16_bit_images_are_scaled_by_the_range_of_their_type(tmp_path):
     assert read_data(tmp_path).x[:, 0, 0, 0].tolist() == [233, 8]
 
 
+def test_one_hot_pixel_does_not_darken_all_others(tmp_path):
+    def save(label, path, _):
+        pixels = bars(label, (40, 40), high=2000, dtype=np.uint16)
+        pixels[0, 0] = 65535
+        Image.fromarray(pixels).save(path.with_suffix(".png"))
+
+    data, clean = folder(tmp_path, save)
+    for found in read_pair(data, clean):
+        assert len(np.unique(found.x)) > 60
+        assert ((found.x == 255).mean((1, 2, 3)) > 0.1).all()
+
+
 @pytest.mark.parametrize(("low", "high"), [(-1000.0, 2000.0), (0.0, 1.0), (0.40, 0.42)])
 def test_float_images_are_scaled_by_their_own_range_in_both_sets(low, high, tmp_path, audited):
     def save(label, path, _):
@@ -246,6 +258,16 @@ def test_what_only_transparency_shows_is_seen(colour, mode, tmp_path, audited):
     data, clean = folder(tmp_path, save)
     said, _ = audited(data, clean)
     assert f"laid over {'white' if colour == 0 else 'black'}" in said
+    for found in read_pair(data, clean):
+        assert found.x.std((1, 2, 3)).min() > 50
+
+
+def test_an_image_that_is_as_dense_as_it_is_bright_is_seen(tmp_path):
+    def save(label, path, _):
+        pixels = bars(label)
+        Image.fromarray(np.stack([pixels, pixels], 2), "LA").save(path.with_suffix(".png"))
+
+    data, clean = folder(tmp_path, save)
     for found in read_pair(data, clean):
         assert found.x.std((1, 2, 3)).min() > 50
 
@@ -299,7 +321,7 @@ def damaged(root, content=b"", names=("7.png",)):
 def test_damaged_images_are_counted_and_named_at_once(tmp_path, refused):
     told = refused(*damaged(tmp_path, names=("6.png", "7.png")))
     assert "6.png cannot be read as an image" in told
-    assert "repair it or move it away; so it is with 1 more: 7.png" in told
+    assert "repair it or move it away; so it is with 1 more: lies/7.png" in told
 
 
 def test_images_that_are_all_the_same_are_refused(tmp_path, refused):
@@ -669,7 +691,7 @@ REFUSED = {
         rows(24, lambda i: f"{'1e200' if i == 3 else i % 7},{'uv'[i % 2]}", "a,label"),
         None,
     ),
-    "'a' holds an infinite number, first in row 4": (
+    "'a' holds an infinite number: remove or replace it, the first is in row 4": (
         rows(24, lambda i: f"{'-inf' if i == 3 else i % 7},{'uv'[i % 2]}", "a,label"),
         None,
     ),
