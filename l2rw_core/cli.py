@@ -266,8 +266,9 @@ class Audit:
     """Leave out trusted examples whose label the data lack."""
     epochs: int = 20
     """Passes over the data; small data get more."""
-    by: Literal["both", "alignment", "weight", "loss"] = "both"
-    """What labels are ranked by; both is alignment and loss."""
+    by: Literal["measured", "both", "alignment", "weight", "loss"] = "measured"
+    """What labels are ranked by. measured: many signs, weighed by how well they find labels that are changed on
+    purpose. The others are signs of training alone; both is alignment and loss."""
     shown: int = 60
     """Examples shown in the report."""
     seed: int = 0
@@ -288,6 +289,8 @@ class Audit:
         result = audit.audit(train, clean, options, checkpoint=checkpoint)
         for finding in result.findings:
             print(f"note: {finding}")
+        if result.verdict:
+            print(result.verdict)
         issues = int(result.suspects["is_label_issue"].sum())
         print(f"{issues} of {len(train)} labels look wrong")
         for path in audit.write_report(result, self.out, self.data.resolve().name, self.shown):

@@ -15,6 +15,7 @@ from l2rw_core.audit.clean_set import CleanSetCheck, check_clean_set
 from l2rw_core.audit.data import Table, read_data, read_pair
 from l2rw_core.audit.explanation import Explanation, explain
 from l2rw_core.audit.pictures import Images, View
+from l2rw_core.audit.ranking import Weighing
 from l2rw_core.audit.report import REPORT, TABLE, to_csv, to_html, write_report
 from l2rw_core.audit.run import CHECKPOINT, Audit, Options, audit
 
@@ -29,6 +30,7 @@ __all__ = [
     "Options",
     "Table",
     "View",
+    "Weighing",
     "audit",
     "check_clean_set",
     "explain",

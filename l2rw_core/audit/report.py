@@ -93,6 +93,7 @@ def to_html(audit: Audit, title: str = "the data", shown: int = 60) -> str:
         facts=_facts(audit),
         issues=int(table["is_label_issue"].sum()),
         total=len(table),
+        verdict=audit.verdict,
         findings=audit.findings,
         histogram=Markup(_histogram(table)),
         classes=_by_class(audit),
@@ -112,8 +113,16 @@ def _facts(audit: Audit) -> dict[str, str]:
         "the model saw": size,
         "model": f"{type(audit.model).__name__}, {sum(q.numel() for q in audit.model.parameters()):,} parameters",
         "training": f"{audit.steps:,} steps of {min(o.batch_size, len(p.y))}, Adam at {o.lr:g}, seed {o.seed}",
-        "ranked by": o.by if o.by != "both" else "alignment and loss",
+        "ranked by": {"both": "alignment and loss", "measured": _signs(audit)}.get(o.by, o.by),
     }
+
+
+def _signs(audit: Audit) -> str:
+    """The signs of a measured ranking, those that count most first, with their parts of all weight."""
+    weights = audit.weighing.weights if audit.weighing else {}
+    whole = sum(weights.values()) or 1
+    parts = sorted(((weight / whole, name) for name, weight in weights.items()), reverse=True)
+    return "; ".join(f"{name} {part:.0%}" for part, name in parts if part >= 0.005)
 
 
 def _histogram(table: pd.DataFrame) -> str:
@@ -181,14 +190,19 @@ def _cards(audit: Audit, ranked: pd.DataFrame) -> list[dict[str, Any]]:
             "agrees": row.predicted_label == row.given_label,
             "issue": bool(row.is_label_issue),
             "score": row.label_score,
-            "weight": row.weight,
-            "loss": row.loss,
+            "weight": _number(row.weight),
+            "loss": _number(row.loss),
             "picture": picture(int(row.Index)),
             "values": values(int(row.Index)),
             "why": _why(audit, int(row.Index)) if rank <= _EXPLAINED else [],
         }
         for rank, row in enumerate(ranked.itertuples(), start=1)
     ]
+
+
+def _number(value: float) -> str:
+    """Two digits after the point; of an example whose label was changed while training, none."""
+    return "unknown" if np.isnan(value) else f"{value:.2f}"
 
 
 def _why(audit: Audit, example: int) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from math import inf
 from pathlib import Path
@@ -17,10 +17,12 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from l2rw_core.audit import ranking
 from l2rw_core.audit.clean_set import CleanSetCheck, check_clean_set
 from l2rw_core.audit.coding import code
 from l2rw_core.audit.data import Data, Images
 from l2rw_core.audit.explanation import Explanation, explain
+from l2rw_core.audit.ranking import Weighing
 from l2rw_core.datasets import BatchStream
 from l2rw_core.datasets.batches import LARGEST_SEED
 from l2rw_core.ledger import SIGNALS, WeightLedger, suspects
@@ -30,6 +32,8 @@ from l2rw_core.running.checkpoints import read_checkpoint, restoring, write_chec
 from l2rw_core.running.progress import progress_wanted
 
 LEAST_STEPS = 300
+RANKINGS = ("measured", *SIGNALS)
+"""What labels can be ranked by."""
 CHECKPOINT = "unfinished.ckpt"
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
 
@@ -50,8 +54,9 @@ class Options:
     lr: float = 1e-3
     """Learning rate of Adam."""
     seed: int = 0
-    by: str = "both"
-    """What labels are ranked by: both, alignment, weight, loss or margin."""
+    by: str = "measured"
+    """What labels are ranked by. measured: all signs together, weighed by how well they find labels that were changed
+    on purpose. Or by one of training alone, with no label changed: both, alignment, weight, loss or margin."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "clean_batch_size"):
@@ -61,8 +66,8 @@ class Options:
             raise ValueError(f"lr must be positive, got {self.lr}")
         if not 0 <= self.seed <= LARGEST_SEED:
             raise ValueError(f"seed must lie between 0 and {LARGEST_SEED}, got {self.seed}")
-        if self.by not in SIGNALS:
-            raise ValueError(f"unknown signal {self.by!r}; choose one of {', '.join(SIGNALS)}")
+        if self.by not in RANKINGS:
+            raise ValueError(f"unknown signal {self.by!r}; choose one of {', '.join(RANKINGS)}")
 
 
 @dataclass(frozen=True)
@@ -114,14 +119,36 @@ class Audit:
     model: nn.Module
     """As trained, in eval mode."""
     ledger: WeightLedger
+    """Of training; where a label was changed on purpose, of the changed one."""
     probabilities: np.ndarray
-    """(N, K) mean over the second half of training."""
+    """(N, K) what the examples are taken for; the mean over the second half of training, and, if the ranking is
+    measured, of models that have not seen the example."""
     steps: int
+    weighing: Weighing | None = None
+    """How the signs of wrong labels were weighed, and how well they find changed ones; None if one alone ranks."""
+    planted: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=int))
+    """Ids of the examples whose label was changed on purpose while training."""
 
     @property
     def findings(self) -> list[str]:
         """What reading the data and comparing them with the clean set brought up, in sentences."""
         return [*self.train.notes, *self.clean.notes, *self.check.findings]
+
+    @property
+    def verdict(self) -> str:
+        """How far to trust the ranking, in a sentence; empty if no label was changed to find out."""
+        tried = self.weighing
+        if tried is None or not tried.planted:
+            return ""
+        said = (
+            f"{tried.planted} labels were changed on purpose: such a label ranks before another in {tried.auroc:.0%} "
+            "of pairs (50% is chance)"
+        )
+        if tried.trusted:
+            return said
+        return (
+            f"{said}: do not trust this ranking, the features say too little about the labels; no label is called wrong"
+        )
 
     @property
     def predicted(self) -> np.ndarray:
@@ -130,8 +157,19 @@ class Audit:
 
     @cached_property
     def suspects(self) -> pd.DataFrame:
-        """Examples ranked, see `l2rw_core.ledger.suspects`; with a column `name`."""
-        table = suspects(self.ledger, self.train.labels, self.predicted, self.options.by)
+        """Examples ranked, see `l2rw_core.ledger.suspects`; with a column `name`.
+
+        Where a label was changed on purpose, weight, alignment and loss are of no label that was given, and missing.
+        """
+        by = self.options.by if self.weighing is None else "loss"
+        table = suspects(self.ledger, self.train.labels, self.predicted, by)
+        if self.weighing is not None:
+            table.loc[self.planted, ["weight", "alignment", "helpful", "loss"]] = np.nan
+            score = self.weighing.score[table.index]
+            issue = (score < 0.5) & (table["predicted_label"] != table["given_label"]) & self.weighing.trusted
+            table = table.assign(label_score=score, is_label_issue=issue)
+            decision = self.weighing.decision[table.index]
+            table = table.iloc[np.lexsort((table.index, -decision))]
         return table.assign(name=np.array(self.train.names, dtype=object)[table.index])
 
     def explain(self, example: int) -> Explanation:
@@ -166,8 +204,15 @@ def audit(
     """
     options, problem = options or Options(), encode(train, clean)
     check = check_clean_set((problem.x.numpy(), train.labels), (problem.clean_x.numpy(), clean.labels), gain=gain)
+    x, channel, signs = np.zeros((0, 0)), np.zeros((0, 0)), options.by == "measured"
+    planted = ranking.Planted(problem.y.numpy(), np.zeros(0, dtype=int))
+    if signs:
+        k, y = len(problem.classes), planted.labels
+        x, clean_x = ranking.compact(problem.x.numpy(), problem.clean_x.numpy(), options.seed)
+        channel = ranking.channel(x, y, clean_x, problem.clean_y.numpy(), k, options.seed)
+        planted = ranking.plant(y, ranking.linear(x, y, k, options.seed), channel, options.seed)
     with torch.random.fork_rng(devices=[]):
-        run = _Run(problem, options)
+        run = _Run(replace(problem, y=torch.from_numpy(planted.labels)), options)
         if checkpoint is not None:
             run.resume(checkpoint)
         epochs = tqdm(run.epochs(), "training", run.total, initial=run.done, disable=not progress_wanted(progress))
@@ -177,8 +222,38 @@ def audit(
                 run.save(checkpoint)
                 saved = time.monotonic()
     probabilities = (run.probabilities / run.counted).numpy()
+    weighing = None
+    if signs:
+        weighing, probabilities = _weigh(run, x, channel, planted, problem.y.numpy(), probabilities)
     steps = run.total * run.steps_an_epoch
-    return Audit(train, clean, problem, options, check, run.model.eval(), run.ledger, probabilities, steps)
+    model = run.model.eval()
+    return Audit(train, clean, problem, options, check, model, run.ledger, probabilities, steps, weighing, planted.ids)
+
+
+def _weigh(
+    run: _Run,
+    x: np.ndarray,
+    channel: np.ndarray,
+    planted: ranking.Planted,
+    given: np.ndarray,
+    probabilities: np.ndarray,
+) -> tuple[Weighing, np.ndarray]:
+    """The signs together, and (N, K) probabilities of the trained network and a model that has not seen the example."""
+    y, k, seed = planted.labels, len(run.problem.classes), run.options.seed
+    trained = ranking.corrected(probabilities, y, run.problem.clean_y.numpy())
+    unseen = {"linear model": ranking.linear(x, y, k, seed), "neighbours": ranking.neighbours(x, y, k, seed)}
+    if run.problem.x.ndim == 2:
+        unseen["boosted trees"] = ranking.boosted(x, y, k, seed)
+    signs, blind = {}, {}
+    for name, p in unseen.items():
+        for found, labels in ((signs, y), (blind, given)):
+            found[name] = ranking.doubts(ranking.seen_through(p, channel), labels)[1]
+    signs["network: probability"], signs["network: margin"] = ranking.doubts(trained, y)
+    signs["network: loss"] = np.log(run.ledger.mean("loss").numpy() + 1e-3)
+    signs["network: alignment"] = -run.ledger.mean("alignment").numpy()
+    wrong = ranking.wrong_by_class(y, channel)
+    best = ranking.seen_through(unseen.get("boosted trees", unseen["linear model"]), channel)
+    return ranking.weigh(signs, planted.ids, blind, wrong[y], seed), (trained + best) / 2
 
 
 @dataclass

@@ -100,7 +100,7 @@ def test_an_example_is_explained_by_clean_examples_and_layers(wine, done):
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"clean_batch_size": -1}, "clean_batch_size must be at least 1"),
         ({"lr": float("inf")}, "lr must be positive"),
-        ({"by": "charm"}, "unknown signal 'charm'; choose one of both"),
+        ({"by": "charm"}, "unknown signal 'charm'; choose one of measured, both"),
     ],
 )
 def test_impossible_options_are_refused(options, message):
