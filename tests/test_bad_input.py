@@ -361,7 +361,7 @@ VALUES = {
     "no epoch": Wrong(lambda w: Options(epochs=0), "epochs must be at least 1, got 0"),
     "a learning rate of NaN": Wrong(lambda w: Options(lr=float("nan")), "lr must be positive, got nan"),
     "a negative seed": Wrong(lambda w: Options(seed=-1), "seed must lie between 0 and 4294967295, got -1"),
-    "an unknown signal": Wrong(lambda w: Options(by="charm"), "'charm'; choose one of both, alignment"),
+    "an unknown signal": Wrong(lambda w: Options(by="charm"), "'charm'; choose one of measured, both, alignment"),
     "a network of nothing": Wrong(lambda w: Mlp([4]), "needs an input and an output width, got .4."),
     "images of another size": Wrong(lambda w: LeNet()(torch.zeros(2, 1, 8, 8)), r"takes images of shape \(1, 28"),
     "an unknown method": Wrong(lambda w: SHORT.with_(method="l2rv"), "'l2rv'; choose one of baseline"),

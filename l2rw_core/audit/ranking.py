@@ -21,7 +21,7 @@ ENOUGH = 5
 """With fewer changed labels than this, all signs count alike."""
 _FEW = 40
 _MOST_ROWS = 20_000
-_MOST_WORK = 2e7
+_MOST_WORK = 2e6
 _COMPONENTS = 50
 _NEIGHBOURS = 20
 _LEAST = 1e-4
@@ -113,7 +113,7 @@ def boosted(x: np.ndarray, y: np.ndarray, k: int, seed: int) -> np.ndarray:
     """(N, K) out-of-fold probabilities of gradient-boosted trees."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    most = max(int(_MOST_WORK / (k * x.shape[1])), 2000)
+    most = min(max(int(_MOST_WORK / (k * x.shape[1])), 2000), _MOST_ROWS)
     model = lambda: HistGradientBoostingClassifier(max_iter=60, early_stopping=False, random_state=seed)  # noqa: E731
     return _out_of_fold(model, x, y, k, seed, most)
 
