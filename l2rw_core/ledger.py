@@ -301,11 +301,10 @@ def _as_labels(labels: Any, n: int, name: str) -> np.ndarray:
     values = np.asarray(labels)
     if values.shape != (n,):
         raise ValueError(f"{name} must have shape ({n},), one for each example of the ledger, got {values.shape}")
-    empty = np.flatnonzero([value is None or value != value for value in values]) if values.dtype == object else ()
-    if len(empty):
-        raise ValueError(
-            f"{name}[{empty[0]}] is {values[empty[0]]}: give every example a label, or leave it out of the ledger"
-        )
+    places = enumerate(values) if values.dtype == object else ()
+    empty = [place for place, value in places if value is None or value != value]
+    if empty:
+        raise ValueError(f"{name}[{empty[0]}] is {values[empty[0]]}: give every example a label, or leave it out")
     return values
 
 
