@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import random
 import warnings
 
 import pytest
@@ -241,3 +242,31 @@ def test_float16_is_no_farther_from_the_weights_than_bfloat16_when_the_clean_set
     off = {dtype: float((exact - weights(dtype)).abs().sum()) for dtype in (torch.float16, torch.bfloat16)}
     assert off[torch.float16] <= off[torch.bfloat16]
     assert off[torch.float16] < 0.1
+
+
+class DepthByPython(nn.Module):
+    """Leaves layers out by random numbers that PyTorch does not know, and counts its calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.blocks, self.last = (
+            nn.Linear(4, 8),
+            nn.ModuleList([nn.Linear(8, 8) for _ in range(4)]),
+            nn.Linear(8, 3),
+        )
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        h = torch.tanh(self.first(x))
+        for block in self.blocks:
+            if random.random() < 0.5:
+                h = h + torch.tanh(block(h)) / self.calls
+        return self.last(h)
+
+
+def test_a_model_that_no_pass_repeats_is_checked_by_its_own_graph():
+    torch.manual_seed(0)
+    random.seed(0)
+    batch, clean = ((torch.randn(n, 4), torch.randint(3, (n,))) for n in (20, 9))
+    assert trained(DepthByPython(), batch, clean).engine == "forward"
