@@ -19,6 +19,7 @@ from l2rw_core.scoring import ENGINES, Scoring, score
 EACH = nn.CrossEntropyLoss(reduction="none")
 
 
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")
 def test_the_inner_product_is_real_and_knows_sparse_and_half_precision():
     g = {"a": torch.tensor([1.0 + 2j, 0]), "b": torch.tensor([[0.0, 2.0], [3.0, 0.0]]), "c": torch.ones(2).half()}
     v = {
