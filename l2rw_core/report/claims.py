@@ -162,9 +162,14 @@ def _above_all(name: str, row: str, rows: Iterable[str], called: str, by: float 
     return check
 
 
-def _small_error_at_200(evidence: Evidence) -> tuple[list[Asked], str]:
-    error = evidence.cell("fig2", "l2rw", ratio=200).error
-    return [_below(error, 2.5, stated=2)], f"test error {_percent(error)}; we allow 2.5%"
+def _small_rise_at_200(evidence: Evidence) -> tuple[list[Asked], str]:
+    mildest = min(evidence.results("fig2").values("ratio"))
+    ours, mild = (evidence.cell("fig2", "l2rw", ratio=ratio) for ratio in (200, mildest))
+    rise = (ours.by_seed("error") - mild.by_seed("error")).interval
+    text = (
+        f"from {mildest}:1 the test error rises by {_points(rise)} points to {_percent(ours.error)}; we allow 4 points"
+    )
+    return [_below(rise, 4, stated=2)], text
 
 
 def _others_fail_at_200(evidence: Evidence) -> tuple[list[Asked], str]:
@@ -284,7 +289,9 @@ def _after_the_first_drop(evidence: Evidence) -> tuple[list[Asked], str]:
 EARLIER = ("baseline", "reed-hard", "s-model", "mentornet")
 
 CLAIMS: tuple[Claim, ...] = (
-    Claim("Figure 2", "At 200:1 L2RW has a test error of about 2%", (("paper", "mnist"),), _small_error_at_200),
+    Claim(
+        "Figure 2", "At 200:1 L2RW's test error has risen by about 2 points", (("paper", "mnist"),), _small_rise_at_200
+    ),
     Claim("Figure 2", "At 200:1 the other methods fail badly", (("paper", "mnist"),), _others_fail_at_200),
     Claim(
         "Table 1",
