@@ -355,6 +355,23 @@ def test_ghost_decides_again_when_a_signal_was_zero():
         torch.testing.assert_close(p, q)
 
 
+@pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine != "lookahead"])
+def test_sparse_gradients_are_stepped_along(engine):
+    def network() -> nn.Module:
+        torch.manual_seed(0)
+        embedding = nn.Embedding(9, 6, sparse=True).double()
+        return Net(lambda m, tokens: m.o(F.normalize(m.e(tokens).mean(1), dim=1)), e=embedding, o=(6, 3))
+
+    words = {n: (torch.arange(4 * n).view(n, 4) % 9, torch.arange(n) % 3) for n in (8, 5)}
+    moved = []
+    for e in (engine, "loop"):
+        model = network()
+        Reweighter(model, torch.optim.SGD(model.parameters(), 0.5), EACH, e).step(words[8], words[5])
+        moved.append(model.e.weight.detach())
+    torch.testing.assert_close(*moved)
+    assert not torch.equal(moved[0], network().e.weight)
+
+
 # What stays as it was ----------------------------------------------------------------------------------------------
 
 
