@@ -160,7 +160,6 @@ def directional_derivative(
     if set(direction) != set(scoring.passes.parameters):
         raise ValueError("direction must have one tensor for each trainable parameter of the model, by name")
     scores = scoring.scores(check=False)
-    scoring.warn(stacklevel=3)
     return scores.losses, scores.alignment, scores.buffers
 
 
