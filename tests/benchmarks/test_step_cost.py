@@ -86,8 +86,9 @@ def test_a_step_handed_to_another_engine_is_not_timed_under_the_name_of_the_firs
             return torch.func.vmap(lambda row: self.layer.weight @ row)(x)
 
     chosen = {name: SYSTEMS[name] for name in ("plain", "forward")}
-    _, line = compare(replace(TINY, build=Hidden), chosen, rounds=1)
-    assert "handed this model to 'two_pass'" in line["skipped"]
+    with pytest.warns(RuntimeWarning, match='is used instead of "forward"'):
+        _, line = compare(replace(TINY, build=Hidden), chosen, rounds=1)
+    assert "handed this model to 'reverse'" in line["skipped"]
 
 
 def test_the_program_appends_and_the_newest_run_of_a_case_counts(tmp_path, monkeypatch):
