@@ -221,6 +221,7 @@ class Scoring:
                     return scores
                 first = first or scores
                 if self.engine == "loop" and not first.alignment.isfinite().all():
+                    self._reasons.clear()
                     return first  # an overflow is for the rule to name
                 self.reject(off, scores)
 
@@ -286,7 +287,9 @@ class Scoring:
         """The clean gradient, from the random numbers of the clean pass, whichever engine runs."""
         if self._clean is None:
             with torch.enable_grad():
-                self._clean = self.passes.clean_gradient(self.clean_batch)
+                clean = self.passes.clean_gradient(self.clean_batch)
+            given = isinstance(self.clean_batch, CleanGradient)
+            self._clean = clean.lengthened() if given and self.passes.half else clean
         return self._clean
 
     def _run(self) -> Scores:
@@ -362,7 +365,8 @@ class Scoring:
 
     def _lowest_precision(self) -> torch.dtype:
         """Of all that a training pass computes with: a model may hold autocast, or casts, within itself."""
-        if self.passes.device.type == "cuda" and torch.backends.cudnn.allow_tf32:
+        single = self._dtype() == torch.float32
+        if single and self.passes.device.type == "cuda" and torch.backends.cudnn.allow_tf32:
             return torch.float16  # TensorFloat-32 has as many digits
         after, seen = random_state(self.passes.device), _Precisions()
         restore(self._state or [])

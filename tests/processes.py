@@ -205,6 +205,24 @@ def signed(group: dist.ProcessGroup, targets: list[float]) -> dict:
     }
 
 
+def halved(world: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """An example and a clean example of each process, whose clean losses are far apart; labels of the clean ones."""
+    x = torch.rand(world, 3, generator=torch.Generator().manual_seed(1))
+    return x, torch.eye(3)[torch.arange(world) % 3] + 0.1, 2.0 ** (-5 * torch.arange(world))
+
+
+def half_precision(group: dist.ProcessGroup) -> dict:
+    rank, world = dist.get_rank(group), dist.get_world_size(group)
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1, bias=False)
+    nn.init.ones_(model.weight)
+    reweighter = DistributedReweighter(model, sgd(model), Signed(), process_group=group)
+    x, clean_x, clean_y = (part[rank : rank + 1] for part in halved(world))
+    with torch.autocast("cpu", torch.float16):
+        step = reweighter.step((x, torch.ones(1)), (clean_x, clean_y))
+    return {"alignment": step.alignment}
+
+
 def failure(group: dist.ProcessGroup) -> dict:
     """The last process has a bad input in its training or in its clean share, and afterwards has not."""
     rank, world = dist.get_rank(group), dist.get_world_size(group)
@@ -241,6 +259,7 @@ def everything(group: dist.ProcessGroup) -> dict[str, dict]:
         "own loop": own_loop(group),
         "all opposed": signed(group, [-1.0] * world),
         "one agrees": signed(group, [1.0] + [-1.0] * (world - 1)),
+        "half precision": half_precision(group),
         "failure": failure(group),
         "different networks": different_networks(group),
         "loss of its own": small_run(group, small_net(dist.get_rank(group))),

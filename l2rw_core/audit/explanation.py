@@ -72,8 +72,8 @@ def explain(
         if names is not None and len(names) != m:
             raise ValueError(f"there are {m} clean examples and {len(names)} names")
         passes = Passes(model, loss_fn, 0)
-        mine = passes.clean_gradient(example, "example's").gradient
-        theirs = passes.clean_gradient(clean).gradient
+        mine = passes.clean_gradient(example, "example's").unscaled
+        theirs = passes.clean_gradient(clean).unscaled
         _, pulls, _ = directional_derivative(model, loss_fn, clean, mine)
     return Explanation(float(pulls.mean()), _by_clean_example(pulls / m, names), _by_layer(mine, theirs))
 

@@ -65,6 +65,20 @@ class CleanGradient(NamedTuple):
     scale: float | Tensor = 1.0
     """A power of two that keeps half precision from underflowing; 1 in any other precision."""
 
+    @property
+    def unscaled(self) -> Tensors:
+        """The gradient itself, in at least single precision: what can be added to that of another batch."""
+        return {
+            name: g.to(torch.promote_types(g.dtype, torch.float32)) / self.scale for name, g in self.gradient.items()
+        }
+
+    def lengthened(self) -> CleanGradient:
+        """The same with a gradient of a length between 1 and 2, along which slopes of half precision can be taken."""
+        longer = _power_of_two(torch.stack([g.float().norm() for g in self.gradient.values()]).norm())
+        return self._replace(
+            gradient={name: g * longer for name, g in self.gradient.items()}, scale=self.scale * longer
+        )
+
 
 class Scores(NamedTuple):
     """What one scoring of a batch yields; n is the number of training examples."""
@@ -213,7 +227,7 @@ class Passes:
             losses, _ = self._losses(self.parameters, clean_batch, role)
         loss, reached = losses.mean(), {}
         scale: float | Tensor = 1.0
-        if self._half:
+        if self.half:
             scale = _power_of_two(loss)
             reached = self.gradient(loss * scale, retain_graph=True)
             if not is_unread() and not all(g.isfinite().all() for g in reached.values()):
@@ -221,13 +235,11 @@ class Passes:
         reached = reached or self.gradient(loss)
         dense = {name: g.to_dense() if g.is_sparse else g for name, g in reached.items()}
         v = {name: dense[name] if name in dense else torch.zeros_like(p) for name, p in self.parameters.items()}
-        if self._half:  # slopes along it are of half precision too, so they get a direction of length 1
-            longer = _power_of_two(torch.stack([g.float().norm() for g in v.values()]).norm())
-            v, scale = {name: g * longer for name, g in v.items()}, scale * longer
-        return CleanGradient(loss.detach(), v, len(losses), scale)
+        clean = CleanGradient(loss.detach(), v, len(losses), scale)
+        return clean.lengthened() if self.half else clean
 
     @property
-    def _half(self) -> bool:
+    def half(self) -> bool:
         """Whether float16 is at work, whose smallest number is 6e-8."""
         kind = self.device.type
         autocast = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16

@@ -165,7 +165,8 @@ class DistributedReweighter(Reweighter):
         own, failure = _attempt(clean_gradient, self.model, self.loss_fn, clean_batch)
         mine = torch.zeros(sum(map(torch.numel, like)) + 2, dtype=_dtype(like), device=like[0].device)
         if not failure:
-            mine[:-2] = own.examples * _flat([own.gradient[name] for name in parameters])
+            gradient = own.unscaled
+            mine[:-2] = own.examples * _flat([gradient[name] for name in parameters])
             mine[-2], mine[-1] = own.examples * own.loss, own.examples
         whole = self._sum(mine, failure)
         loss = (whole[-2] / whole[-1]).to(own.loss.dtype)

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
-from processes import APART, STEPS, M, N, Scale, Signed, Swish, all_sgd, case_of, sgd, small, small_net, work
+from processes import APART, STEPS, M, N, Scale, Signed, Swish, all_sgd, case_of, halved, sgd, small, small_net, work
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -182,3 +182,11 @@ def test_what_cannot_run_is_refused_at_once():
         DistributedReweighter(model, sgd(model), Signed())
     with pytest.raises(ValueError, match="lookahead"):
         DistributedReweighter(model, sgd(model), Signed(), engine="lookahead")
+
+
+def test_clean_losses_that_are_far_apart_count_alike_in_half_precision(results):
+    """Each process keeps its own clean gradient from underflowing, by a factor that must not stay in the sum."""
+    x, clean_x, clean_y = halved(len(results))
+    v = (clean_y[:, None] * clean_x).mean(0)
+    found = torch.cat([result["half precision"]["alignment"] for result in results])
+    torch.testing.assert_close(found, x @ v, rtol=5e-3, atol=0)
