@@ -57,14 +57,32 @@ from l2rw_core.engines.passes import (
     uncompiled,
 )
 
+Derivative = Callable[[Passes, Batch, Tensors], tuple[Tensor, Tensor, Tensors]]
 Engine = Callable[[Passes, Batch, Batch | CleanGradient, float], Scores]
 
+
+def _along_the_clean_gradient(name: str, derivative: Derivative) -> Engine:
+    """The clean pass, then the derivative of the training losses along its gradient; the virtual step has no part."""
+
+    def scores(passes: Passes, batch: Batch, clean_batch: Batch | CleanGradient, step_size: float = 1.0) -> Scores:
+        clean = passes.clean_gradient(clean_batch)
+        losses, u, buffers = derivative(passes, batch, clean.gradient)
+        return Scores(losses, u, clean.loss, buffers, name)
+
+    return scores
+
+
 ENGINES: dict[str, Engine] = {
-    "forward": forward.scores,
-    "two_pass": two_pass.scores,
-    "ghost": ghost.scores,
-    "reverse": reverse.scores,
-    "loop": loop.scores,
+    **{
+        name: _along_the_clean_gradient(name, module.derivative)
+        for name, module in {
+            "forward": forward,
+            "two_pass": two_pass,
+            "ghost": ghost,
+            "reverse": reverse,
+            "loop": loop,
+        }.items()
+    },
     "lookahead": lookahead.scores,
 }
 

@@ -1,8 +1,8 @@
 """Ways to compute the alignments of a batch, one a module; `l2rw_core.scoring` chooses among them.
 
-Each has one function ``scores(passes, batch, clean_batch, step_size)``, which returns the `Scores` of ``passes`` or
-raises an error, and leaves the model as it was. Where alignments are the derivative of the training losses along the
-clean gradient v, that is a function of its own, ``derivative(passes, batch, v)``.
+Alignments are the derivative of the training losses along the clean gradient v. So an engine is one function
+``derivative(passes, batch, v)``, which returns losses, slopes and buffers or raises an error, and leaves the model as
+it was. ``lookahead``, which differentiates the clean loss itself, has ``scores(passes, batch, clean_batch, alpha)``.
 
 ========= ===========================================================================
 module    what is in it
@@ -12,6 +12,8 @@ forward   one pass on the dual numbers of ``dual``; ``attention`` is for them
 two_pass  PyTorch's dual numbers in a pass of their own, then the ordinary one
 ghost     one backward pass, from what enters each layer and what comes back
 reverse   a backward pass, differentiated once more
+loop      an ordinary backward pass for each example
+identity  how a result is checked
 passes    what they share: forward passes that leave a model as it was
 ========= ===========================================================================
 """

@@ -28,9 +28,7 @@ from l2rw_core.engines.dual import check_not_recomputed, nothing_recomputed
 from l2rw_core.engines.identity import agree, inner_product, uneven
 from l2rw_core.engines.passes import (
     Batch,
-    CleanGradient,
     Passes,
-    Scores,
     Tensors,
     Unfollowed,
     check_batch,
@@ -363,13 +361,6 @@ _RULES: dict[Callable, Callable] = {
 
 
 # The engine ------------------------------------------------------------------------------------------------------
-
-
-def scores(passes: Passes, batch: Batch, clean_batch: Batch | CleanGradient, step_size: float = 1.0) -> Scores:
-    """Clean forward and backward pass, then `derivative` along the clean gradient; `step_size` has no part in it."""
-    clean = passes.clean_gradient(clean_batch)
-    losses, u, buffers = derivative(passes, batch, clean.gradient)
-    return Scores(losses, u, clean.loss, buffers, "ghost")
 
 
 def derivative(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:

@@ -8,21 +8,12 @@ from torch import Tensor
 from l2rw_core.engines.identity import agree, inner_product
 from l2rw_core.engines.passes import (
     Batch,
-    CleanGradient,
     Passes,
-    Scores,
     Tensors,
     Unfollowed,
     is_unread,
     plain_operators,
 )
-
-
-def scores(passes: Passes, batch: Batch, clean_batch: Batch | CleanGradient, step_size: float = 1.0) -> Scores:
-    """Clean forward and backward pass, then `derivative` along the clean gradient; `step_size` has no part in it."""
-    clean = passes.clean_gradient(clean_batch)
-    losses, u, buffers = derivative(passes, batch, clean.gradient)
-    return Scores(losses, u, clean.loss, buffers, "reverse")
 
 
 def derivative(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:

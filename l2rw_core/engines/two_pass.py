@@ -19,9 +19,7 @@ from torch.utils._pytree import tree_map_only
 from l2rw_core.engines.dual import check_not_recomputed, nothing_recomputed, reaches
 from l2rw_core.engines.passes import (
     Batch,
-    CleanGradient,
     Passes,
-    Scores,
     Tensors,
     Untracked,
     check_unhooked,
@@ -29,13 +27,6 @@ from l2rw_core.engines.passes import (
     random_state,
     restore,
 )
-
-
-def scores(passes: Passes, batch: Batch, clean_batch: Batch | CleanGradient, step_size: float = 1.0) -> Scores:
-    """Clean forward and backward pass, then `derivative` along the clean gradient; `step_size` has no part in it."""
-    clean = passes.clean_gradient(clean_batch)
-    losses, u, buffers = derivative(passes, batch, clean.gradient)
-    return Scores(losses, u, clean.loss, buffers, "two_pass")
 
 
 def derivative(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:

@@ -7,7 +7,6 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from l2rw_core import Reweighter
-from l2rw_core.engines import forward
 from l2rw_core.health import LOOK_EVERY
 from l2rw_core.loops.capture import CapturedStep, steady_step
 from l2rw_core.scoring import ENGINES
@@ -216,7 +215,8 @@ def test_a_recorded_step_whose_slopes_do_not_fit_changes_nothing_and_is_reported
     reweighter = Reweighter(case.model, torch.optim.SGD(case.model.parameters(), 0.1), case.loss_fn)
     step = CapturedStep(reweighter, eager=1)
     step(case.batch, case.clean)
-    wrong = lambda *args: (s := forward.scores(*args))._replace(alignment=s.alignment + s.alignment.abs().max())  # noqa: E731
+    right = ENGINES["forward"]
+    wrong = lambda *args: (s := right(*args))._replace(alignment=s.alignment + s.alignment.abs().max())  # noqa: E731
     monkeypatch.setitem(ENGINES, "forward", wrong)
     before = [p.detach().clone() for p in case.model.parameters()]
     step(case.batch, case.clean)
