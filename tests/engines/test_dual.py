@@ -11,6 +11,7 @@ from torch.utils import checkpoint as checkpointing
 from torch.utils.checkpoint import checkpoint
 
 from l2rw_core.engines.dual import Dual, Untracked, following, unpack
+from l2rw_core.engines.passes import Unfollowed
 from l2rw_core.models import resnet32
 from l2rw_core.scoring import directional_derivative, score
 
@@ -133,6 +134,18 @@ def test_what_cannot_be_followed_is_seen_and_left_to_torch(name):
     theirs = scores_of(HIDDEN[name], "two_pass")
     assert ours.engine == "two_pass"
     assert torch.equal(ours.alignment, theirs.alignment)
+
+
+@pytest.mark.parametrize("rule", [torch.tanh, F.gelu, torch.relu, lambda x: x.softmax(-1)])
+def test_a_function_of_ones_own_finds_the_graph_of_what_came_before(rule):
+    """Its output has to lead back to the parameters, or nothing would tell that its slope is missing."""
+    p = torch.rand(3, requires_grad=True)
+    with following({"p": p}):
+        out = Cube.apply(rule(Dual(p, torch.ones(3))))
+        with pytest.raises(Unfollowed, match="was not seen"):
+            unpack(out)
+    (g,) = torch.autograd.grad(out.sum(), p)
+    assert g.count_nonzero()
 
 
 @pytest.mark.parametrize("engine", ["forward", "two_pass"])

@@ -135,21 +135,26 @@ def counted(function, calls):
     return call
 
 
-def test_nothing_has_changed_where_no_engine_agrees():
+@pytest.mark.parametrize("later", [False, True], ids=["first step", "second step"])
+def test_nothing_has_changed_where_no_engine_agrees(later):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 3))
-    model[3].weight.register_hook(lambda g: g.clamp(-0.02, 0.02))
     batch, clean = ((torch.randn(n, 4), torch.randint(3, (n,))) for n in (7, 5))
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    reweighter = Reweighter(model, optimizer, EACH)
+    if later:  # then it is the gradient of the update that does not fit
+        reweighter.step(batch, clean)
+    model[3].weight.register_hook(lambda g: g.clamp(min=0))
     for p in model.parameters():
         p.grad = torch.ones_like(p)
-    before, inputs = copy.deepcopy(model.state_dict()), batch[0].clone()
+    before, inputs, momenta = copy.deepcopy(model.state_dict()), batch[0].clone(), str(optimizer.state_dict())
     with pytest.raises(ValueError, match="no engine finds weights that fit"):
-        Reweighter(model, optimizer, EACH).step(batch, clean)
+        reweighter.step(batch, clean)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(torch.equal(p.grad, torch.ones_like(p)) for p in model.parameters())
     assert torch.equal(inputs, batch[0])
-    assert not optimizer.state
+    assert str(optimizer.state_dict()) == momenta
+    assert reweighter.steps == later
 
 
 # No false alarm ---------------------------------------------------------------------------------------------------

@@ -494,6 +494,18 @@ def test_stays_in_the_fastest_engine_without_a_word(name):
     torch.testing.assert_close(found.alignment, reference(model, EACH, batch, clean))
 
 
+@pytest.mark.parametrize("name", [name for name in MODELS if "see no key" in name])
+def test_rows_that_see_no_key_are_no_matter_for_another_engine(name):
+    model, batch, clean = MODELS[name](), drawn(4, 1), drawn(3, 2)
+    found = score(model, EACH, batch, clean, check=False)
+    assert found.engine == "forward"
+    plain, ours = (
+        torch.autograd.grad(f.sum(), list(model.parameters())) for f in (EACH(model(batch[0]), batch[1]), found.losses)
+    )
+    for g, other in zip(plain, ours, strict=True):
+        torch.testing.assert_close(g, other)
+
+
 def test_layer_norm_under_autocast_stays_in_the_fastest_engine():
     model = nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.Linear(6, 3))
     batch, clean = ((x.float(), y) for x, y in (drawn(4, 1), drawn(3, 2)))

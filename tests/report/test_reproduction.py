@@ -256,6 +256,7 @@ def test_a_number_of_the_paper_fails_only_where_the_interval_leaves_it_out():
         (1.8, 0.1, "agrees"),
         (2.6, 0.5, "agrees"),
         (3.9, 0.01, "agrees"),
+        (3.9, 0.15, "disagrees"),  # 2 is left out, and 4 may be passed
         (4.5, 0.01, "disagrees"),
         (3.0, 1.0, "undecided"),
     ):
