@@ -1,0 +1,27 @@
+"""What the check of a step costs is on record, and is what the pages say."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.check import CASES, shares
+
+ROOT = Path(__file__).parents[2]
+RECORD = ROOT / "data" / "results" / "benchmarks" / "check.jsonl"
+
+
+def test_the_check_is_a_part_of_the_step():
+    measured = shares("LeNet, m = 10", rounds=3)
+    assert len(measured) == 3
+    assert all(0 < share < 1 for share in measured)
+
+
+def test_the_newest_record_is_below_what_the_faq_says():
+    lines = map(json.loads, RECORD.read_text().splitlines())
+    costs = {line["case"]: np.median(line["shares"]) for line in lines}
+    assert costs.keys() == CASES.keys()
+    lenet, resnet = ([cost for case, cost in costs.items() if case.startswith(name)] for name in ("LeNet", "ResNet-32"))
+    said = f"at most {max(lenet):.1%} of a step of LeNet and {max(resnet):.1%} of one of ResNet-32"
+    assert said in (ROOT / "reference" / "faq.md").read_text()
+    assert max(*lenet, *resnet) <= 0.02
