@@ -6,7 +6,7 @@ require("experiments", "filelock", "joblib", "pandas", "scipy")
 
 from l2rw_core.experiments.config import SCALES, Experiment
 from l2rw_core.experiments.detection import LabelWatch, detect
-from l2rw_core.experiments.intervals import Interval, in_words, interval, prediction_interval
+from l2rw_core.experiments.intervals import Interval, holm, in_words, interval, prediction_interval
 from l2rw_core.experiments.paper import (
     MAJORITY_SHARES,
     Cell,
@@ -67,6 +67,7 @@ __all__ = [
     "fit",
     "grid",
     "grid_names",
+    "holm",
     "in_words",
     "interval",
     "load_records",

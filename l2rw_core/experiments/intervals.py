@@ -1,4 +1,4 @@
-"""What a handful of trials says about a mean, and about one more trial."""
+"""What a handful of trials says about a mean, about several means at once, and about one more trial."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 
 class Interval(NamedTuple):
@@ -26,6 +26,18 @@ class Interval(NamedTuple):
     def high(self) -> float:
         return self.mean + self.half_width
 
+    def p_below(self, limit: float) -> float:
+        """How surprising so low a mean would be if the true one were at `limit`: the one-sided p value of Student's t.
+
+        It is at most 0.025 where the whole interval is below the limit, and NaN for a single trial. Of trials that do
+        not differ it is 0 or 1.
+        """
+        if self.half_width == 0:
+            return float(self.mean > limit)
+        freedom = self.trials - 1
+        deviation = self.half_width / stdtrit(freedom, 0.975)
+        return float(stdtr(freedom, (self.mean - limit) / deviation))
+
 
 def interval(values: Sequence[float]) -> Interval:
     """Mean and 95% confidence interval of independent trials."""
@@ -35,6 +47,26 @@ def interval(values: Sequence[float]) -> Interval:
     if n == 1:
         return Interval(mean, float("nan"), 1)
     return Interval(mean, float(stdtrit(n - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(n)), n)
+
+
+def holm(p_values: Sequence[float], level: float = 0.025) -> list[bool]:
+    """Which of several hypotheses fall, if all together may fall wrongly with a probability of `level`.
+
+    Holm's correction (1979): the smallest of k p values is held against level / k, the next against level / (k - 1),
+    and so on until one does not pass. One interval in forty lies wholly below its limit by chance; of fifteen rows, one
+    does so in a third of all comparisons.
+
+    Args:
+        p_values: one for each hypothesis; NaN never falls.
+        level: one-sided, so that 0.025 goes with 95% intervals.
+    """
+    order = sorted(range(len(p_values)), key=lambda k: math.inf if math.isnan(p_values[k]) else p_values[k])
+    fallen = [False] * len(p_values)
+    for passed, k in enumerate(order):
+        if not p_values[k] <= level / (len(order) - passed):
+            break
+        fallen[k] = True
+    return fallen
 
 
 def prediction_interval(values: Sequence[float]) -> Interval:

@@ -34,13 +34,22 @@ class Curve:
     accuracy: list[float] = field(default_factory=list)
     """Test accuracy, between 0 and 1, mean over classes."""
     effective_examples: list[float | None] = field(default_factory=list)
-    """1 / sum of squares of a batch's shares of weight, averaged over the steps since the entry before."""
+    """1 / sum of squares of a batch's shares of weight, averaged over the steps since the entry before; a step in which
+    every weight was 0 counts as 0. What it is in the others: `effective_while_learning`."""
     idle_steps: list[float | None] = field(default_factory=list)
     """Share of those steps in which every weight was 0 and nothing moved."""
     weight_by_class: list[list[float] | None] = field(default_factory=list)
     """Mean share of a batch's weight that went to each given label."""
     weight_on_flipped: list[float | None] = field(default_factory=list)
     """Mean share of a batch's weight that went to examples with a wrong label."""
+
+    @property
+    def effective_while_learning(self) -> list[float | None]:
+        """`effective_examples` over the steps in which any example had weight: at least 1; None where none had."""
+        return [
+            None if effective is None or idle == 1 else effective / (1 - (idle or 0.0))
+            for effective, idle in zip(self.effective_examples, self.idle_steps, strict=True)
+        ]
 
     def add(self, step: int, **values: Any) -> None:
         """Append one evaluation; what is not given is recorded as None."""
@@ -112,13 +121,19 @@ class Record:
 
     def confusion_at(self, step: int) -> list[list[int]]:
         """Confusion after the last step, or after the last one before fine-tuning; ValueError if it was not kept."""
-        tuned = self.experiment.fine_tune_steps > 0
-        kept = {self.experiment.all_steps: self.confusion}
-        if tuned:
-            kept[self.experiment.steps] = self.confusion_before_tuning
-        if kept.get(step) is None:
+        kept = self._confusion_by_step.get(step)
+        if kept is None:
             raise ValueError(f"record {self.id} has no confusion matrix of step {step}")
-        return kept[step]
+        return kept
+
+    def has_confusion_at(self, step: int) -> bool:
+        """Whether `confusion_at` has a matrix."""
+        return self._confusion_by_step.get(step) is not None
+
+    @property
+    def _confusion_by_step(self) -> dict[int, list[list[int]] | None]:
+        before = {self.experiment.steps: self.confusion_before_tuning} if self.experiment.fine_tune_steps else {}
+        return {self.experiment.all_steps: self.confusion} | before
 
     @property
     def id(self) -> str:

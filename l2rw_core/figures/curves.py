@@ -101,6 +101,8 @@ def _curve(ax: Axes, method: str, records: Sequence[Record], position: int, erro
 def effective_lines(ax: Axes, groups: Groups, roles: Mapping[str, str] | None = None) -> dict[str, float]:
     """Draw how many examples share the weight of a batch, 1 / sum of w squared, against training steps.
 
+    Batches without any weight are left out: nobody shares it there.
+
     Args:
         ax: where to draw.
         groups: what the legend calls a line -> its trials, of which the mean is drawn as far as the shortest goes.
@@ -111,8 +113,8 @@ def effective_lines(ax: Axes, groups: Groups, roles: Mapping[str, str] | None = 
     """
     ends = {}
     for position, (name, records) in enumerate(groups.items()):
-        curves = [record.curve.effective_examples[1:] for record in records]
-        mean = np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0)
+        curves = [np.array(record.curve.effective_while_learning[1:], float) for record in records]
+        mean = np.nanmean([curve[: min(map(len, curves))] for curve in curves], axis=0)
         colour, dash = style_of((roles or {}).get(name, name), position)
         ax.plot(records[0].curve.step[1 : 1 + len(mean)], mean, color=colour, linestyle=dash, label=name)
         ends[name] = float(mean[-1])

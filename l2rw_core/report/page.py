@@ -52,7 +52,10 @@ def write_reproduction(records: Iterable[Record], root: Path) -> list[Path]:
 
 
 def headline(records: Iterable[Record]) -> str:
-    """`HEADLINES` as a table in Markdown: plain training, the best row without clean labels, fine-tuning, L2RW."""
+    """`HEADLINES` as a table in Markdown: plain training, the best of the rows without clean labels, fine-tuning, L2RW.
+
+    The best of many rows is a maximum, the higher the more there are, so it says of how many.
+    """
     recorded = Recorded(records)
     text = "| test accuracy, % | plain training | best without clean labels | plain + fine-tuning | L2RW | trials |\n"
     text += "| :-- | --: | --: | --: | --: | --: |\n"
@@ -64,7 +67,7 @@ def headline(records: Iterable[Record]) -> str:
         blind = [row for row in results if Row.named(row).sees_clean == "no"]
         best = max(blind, key=lambda row: results[row].last.mean, default="")
         numbers = {row: str(Number(result)).removesuffix("%") for row, result in results.items()}
-        values = [numbers.get("baseline", ""), f"{numbers[best]} ({best})" if best else ""]
+        values = [numbers.get("baseline", ""), f"{numbers[best]} ({best}, of {len(blind)})" if best else ""]
         values += [numbers.get("baseline+ft", ""), numbers.get("l2rw", "")]
         trials = [results[row].last.trials for row in ("baseline", best, "baseline+ft", "l2rw") if row in results]
         counted = "" if not trials else f"{min(trials)} to {max(trials)}" if len(set(trials)) > 1 else str(trials[0])
@@ -126,6 +129,18 @@ class Report:
         return Html(
             _wide(f'<table class="table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{statements}')
         )
+
+    def abstract(self) -> Html:
+        """The verdicts in a sentence for each place where they were looked for."""
+        told = []
+        for place, *counts in verdict_counts(self._claims):
+            by_verdict = dict(zip(VERDICTS, map(int, counts), strict=True))
+            not_run = by_verdict.pop(NOT_RUN)
+            words = ", ".join(f"<strong>{count}</strong> {verdict}" for verdict, count in by_verdict.items() if count)
+            found = f"of {sum(by_verdict.values())} claims {words}" if words else "no claim was looked at"
+            rest = f"; {not_run} were not run" if not_run else ""
+            told.append(f"<li>{escape(place)}: {found}{rest}.</li>")
+        return Html(f"<ul>{''.join(told)}</ul>")
 
     def claims(self) -> Html:
         """Every statement with what was found, at each scale and on each data set where it is looked at."""

@@ -78,6 +78,14 @@ def test_effective_examples_are_means_as_far_as_the_shortest_trial():
     assert to_hex(other.get_color()) == COLOURS["noisy"]
 
 
+def test_effective_examples_leave_batches_without_weight_out():
+    half_idle = weighed(0, (0, 0.3, 0.5), [0, 1, 0])
+    half_idle.curve.idle_steps[:] = [None, 0.5, 1.0]
+    _, ax = figure()
+    curves.effective_lines(ax, {"l2rw": [half_idle, weighed(1, (0, 0.3, 0.5), [0, 4, 5])]})
+    assert list(ax.lines[0].get_ydata()) == [3, 5]
+
+
 def test_trials_at_a_step_are_a_dot_each_and_told_in_the_mean(monkeypatch):
     seen = []
     monkeypatch.setattr(curves, "show", lambda fig, alt, caption: seen.append(fig) or curves.Drawing("", alt, caption))

@@ -22,7 +22,7 @@ from l2rw_core.experiments import (
     reported_numbers,
     results_root,
 )
-from l2rw_core.report.claims import CLAIMS, Evidence
+from l2rw_core.report.claims import CLAIMS, Asked, Evidence, verdict_of, verdicts_of
 from l2rw_core.report.page import Report, write_reproduction
 from l2rw_core.report.reproduction import compare, reproduction
 
@@ -107,7 +107,8 @@ def test_a_claim_needs_every_cell_and_more_than_one_trial():
     assert best.finding(evidence(lambda row, _: 80.0, trials=1)) is None
     beaten = best.finding(evidence(lambda row, _: {"l2rw": 80.0, "weighted+ft": 80.5}.get(row, 70.0)))
     assert beaten.verdict == "disagrees"
-    assert "best of the others weighted+ft 80.5 ± 0.2%, a difference of -0.5 ± 0.0 points; ahead of 14" in beaten.text
+    assert "best of the others weighted+ft 80.5 ± 0.2%, a difference of -0.5 ± 0.0 points; " in beaten.text
+    assert beaten.text.endswith("of 15 rows ahead of 14, behind 1")
     assert beaten.trials == 3
 
 
@@ -118,9 +119,58 @@ def test_a_claim_is_undecided_where_trials_differ_by_more_than_the_methods():
     assert best.finding(evidence(**two_ahead, apart=lambda row: 5.0)).verdict == "agrees"
     alone = best.finding(evidence(**two_ahead, apart=lambda row: 5.0 if row == "random" else 0.1))
     assert alone.verdict == "undecided"
-    assert "ahead of 8 of 9 rows" in alone.text
-    behind = best.finding(evidence(lambda row, _: 70.0 if row == "random" else 80.0, apart=lambda row: 2.0))
+    assert alone.text.endswith("of 9 rows ahead of 8, undecided against 1")
+
+
+@pytest.mark.parametrize(("behind_by", "verdict"), [(8.0, "undecided"), (15.0, "undecided"), (16.0, "disagrees")])
+def test_one_row_of_nine_refutes_a_claim_only_beyond_what_nine_looks_find_by_chance(behind_by, verdict):
+    """Three trials two points apart: the half width is 5.0 points, so that one look would take 5 for enough."""
+    best = claim("With uniform flips L2RW is best")
+    accuracies = {"l2rw": 80.0, "random": 80.0 + behind_by}
+    made = evidence(lambda row, at: accuracies.get(row, 60.0), apart=lambda row: 2.0 * (row == "random"))
+    assert best.finding(made).verdict == verdict
+
+
+def test_an_interval_within_a_point_of_zero_is_level():
+    """Both limits from both sides, and what comes before level: the interval may lie wholly above, or below."""
+    for mean, half_width, verdict in (
+        (0.0, 0.99, "level"),
+        (0.0, 1.01, "undecided"),
+        (0.5, 0.49, "agrees"),
+        (0.4, 0.59, "level"),
+        (0.4, 0.61, "undecided"),
+        (-0.4, 0.59, "level"),
+        (-0.4, 0.61, "undecided"),
+        (-0.5, 0.49, "disagrees"),
+    ):
+        assert Asked(Interval(mean, half_width, 3), of_two=True).verdict == verdict
+    assert Asked(Interval(0.0, 0.5, 3)).verdict == "undecided"  # a number alone is level with nothing
+    assert Asked(Interval(0.0, math.nan, 1), of_two=True).verdict == "undecided"
+
+
+def test_of_several_verdicts_the_one_that_says_least_for_the_claim_counts():
+    agrees, level = Asked(Interval(5.0, 1.0, 3), of_two=True), Asked(Interval(0.0, 0.5, 3), of_two=True)
+    undecided, fails = Asked(Interval(0.0, 5.0, 3), of_two=True), Asked(Interval(-5.0, 0.1, 3))
+    assert verdict_of([agrees, agrees]) == "agrees"
+    assert verdict_of([agrees, level]) == "level"
+    assert verdict_of([level, undecided, agrees]) == "undecided"
+    assert verdict_of([agrees, undecided, fails, level]) == "disagrees"
+    assert verdicts_of([agrees, undecided, fails, level]) == ["agrees", "undecided", "disagrees", "level"]
+
+
+def test_a_row_that_falls_behind_by_too_little_for_many_looks_can_still_be_level():
+    behind = Asked(Interval(-0.5, 0.45, 3), of_two=True)
     assert behind.verdict == "disagrees"
+    assert verdicts_of([behind, *[Asked(Interval(5.0, 1.0, 3), of_two=True)] * 5])[0] == "level"
+
+
+def test_rows_that_are_level_are_counted_apart():
+    near = {"random": 80.0, "l2rw": 80.1}
+    found = claim("With uniform flips L2RW is best").finding(
+        evidence(lambda row, at: near.get(row, 60.0), apart=lambda row: 0.3 * (row == "random"))
+    )
+    assert found.verdict == "level"
+    assert found.text.endswith("of 9 rows ahead of 8, level with 1")
 
 
 @pytest.mark.parametrize(
@@ -128,7 +178,11 @@ def test_a_claim_is_undecided_where_trials_differ_by_more_than_the_methods():
     [
         ("At 200:1 the other", "paper", "mnist", {"l2rw": 97.0}, {"l2rw": 97.0, "resample": 96.9}),
         ("With uniform flips random", "reduced", "mnist", {"random": 91.0}, {"random": 91.0, "mentornet": 92.0}),
-        ("With background flips random", "reduced", "mnist", {"reed-hard+es": 91.0}, {"random": 91.0}),
+        ("With background flips random", "reduced", "mnist", {"random": 63.9}, {"random": 64.1}),
+        ("With background flips random", "reduced", "mnist", {"random": 56.1}, {"random": 55.9}),
+        ("Under class imbalance random", "paper", "mnist", {"random": 63.9}, {"random": 64.1}),
+        ("Under class imbalance random", "paper", "mnist", {"random": 56.1}, {"random": 55.9}),
+        ("Early stopping helps", "reduced", "mnist", {"s-model+conf+es": 70.1}, {"s-model+conf+es": 69.9}),
         ("L2RW is above the baseline", "reduced", "mnist", {"l2rw": 91.0}, {"l2rw": 91.0, "random": 91.1}),
     ],
 )
@@ -156,6 +210,7 @@ def test_claims_about_an_order(start, scale, data, right, wrong):
             lambda row, at: 90 - at["noise"] * (12 if row == "l2rw" else 60),
         ),
         ("Without noise", lambda row, at: 89 if row == "l2rw" else 90, lambda row, at: 90 if row == "l2rw" else 89),
+        ("Without noise", lambda row, at: 85.1 if row == "l2rw" else 90, lambda row, at: 84.9 if row == "l2rw" else 90),
     ],
 )
 def test_claims_about_columns(start, right, wrong):
@@ -239,6 +294,47 @@ def test_what_comes_after_the_drop_is_read_off_tenths_of_the_steps(baseline, l2r
     assert claim("After the first drop").finding(made).verdict == verdict
 
 
+@pytest.mark.parametrize(("lost", "verdict"), [(0.9, "agrees"), (1.1, "disagrees")])
+def test_early_stopping_is_needed_where_the_best_evaluation_lies_a_point_above_the_last(lost, verdict):
+    made = evidence(lambda row, at: 80.0)
+    of_cell = made.recorded.result
+    made.recorded.result = lambda cell: with_curve(of_cell(cell), lambda step: 80 - lost * (step == 2000))
+    assert claim("L2RW needs no").finding(made).verdict == verdict
+
+
+@pytest.mark.parametrize(("ours", "verdict"), [(19, "agrees"), (21, "disagrees")])
+def test_the_background_is_cleared_where_less_than_half_of_what_plain_training_takes_for_it_is_left(ours, verdict):
+    """Images of the background itself do not count, and a record without a confusion matrix says nothing."""
+    made = evidence(lambda row, at: 80.0, trials=4)
+    of_cell = made.recorded.result
+
+    def result(cell):
+        taken = {"baseline": 40, "l2rw": ours}[cell.row]
+        first, *others = of_cell(cell).records
+        return CellResult(cell, (first, *(replace(r, confusion=confused(r.experiment, taken)) for r in others)))
+
+    made.recorded.result = result
+    found = claim("L2RW clears").finding(made)
+    assert found.verdict == verdict
+    assert f"L2RW {ours:.1f} ± 0.0%" in found.text
+
+
+def confused(experiment, taken):
+    """Ten classes of 100 test images each, ``taken`` of which are taken for the background, and the rest right."""
+    background = experiment.biases[-1].background
+    rows = [[(100 - taken) * (j == k) + taken * (j == background) for j in range(10)] for k in range(10)]
+    assert sum(rows[background]) == 100
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "verdict"), [(91.4, "disagrees"), (91.6, "agrees"), (93.4, "agrees"), (93.6, "disagrees")]
+)
+def test_the_accuracy_without_noise_is_allowed_a_point_either_way(accuracy, verdict):
+    made = evidence(lambda row, at: accuracy, "paper", "cifar10", apart=lambda row: 0.01)
+    assert claim("The ResNet-32 has").finding(made).verdict == verdict
+
+
 def test_what_comes_after_the_drop_asks_for_runs_that_were_evaluated_often():
     fig7 = [cell.experiment for cell in grid("fig7", "reduced").cells]
     assert all(e.steps // 10 >= 4 * e.evaluate_every for e in fig7)
@@ -314,7 +410,7 @@ def test_the_verdicts_counted_on_the_page_are_those_of_the_table(report):
     cells = [[cell.get_text() for cell in line.find_all("td")] for line in lines]
     columns = [cell.get_text() for cell in head.find_all("th")][1:]
     table = pd.DataFrame([map(int, row[1:]) for row in cells], [row[0] for row in cells], columns)
-    assert list(table.columns) == ["agrees", "disagrees", "undecided", "not run"]
+    assert list(table.columns) == ["agrees", "disagrees", "level", "undecided", "not run"]
     for verdict in table.columns:
         assert table[verdict].sum() == (claims.verdict == verdict).sum()
     at_paper_scale = claims[claims.scale == "paper"]
