@@ -68,3 +68,9 @@ document.addEventListener("DOMContentLoaded", () => {
     if (event.key === "Escape") hide();
   });
 });
+
+// The contents of a page open over it on a narrow window; the theme leaves them there when a reader has chosen.
+document.addEventListener("click", event => {
+  const covering = event.target.closest("dialog[open]");
+  if (covering && event.target.closest("a[href^='#']")) covering.close();
+});

@@ -42,6 +42,13 @@ REPAIRS = (
     Repair(' data-mode="light" title="Light"', ' data-mode="light" aria-hidden="true"'),
     Repair(' data-mode="dark"  title="Dark"', ' data-mode="dark" aria-hidden="true"'),
     Repair(' data-mode="auto"  title="System Settings"', ' data-mode="auto" aria-hidden="true"'),
+    # What the two panels hold, for who does not know the theme.
+    Repair('title="Toggle primary sidebar"', 'title="Menu of all pages" aria-label="Menu of all pages"'),
+    Repair(
+        'title="Toggle secondary sidebar"',
+        'title="Contents of this page" aria-label="Contents of this page"',
+        beside='class="sidebar-toggle secondary-toggle',
+    ),
     # A list without items, for a screen reader; and a role for bibliographies that no longer exists.
     Repair('<div role="list" class="citation-list">', '<div class="citation-list">', beside='class="citation"'),
     Repair(' role="doc-biblioentry"', "", beside='class="citation"'),
