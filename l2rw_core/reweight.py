@@ -62,8 +62,7 @@ class Reweighter:
         self.warmup = warmup
         self.check = check
         self.steps = 0
-        """Calls of `step` and `loss` so far, failed ones not counted. Put it back when training is resumed: the warm-up
-        goes by it."""
+        """Calls of `step` and `loss` so far, failed ones not counted; the warm-up goes by it."""
         self.last: Step | None = None
         """The most recent step, also after `loss`."""
         self.health: Health | None = Health()
@@ -137,6 +136,22 @@ class Reweighter:
             self._write_buffers(scores)
         self._done(step, scoring, scores, batch, clean_batch)
         return loss if step.effective_examples else torch.zeros_like(loss, requires_grad=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What training goes on from, beside the states of model and optimizer: steps so far, and the engine in use."""
+        return {"steps": self.steps, "engine": self.engine}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was taken.
+
+        Raises:
+            ValueError: if this is no such state; nothing has changed then.
+        """
+        steps, engine = state.get("steps"), str(state.get("engine"))
+        if state.keys() != {"steps", "engine"} or not isinstance(steps, int) or steps < 0:
+            raise ValueError(f"this is no state of a Reweighter, it holds {', '.join(map(str, state)) or 'nothing'}")
+        check_engine(engine)
+        self.steps, self.engine = steps, engine
 
     def _scoring(self, batch: Batch, clean_batch: Batch) -> Scoring:
         return Scoring(self.model, self.loss_fn, batch, clean_batch, self.engine)

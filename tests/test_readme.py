@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
-from l2rw_core import cli, experiments
+from l2rw_core import Reweighter, cli, experiments
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -32,6 +33,20 @@ def test_the_loop_trains_before_and_after_the_change(lines, sign):
     state = names["optimizer"].state
     assert all(state[p]["momentum_buffer"].any() for p in names["model"].parameters())
     assert sign == "-" or names["step"].weights.shape == (4,)
+
+
+def test_the_loop_with_a_ledger_ranks_every_label():
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))
+    loss_fn = torch.nn.CrossEntropyLoss(reduction="none")
+    data = TensorDataset(torch.rand(150, 1, 4, 4), torch.arange(150) % 3)
+    names = {"DataLoader": DataLoader, "data": data, "trusted": TensorDataset(*data[:9])}
+    names |= {"reweighter": Reweighter(model, torch.optim.SGD(model.parameters(), 0.1), loss_fn)}
+    names |= {"given_labels": data.tensors[1]}
+    lines = code.rstrip().splitlines()
+    exec(compile("\n".join([*lines[:-1], f"table = {lines[-1]}"]), "README.md", "exec"), names)
+    assert sorted(names["table"].index) == list(range(150))
 
 
 def test_the_shell_commands_are_understood(monkeypatch):

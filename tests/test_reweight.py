@@ -289,11 +289,33 @@ def test_a_resumed_warm_up_ends_where_it_would_have():
     first = Reweighter(cut.model, optimizer, cut.loss_fn, warmup=2)
     first.step(cut.batch, cut.clean)
     second = Reweighter(cut.model, optimizer, cut.loss_fn, warmup=2)
-    second.steps = first.steps
+    second.load_state_dict(first.state_dict())
     for _ in range(3):
         second.step(cut.batch, cut.clean)
     assert second.steps == through.steps == 4
     assert all(torch.equal(p, q) for p, q in zip(whole.model.parameters(), cut.model.parameters(), strict=True))
+
+
+def test_a_state_holds_the_engine_in_use_and_loads_without_unpickling(tmp_path):
+    case = make_case("mlp")
+    first = Reweighter(case.model, sgd(case.model), case.loss_fn)
+    first.step(case.batch, case.clean)
+    first.engine = "reverse"
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    second = Reweighter(case.model, sgd(case.model), case.loss_fn)
+    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert (second.steps, second.engine) == (1, "reverse")
+
+
+@pytest.mark.parametrize(
+    "state", [{}, {"steps": 1}, {"steps": -1, "engine": "loop"}, {"steps": 1, "engine": "steam"}, {"weight": 3}]
+)
+def test_another_state_is_refused_and_changes_nothing(state):
+    case = make_case("mlp")
+    reweighter = Reweighter(case.model, sgd(case.model), case.loss_fn)
+    with pytest.raises(ValueError, match=r"no state of a Reweighter|unknown engine"):
+        reweighter.load_state_dict(state)
+    assert (reweighter.steps, reweighter.engine) == (0, "forward")
 
 
 @pytest.mark.parametrize("warmup", [-1, 0.1, float("nan"), float("inf")])

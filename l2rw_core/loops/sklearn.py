@@ -6,15 +6,18 @@ from l2rw_core.extras import require
 
 require("sklearn", "sklearn")
 
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from l2rw_core.datasets import BatchStream
@@ -84,77 +87,114 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator):
         self.device = device
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any, X_clean: Any = None, y_clean: Any = None) -> ReweightedClassifier:
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def fit(
+        self, X: Any, y: Any, X_clean: Any = None, y_clean: Any = None, sample_weight: Any = None
+    ) -> ReweightedClassifier:
         """Train.
 
         Args:
-            X: (n, features) numbers.
+            X: (n, features) numbers, or a sparse matrix of them, of which a batch at a time is written out.
             y: (n,) labels, not trusted.
             X_clean: (m, features), none of them in X.
             y_clean: (m,) labels, trusted.
+            sample_weight: (n,) how often each example of X counts, on top of the weight that the clean set gives it.
 
         Raises:
             ValueError: if only one of `X_clean` and `y_clean` is given, `y` has one class only, a label of `y_clean` is
-                not in `y`, a number is NaN or infinite, the network has not one output for each label, or a parameter
-                is out of range. What was fitted before stays as it was, whatever goes wrong.
+                not in `y`, a number is NaN or infinite, a sample weight is negative or all are 0, the network has not
+                one output for each label, or a parameter is out of range. What was fitted before stays as it was,
+                whatever goes wrong.
         """
         before = dict(vars(self))
         try:
-            self._fit(X, y, X_clean, y_clean)
+            self._fit(X, y, X_clean, y_clean, sample_weight)
         except BaseException:
             vars(self).clear()
             vars(self).update(before)
             raise
         return self
 
-    def _fit(self, X: Any, y: Any, X_clean: Any, y_clean: Any) -> None:
+    def _fit(self, X: Any, y: Any, X_clean: Any, y_clean: Any, sample_weight: Any) -> None:
         if (X_clean is None) != (y_clean is None):
             raise ValueError("give both X_clean and y_clean, or neither for training with equal weights")
         if self.epochs < 1:
             raise ValueError(f"epochs must be at least 1, got {self.epochs}")
-        X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
+        X, y = validate_data(self, X, y, dtype=_FLOATS, accept_sparse="csr")
         check_classification_targets(y)
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
             raise ValueError(f"y has one class only, {self.classes_[0]}: there is nothing to tell apart")
-        train, clean = self._tensors(X, y), None
+        counts = None if sample_weight is None else self._counts(sample_weight, X)
+        train, clean = self._data(X, y), None
         if X_clean is not None:
-            X_clean, y_clean = validate_data(self, X_clean, y_clean, dtype=X.dtype, reset=False)
-            clean = self._tensors(X_clean, y_clean)
+            clean = self._data(*self._clean(X, X_clean, y_clean))
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self._train(train, clean, seed)
+            self._train(train, clean, counts, seed)
 
-    def _tensors(self, X: np.ndarray, y: np.ndarray) -> tuple[Tensor, Tensor]:
+    def _counts(self, sample_weight: Any, X: Any) -> Tensor:
+        """(n,) sample weights."""
+        counts = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+        if not counts.any():
+            raise ValueError("all sample weights are zero: there is nothing to learn from")
+        return torch.tensor(counts, device=self.device)
+
+    def _clean(self, X: Any, X_clean: Any, y_clean: Any) -> tuple[Any, np.ndarray]:
+        """The clean set, checked against X."""
+        try:
+            X_clean, y_clean = validate_data(self, X_clean, y_clean, dtype=X.dtype, accept_sparse="csr", reset=False)
+        except ValueError as error:
+            if "could not convert" in str(error) or "features, but" in str(error):
+                raise ValueError(f"X_clean: {error}. {_ROUTE}") from error
+            raise
+        if _elsewhere(X, X_clean):
+            warnings.warn(f"X_clean lies far outside of the range of X: is it scaled like X? {_ROUTE}", stacklevel=4)
+        return X_clean, y_clean
+
+    def _data(self, X: Any, y: np.ndarray) -> _Data:
+        if (self.classes_.dtype.kind in "biuf") != (np.asarray(y).dtype.kind in "biuf"):
+            raise ValueError(
+                f"y holds labels like {self.classes_[0]!r} and y_clean labels like {y[0]!r}: cross_val_predict with "
+                "predict_proba and some other tools write y as whole numbers and leave y_clean as it is: encode both "
+                "before, with one sklearn.preprocessing.LabelEncoder"
+            )
         place = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
         unknown = y[self.classes_[place] != y]
         if len(unknown):
             raise ValueError(f"the clean label {unknown[0]} is not among the labels of y")
-        return torch.tensor(X, device=self.device), torch.tensor(place, device=self.device)
+        x = X if sparse.issparse(X) else torch.tensor(X, device=self.device)
+        return _Data(x, torch.tensor(place, device=self.device))
 
-    def _train(self, train: tuple[Tensor, Tensor], clean: tuple[Tensor, Tensor] | None, seed: int) -> None:
-        x, y = train
+    def _train(self, train: _Data, clean: _Data | None, counts: Tensor | None, seed: int) -> None:
+        x, y = train.x, train.y
         build = _two_hidden_layers if self.build_model is None else self.build_model
-        self.model_ = build(x.shape[1], len(self.classes_)).to(x)
-        self._check_outputs(x[:2])
+        self.model_ = build(x.shape[1], len(self.classes_)).to(train.inputs(slice(0, 2)))
+        self._check_outputs(train.inputs(slice(0, 2)))
         optimizer, loss_fn = self.optimizer(self.model_.parameters(), lr=self.lr), nn.CrossEntropyLoss(reduction="none")
-        reweighter = Reweighter(self.model_, optimizer, loss_fn, warmup=self.warmup, check=self.check)
+        reweighter = _Counting(self.model_, optimizer, loss_fn, warmup=self.warmup, check=self.check)
         self.ledger_ = None if clean is None else WeightLedger(len(y))
         batches = BatchStream(len(y), self.batch_size, seed)
-        clean_batches = None if clean is None else BatchStream(len(clean[1]), self.clean_batch_size, seed + 1)
+        clean_batches = None if clean is None else BatchStream(len(clean.y), self.clean_batch_size, seed + 1)
         a_pass = -(-len(y) // self.batch_size)
         self.model_.train()
         for number in range(self.epochs * a_pass):
             ids = batches.indices(number)
-            batch = x[ids], y[ids]
+            batch, times = train.batch(ids), None if counts is None else counts[ids]
+            if times is not None and not times.any():
+                continue
             if clean is None:
                 optimizer.zero_grad()
-                loss_fn(self.model_(batch[0]), batch[1]).mean().backward()
+                _mean(loss_fn(self.model_(batch[0]), batch[1]), times).backward()
                 optimizer.step()
             else:
-                chosen = clean_batches.indices(number)
-                self.ledger_.record(reweighter.step(batch, (clean[0][chosen], clean[1][chosen]), ids))
+                reweighter.times = times
+                self.ledger_.record(reweighter.step(batch, clean.batch(clean_batches.indices(number)), ids))
         self.model_.eval()
 
     def _check_outputs(self, x: Tensor) -> None:
@@ -174,10 +214,11 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator):
         """(n, K) probabilities, in the order of `classes_`."""
         check_is_fitted(self)
         dtype = next(self.model_.parameters()).dtype
-        X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        X = validate_data(self, X, dtype=_FLOATS, accept_sparse="csr", reset=False)
+        parts = [slice(start, start + _AT_ONCE) for start in range(0, X.shape[0], _AT_ONCE)]
         with torch.no_grad():
-            parts = torch.tensor(X, dtype=dtype, device=self.device).split(1000)
-            return torch.cat([self.model_(part).softmax(1) for part in parts]).cpu().numpy()
+            inputs = (torch.tensor(_dense(X[part]), dtype=dtype, device=self.device) for part in parts)
+            return torch.cat([self.model_(part).softmax(1) for part in inputs]).cpu().numpy()
 
     def predict(self, X: Any) -> np.ndarray:
         """(n,) the most probable label."""
@@ -187,3 +228,57 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator):
 
 def _two_hidden_layers(features: int, classes: int) -> nn.Module:
     return Mlp([features, 64, 64, classes])
+
+
+_FLOATS = (np.float64, np.float32)
+_AT_ONCE = 1000
+_ROUTE = (
+    "In a pipeline the clean set goes the way of X by metadata routing alone: sklearn.set_config("
+    "enable_metadata_routing=True), .set_fit_request(X_clean=True, y_clean=True) and make_pipeline(..., "
+    'transform_input=["X_clean"])'
+)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Examples on the training device, or a sparse matrix of which batches go there."""
+
+    x: Any
+    y: Tensor
+
+    def inputs(self, ids: Any) -> Tensor:
+        """(b, features) of some examples."""
+        if isinstance(self.x, Tensor):
+            return self.x[ids]
+        return torch.tensor(_dense(self.x[ids if isinstance(ids, slice) else ids.numpy()]), device=self.y.device)
+
+    def batch(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and labels of some examples."""
+        return self.inputs(ids), self.y[ids]
+
+
+class _Counting(Reweighter):
+    """Weights of examples that each count several times."""
+
+    times: Tensor | None = None
+    """(n,) how often the examples of the next batch count."""
+
+    def _unscaled(self, u: Tensor) -> Tensor:
+        weights = super()._unscaled(u)
+        return weights if self.times is None else weights * self.times
+
+
+def _mean(losses: Tensor, times: Tensor | None) -> Tensor:
+    return losses.mean() if times is None else (losses * times).sum() / times.sum()
+
+
+def _dense(x: Any) -> np.ndarray:
+    return x.toarray() if sparse.issparse(x) else x
+
+
+def _elsewhere(x: Any, clean: Any) -> bool:
+    """Whether most clean values lie outside of the range of their feature, three times as wide."""
+    low, high = (_dense(end).ravel() for end in (x.min(0), x.max(0)))
+    width = np.maximum(high - low, 1e-6 + np.abs(high) * 1e-6)
+    middle = np.median(_dense(clean), axis=0)
+    return bool(np.mean((middle < low - width) | (middle > high + width)) > 0.5)

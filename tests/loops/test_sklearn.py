@@ -1,14 +1,19 @@
 """The estimator is one of scikit-learn's, and trains what the loop written by hand trains."""
 
+import warnings
+from functools import partial
+
 import numpy as np
 import pytest
 import sklearn
 import torch
 from problems import background_flips, by_hand, largest_difference
+from scipy.sparse import csr_matrix
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import LabelEncoder, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from l2rw_core.datasets import BatchStream
@@ -208,3 +213,68 @@ def test_a_failed_fit_leaves_what_was_fitted_before(changed, error):
     with pytest.raises(error):
         fresh.fit(X, y, **clean)
     assert not [name for name in vars(fresh) if name.endswith("_")]
+
+
+def test_labels_that_a_tool_encodes_by_half_are_refused_with_the_remedy():
+    """cross_val_predict writes y as whole numbers for predict_proba, and leaves y_clean as it is."""
+    X, y, clean, _ = arrays()
+    with sklearn.config_context(enable_metadata_routing=True):
+        last = classifier(epochs=1).set_fit_request(X_clean=True, y_clean=True)
+        ask = partial(cross_val_predict, last, X, cv=2, method="predict_proba")
+        with pytest.raises(ValueError, match=r"encode both before, with one sklearn\.preprocessing\.LabelEncoder"):
+            ask(y, params=clean)
+        encoder = LabelEncoder().fit(y)
+        encoded = clean | {"y_clean": encoder.transform(clean["y_clean"])}
+        assert ask(encoder.transform(y), params=encoded).shape == (len(y), 2)
+
+
+def test_a_sparse_matrix_gives_what_the_dense_one_gives():
+    X, y, clean, _ = arrays()
+    made = classifier(epochs=2).fit(X, y, **clean)
+    thin = classifier(epochs=2).fit(csr_matrix(X), y, X_clean=csr_matrix(clean["X_clean"]), y_clean=clean["y_clean"])
+    assert np.array_equal(made.predict_proba(X), thin.predict_proba(csr_matrix(X)))
+
+
+def test_words_go_straight_from_a_vectorizer_into_the_classifier():
+    texts = ["good fine great", "bad poor dull"] * 30
+    y = np.array(["up", "down"] * 30)
+    words = TfidfVectorizer().fit(texts)
+    made = classifier(epochs=20).fit(words.transform(texts), y, X_clean=words.transform(texts[:4]), y_clean=y[:4])
+    assert made.score(words.transform(texts), y) == 1
+
+
+@pytest.mark.parametrize("with_clean_set", [True, False])
+def test_an_example_of_weight_two_is_two_examples(with_clean_set):
+    """In one batch of all: the same parameters, of plain and of reweighted training."""
+    X, y, clean, _ = arrays()
+    clean = clean if with_clean_set else {}
+    X, y, times = X[:40], y[:40], np.arange(40) % 3
+    weighed = classifier(batch_size=200).fit(X, y, **clean, sample_weight=times)
+    repeated = classifier(batch_size=200).fit(X.repeat(times, 0), y.repeat(times), **clean)
+    np.testing.assert_allclose(weighed.predict_proba(X), repeated.predict_proba(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("weights", "message"), [(np.zeros(400), "zero"), (-np.ones(400), "egative")])
+def test_sample_weights_that_say_nothing_are_refused(weights, message):
+    X, y, clean, _ = arrays()
+    with pytest.raises(ValueError, match=message):
+        classifier().fit(X, y, **clean, sample_weight=weights)
+
+
+def test_a_clean_set_that_went_past_the_scaler_is_named_with_the_remedy():
+    X, y, clean, _ = arrays()
+    past = {f"reweightedclassifier__{name}": value for name, value in clean.items()}
+    pipeline = make_pipeline(StandardScaler(), classifier(epochs=1))
+    with pytest.warns(UserWarning, match=r"is it scaled like X.*enable_metadata_routing=True.*transform_input"):
+        pipeline.fit(100 * X + 700, y, **past | {"reweightedclassifier__X_clean": 100 * clean["X_clean"] + 700})
+    words = {"reweightedclassifier__X_clean": np.array([["red", "blue"]] * 20, dtype=object)}
+    with pytest.raises(ValueError, match=r"X_clean: could not convert.*enable_metadata_routing=True"):
+        pipeline.fit(X, y, **past | words)
+
+
+def test_a_clean_set_beside_the_data_is_no_reason_to_warn():
+    X, y, clean, _ = arrays()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier(epochs=1).fit(X, y, **clean)
+        classifier(epochs=1).fit(np.c_[X, np.ones(400)], y, np.c_[clean["X_clean"], np.ones(20)], clean["y_clean"])
