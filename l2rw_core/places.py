@@ -7,9 +7,18 @@ from pathlib import Path
 
 def results_root() -> Path:
     """The folder of the recorded runs: ``data/results`` of the checkout, or the copy that came with the package."""
-    checkout = Path(__file__).parents[1] / "data" / "results"
-    if checkout.is_dir():
-        return checkout
+    return _of_data("results")
+
+
+def embedded_root() -> Path:
+    """The folder of the embedded images: ``data/embedded`` of the checkout, or the copy that came with the package."""
+    return _of_data("embedded")
+
+
+def _of_data(name: str) -> Path:
+    checkout = Path(__file__).parents[1] / "data"
+    if (checkout / "results").is_dir():
+        return checkout / name
     import l2rw_core.recorded
 
-    return Path(next(iter(l2rw_core.recorded.__path__))) / "results"
+    return Path(next(iter(l2rw_core.recorded.__path__))) / name

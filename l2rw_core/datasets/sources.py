@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from l2rw_core.datasets.embedded import PARTS, read_part
+from l2rw_core.datasets.errors import DataCorrupt, DataUnavailable
 from l2rw_core.extras import require
 from l2rw_core.running.progress import progress_wanted
 
@@ -30,14 +32,6 @@ _DIGITS = tuple("0123456789")
 _GARMENTS = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _CIFAR100 = tuple(str(c) for c in range(100))
-
-
-class DataUnavailable(RuntimeError):
-    """A data set is not on this machine and cannot be downloaded."""
-
-
-class DataCorrupt(ValueError):
-    """A file of a data set is damaged, or does not hold what it should."""
 
 
 @dataclass(frozen=True)
@@ -124,13 +118,13 @@ _PUBLISHED = {
 
 def names() -> tuple[str, ...]:
     """The data sets that `load` knows."""
-    return (*_PUBLISHED, "digits")
+    return (*_PUBLISHED, *PARTS, "digits")
 
 
 def title_of(name: str) -> str:
     """What a data set is called in a figure or a table; ValueError if there is none of that name."""
     _check_known(name)
-    return "digits" if name == "digits" else _PUBLISHED[name].title
+    return "digits" if name == "digits" else (PARTS[name] if name in PARTS else _PUBLISHED[name]).title
 
 
 def data_root() -> Path:
@@ -142,38 +136,35 @@ def data_root() -> Path:
     return (checkout if (checkout / "pyproject.toml").exists() else Path.cwd()) / "data" / "cache"
 
 
-def load(name: str, root: str | Path | None = None, download: bool = True, fallback: str | None = None) -> Source:
-    """A data set by name, from ``<root>/<name>.npz``, from torchvision's files in `root`, or downloaded into it.
+def load(name: str, root: str | Path | None = None, download: bool = True) -> Source:
+    """A data set by name: embedded, from ``<root>/<name>.npz``, from torchvision's files in `root`, or downloaded.
 
     What torchvision read is written to ``<root>/<name>.npz`` where the root can be written, so that later loads are
-    fast. ``digits`` is scikit-learn's: 8x8 images that are part of that package, a third of them set aside as test set.
-    A load that fails, or is interrupted, leaves nothing in `root` that was not there before.
+    fast. A load that fails, or is interrupted, leaves nothing in `root` that was not there before.
+
+    Three sets come with the package and its requirements, and need neither `root` nor network. ``mnist_4982`` has
+    all MNIST images of the digits 4, 9, 8 and 2, in their order there and under their own labels; ``fashion_small``
+    the first 600 training and 200 test images of each class of Fashion-MNIST. ``digits`` is scikit-learn's: 8x8
+    images, a third of them set aside as test set. None of them ever stands in for a set of another name.
 
     Args:
         name: one of `names`.
         root: folder of the data; `data_root` by default.
         download: whether the network may be used.
-        fallback: a data set to use, with one printed line that says so, if this one is not to be had.
 
     Raises:
         DataUnavailable: it is neither there nor to be downloaded.
         DataCorrupt: it is there and damaged.
         ValueError: there is no data set of that name.
     """
-    for asked in (name, fallback):
-        if asked is not None:
-            _check_known(asked)
+    _check_known(name)
     if name == "digits":
         return _embedded_digits()
+    if name in PARTS:
+        return Source(name, *read_part(name), _PUBLISHED[PARTS[name].of].classes)
     root = Path(root) if root is not None else data_root()
-    try:
-        kept = root / f"{name}.npz"
-        return _from_npz(kept, name) if kept.exists() else _from_torchvision(name, root, download)
-    except DataUnavailable:
-        if fallback is None:
-            raise
-        print(f"{name} is not on this machine and could not be downloaded; using {fallback} instead.")
-        return load(fallback, root, download)
+    kept = root / f"{name}.npz"
+    return _from_npz(kept, name) if kept.exists() else _from_torchvision(name, root, download)
 
 
 def _check_known(name: str) -> None:
@@ -329,8 +320,13 @@ def _read(name: str, root: Path, train: bool, download: bool) -> Any:
 def _unavailable(name: str, root: Path, cause: str) -> str:
     return (
         f"{name} is not in {root} and could not be downloaded ({cause}). Put torchvision's files "
-        f"or {name}.npz there, point L2RW_DATA to a folder with them, or use the embedded data set digits."
+        f"or {name}.npz there, point L2RW_DATA to a folder with them, or use what is embedded: {_embedded(name)}."
     )
+
+
+def _embedded(name: str) -> str:
+    parts = [f"{part} ({what.holds})" for part, what in PARTS.items() if what.of == name]
+    return ", ".join([*(parts or PARTS), "digits"])
 
 
 def _bars_as_wanted() -> contextlib.AbstractContextManager:

@@ -17,6 +17,7 @@ from l2rw_core.datasets.biases import (
     as_pair,
     long_tail_shares,
 )
+from l2rw_core.datasets.embedded import PARTS
 from l2rw_core.datasets.sources import Source
 
 Bias = PairImbalance | LongTail | Subset | UniformFlip | BackgroundFlip
@@ -145,10 +146,11 @@ def make_split(
         hold_out: images to hold out.
 
     Raises:
-        ValueError: if a `PairImbalance` comes after a bias that flips labels, or there are too few images for a bias,
-            for what is held out, or for the clean set.
+        ValueError: if a `PairImbalance` comes after a bias that flips labels, an embedded part lacks a class that is
+            wanted, or there are too few images for a bias, for what is held out, or for the clean set.
     """
     _check_order(biases)
+    _check_held(source, biases)
     how = clean or CleanSet()
     train, num_classes = _as_examples(source.x_train, source.y_train), source.num_classes
     first = next((k for k, bias in enumerate(biases) if bias.flips_labels), len(biases))
@@ -192,6 +194,18 @@ def _check_order(biases: Sequence[Bias]) -> None:
                 "old ones: put PairImbalance first"
             )
         flip = bias if bias.flips_labels else flip
+
+
+def _check_held(source: Source, biases: Sequence[Bias]) -> None:
+    """An embedded part has not every class of its set."""
+    part = PARTS.get(source.name)
+    pair = next((bias for bias in biases if isinstance(bias, PairImbalance)), None)
+    wanted = (pair.minority, pair.majority) if pair else range(source.num_classes)
+    if part is not None and (absent := [str(c) for c in wanted if c not in part.classes]):
+        raise ValueError(
+            f"{source.name} holds {part.holds} and none of class {', '.join(absent)}: name two that it holds in a "
+            f"PairImbalance, or load {part.of}"
+        )
 
 
 def _stream(seed: int, number: int) -> np.random.Generator:
