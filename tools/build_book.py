@@ -102,8 +102,8 @@ def read_chapter(root: Path, document: str) -> nbformat.NotebookNode:
 def source_files(root: Path) -> list[Path]:
     """Files, besides the chapters, that decide what a chapter prints and draws."""
     package = (path for path in (root / "l2rw_core").rglob("*") if path.suffix in {".py", ".js", ".css"})
-    results = (path for path in (root / "data" / "results").rglob("*") if path.is_file())
-    return sorted([*package, *results, *(root / "data").glob("*.csv"), root / "constraints.txt"])
+    kept = (path for name in ("results", "embedded") for path in (root / "data" / name).rglob("*") if path.is_file())
+    return sorted([*package, *kept, *(root / "data").glob("*.csv"), root / "constraints.txt"])
 
 
 def source_hash(root: Path) -> str:
@@ -122,7 +122,7 @@ def data_folder(root: Path) -> Path:
 
 
 def available_data(folder: Path) -> list[str]:
-    """Names of the real data sets present in `folder`; with none the chapters run on the embedded digits."""
+    """Names of the real data sets present in `folder`; with none there are the embedded ones."""
     if not folder.is_dir():
         return []
     # An interrupted download leaves an empty folder behind.
@@ -394,7 +394,7 @@ def build_settings(root: Path, folder: Path) -> dict[str, Any]:
     url = tomllib.loads((root / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
     facts = {
         "build_versions": installed_versions(),
-        "build_data": ", ".join(available_data(data_folder(root))) or "none, the chapters used the embedded digits",
+        "build_data": ", ".join(available_data(data_folder(root))) or "none but the embedded ones",
     }
     config = repository_settings(config, url)
     config["execute"] = {**config.get("execute", {}), "cache": str(folder), "execute_notebooks": "cache"}

@@ -14,6 +14,7 @@ SOURCES = (
     "l2rw_core/core.py",
     "l2rw_core/interactive/play.js",
     "data/results/run.jsonl",
+    "data/embedded/sheet.webp",
     "data/reported.csv",
     "constraints.txt",
 )
