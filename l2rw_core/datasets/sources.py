@@ -320,7 +320,7 @@ def _read(name: str, root: Path, train: bool, download: bool) -> Any:
 def _unavailable(name: str, root: Path, cause: str) -> str:
     return (
         f"{name} is not in {root} and could not be downloaded ({cause}). Put torchvision's files "
-        f"or {name}.npz there, point L2RW_DATA to a folder with them, or use what is embedded: {_embedded(name)}."
+        f"or {name}.npz there, point L2RW_DATA to a folder with them, or use the embedded {_embedded(name)}."
     )
 
 
