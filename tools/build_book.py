@@ -40,7 +40,7 @@ from sphinx_external_toc.parsing import parse_toc_yaml
 PAGES = Path(__file__).resolve().parent / "pages"
 # Title, authors and addresses of the entries under "Cite this page", and the symbols that a page explains.
 CITED_FROM = ("_config.yml", "pyproject.toml", "CITATION.cff", "reference/references.bib", "reference/notation.md")
-OWN_EXTENSIONS = ("api_reference", "book_pages")
+OWN_EXTENSIONS = ("api_reference", "book_pages", "cross_references", "search_entries")
 CELL_TIMEOUT_S = 600
 KEPT_CACHES = 3
 MAX_PASSES = 3
@@ -368,6 +368,7 @@ def page_inputs_hash(root: Path) -> str:
     files = [
         *sorted(PAGES.glob("*.py")),
         *sorted((root / "_static").glob("*")),
+        *sorted((root / "_templates").glob("*")),
         *(root / name for name in CITED_FROM),
     ]
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files if file.is_file())).hexdigest()[:16]

@@ -1,5 +1,6 @@
 """The symbols that a page explains are those that its formulas use."""
 
+import json
 import re
 from pathlib import Path
 
@@ -66,6 +67,69 @@ def test_the_step_of_the_method_is_explained():
     used = explained(r"w_i = \frac{\tilde w_i}{\sum_j \tilde w_j + \delta(\sum_j \tilde w_j)}")
     assert {r"w_i", r"\tilde w_i", r"\delta(s)"} <= used
     assert not {r"\alpha", r"\eta", "K"} & used
+
+
+CHAPTERS = ROOT / "chapters"
+OWN = {
+    "03": {
+        r"\hat\theta": "optimum",
+        "h,": "eigenvalue",
+        "H": "Hessian",
+        "I_i": "influence",
+        "A": "coordinates",
+        r"\lambda": "decay",
+        r"\mu": "mean input",
+        "p,": "probabilities",
+        "e_y": "one at class",
+        "a,": "row and column",
+        "k": "steps",
+        "d": "distance",
+    },
+    "04": {"a,": "dual number", "g": "weighted loss", "W": "one layer", "z": "output", "r_i": "random", "s,": "dummy"},
+    "11": {"z": "normal", "s": "suspect", "r_{i,t}": "squeezed"},
+    "13": {"z": "normal"},
+}
+NOT_MEANT = {
+    "01": {"a_i", "g_{i,l}", "h", "L"},
+    "03": {"a_i", "h", r"\hat\theta(\epsilon)", r"\delta(s)", "K"},
+    "04": {"a_i", "L", r"z_{i,l},\ \tilde z_{i,l}", "g_{i,l}", r"\delta(s)"},
+    "05": {"h", r"\theta_l", "g_{i,l}"},
+    "11": {r"z_{i,l},\ \tilde z_{i,l}", r"\delta(s)"},
+    "13": {r"z_{i,l},\ \tilde z_{i,l}", "h"},
+}
+
+
+def explained_in(chapter: str) -> dict[str, str]:
+    """What the box of a chapter says, from its formulas as they are written."""
+    [file] = CHAPTERS.glob(f"{chapter}_*.ipynb")
+    cells = [cell for cell in json.loads(file.read_text())["cells"] if cell["cell_type"] == "markdown"]
+    text = re.sub(r"```python.*?```", "", "\n".join("".join(cell["source"]) for cell in cells), flags=re.DOTALL)
+    formulas = [a or b for a, b in re.findall(r"\$\$(.+?)\$\$|\$([^$]+)\$", text, re.DOTALL)]
+    symbols = read_symbols(NOTATION, f"chapters/{file.stem}")
+    return {symbols[at].formula: symbols[at].meaning for at in symbols_in("\n".join(formulas), symbols)}
+
+
+@pytest.mark.parametrize("chapter", OWN)
+def test_a_letter_has_the_meaning_that_its_chapter_gives_it(chapter):
+    said = explained_in(chapter)
+    found = {
+        start: [m for formula, m in said.items() if formula == start or formula.startswith(start)]
+        for start in OWN[chapter]
+    }
+    assert {start: word for start, word in OWN[chapter].items() if not any(word in m for m in found[start])} == {}
+
+
+@pytest.mark.parametrize("chapter", NOT_MEANT)
+def test_no_letter_has_a_meaning_that_it_has_only_elsewhere(chapter):
+    assert NOT_MEANT[chapter] & explained_in(chapter).keys() == set()
+
+
+def test_letters_side_by_side_are_symbols_each():
+    assert explained(r"N\alpha L") == {r"N,\ M", r"\alpha", "L"}
+
+
+def test_two_symbols_are_not_worth_a_box():
+    assert symbols_box(page(r"\alpha u_i"), NOTATION, "notation.html") == ""
 
 
 def test_the_box_has_a_row_for_each_symbol_and_leads_to_all():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 import pytest
 from playwright.sync_api import Locator, Page, expect
 from visiting import Visit
@@ -91,3 +93,39 @@ def test_there_is_one_way_to_search_and_no_empty_bar(visit: Visit) -> None:
     field.press("Enter")
     page.wait_for_url("**/search.html?*")
     expect(seen(page, "input[type=search]")).to_have_count(1)
+
+
+QUERIES = {
+    "Hugging Face": ("reference/adapters", "Hugging Face"),
+    "huggingface": ("reference/adapters", "Hugging Face"),
+    "equation 12": ("chapters/03_what_a_weight_measures", ""),
+    "Eq. (12)": ("chapters/03_what_a_weight_measures", ""),
+    "glossary": ("reference/glossary", "Glossary"),
+    "class imbalance": ("chapters/06_mnist_imbalance", "Class imbalance on MNIST"),
+    "Lemma 1": ("chapters/05_convergence", ""),
+}
+
+
+@pytest.mark.parametrize(("query", "wanted"), QUERIES.items(), ids=list(QUERIES))
+def test_search_finds_the_place_and_says_why(visit: Visit, query: str, wanted: tuple[str, str]) -> None:
+    document, titled = wanted
+    page = visit.page
+    page.goto(f"{visit.site}/search.html?{urlencode({'q': query})}")
+    expect(page.locator(".l2rw-found")).to_contain_text(query)
+    hits = page.locator("#search-results li")
+    links = hits.locator("a")
+    assert document in (links.first.get_attribute("href") or "")
+    assert titled in links.first.inner_text()
+    assert hits.locator("p").count() >= min(3, hits.count()), "excerpts"
+    named = links.all_inner_texts()
+    assert len(set(named)) == len(named), "a place is named once"
+    assert len(set(links.evaluate_all("links => links.map(link => link.href)"))) == len(named)
+    links.first.click()
+    page.wait_for_url(f"**/{document}.html**")
+    assert visit.errors == []
+
+
+def test_search_without_a_hit_says_so(visit: Visit) -> None:
+    visit.page.goto(f"{visit.site}/search.html?q=zebrafish")
+    expect(visit.page.locator(".l2rw-found")).to_contain_text("Nothing found")
+    expect(visit.page.locator("#search-results li")).to_have_count(0)

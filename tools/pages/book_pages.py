@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from citation import Work, page_entry, paper_entry, read_work
 from docutils import nodes
+from head import add_description, page_line
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from symbols import mark_formulas, symbols_box
@@ -139,11 +140,21 @@ def add_page_end(app: Sphinx, page: str, template: str, context: dict[str, Any],
             f'<a href="{name}.jsonl" download>everything recorded (JSON lines)</a>'
         )
     title = app.env.titles[page].astext()
-    notation = root / f"{NOTATION}.md"
-    if isinstance(doctree, nodes.document) and page != NOTATION and notation.is_file():
-        box = symbols_box(doctree, notation, "../" * page.count("/") + f"{NOTATION}.html")
-        context["body"] = mark_formulas(context["body"], notation).replace("</h1>", f"</h1>{box}", 1)
+    if isinstance(doctree, nodes.document):
+        box = _symbols(root, page, doctree)
+        body = mark_formulas(context["body"], root / f"{NOTATION}.md", page) if box else context["body"]
+        line = page_line(root, page, doctree, read_work(root).version)
+        context["body"] = body.replace("</h1>", f"</h1>{line}{box}", 1)
+    add_description(app, page, context, doctree)
     context["body"] = keep_marks(context["body"]) + page_end(page, downloads, read_work(root), title, paper_entry(root))
+
+
+def _symbols(root: Path, page: str, document: nodes.document) -> str:
+    """The fold with the symbols of a page; empty on the notation page, which has them all."""
+    notation = root / f"{NOTATION}.md"
+    if page == NOTATION or not notation.is_file():
+        return ""
+    return symbols_box(document, notation, "../" * page.count("/") + f"{NOTATION}.html", page)
 
 
 def keep_marks(body: str) -> str:

@@ -12,6 +12,9 @@ from pathlib import Path
 from docutils import nodes
 
 COLUMNS = 5
+LOCAL_COLUMNS = 3
+FEWEST = 3
+"""Symbols that make a box worth its place: with fewer the text around a formula says what they are."""
 MATH = re.compile(r"\$([^$]+)\$")
 SEPARATOR = re.compile(r",\\?\s+(?![^(]*\))")
 ARGUMENTS = re.compile(r"\([^()]*\)$")
@@ -21,6 +24,9 @@ FORMULA = re.compile(
     re.DOTALL,
 )
 INDEX = re.compile(r"_(?:\w|\{[^}]*\})")
+WORDS = re.compile(r"\\(?:text|operatorname|mathrm)\{[^}]*\}")
+TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\S")
+CHAPTER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,8 @@ class Symbol:
     """In code, in Markdown; may be empty."""
     meaning: str
     """In Markdown."""
+    local: bool = False
+    """Whether it is one chapter's own."""
 
     @property
     def cores(self) -> list[str]:
@@ -42,33 +50,61 @@ class Symbol:
 
 
 def symbols_in(formulas: str, symbols: Sequence[Symbol]) -> list[int]:
-    r"""Positions of the symbols that formulas use, in ascending order; ``\tilde w`` is one symbol, and no ``w``."""
-    rest = INDEX.sub("", formulas)
-    used = set()
-    by_length = sorted(
-        ((core, at) for at, s in enumerate(symbols) for core in s.cores if core), key=lambda c: -len(c[0])
-    )
-    for core, at in by_length:
-        rest, count = re.subn(rf"(?<![\\A-Za-z]){re.escape(core)}(?![A-Za-z])", " ", rest)
-        used |= {at} if count else set()
+    r"""Positions of the symbols that formulas use, in ascending order; ``\tilde w`` is one symbol, and no ``w``.
+
+    Where two symbols are written alike but for an index, the second is one only with its index; a symbol of a single
+    chapter comes before one of the whole book.
+    """
+    rest, indexed = _spaced(INDEX.sub("", WORDS.sub(" ", formulas))), _spaced(WORDS.sub(" ", formulas))
+    used, seen = set(), set()
+    listed = []
+    for at, symbol in enumerate(symbols):
+        for core in filter(None, symbol.cores):
+            if core in seen and not symbol.local:
+                used |= {at} if _spaced(symbol.formula) in indexed else set()
+            else:
+                listed.append((_spaced(core), at, symbol.local))
+            seen.add(core)
+    for core, at, _ in sorted(listed, key=lambda c: (-len(c[0].split()), not c[2], c[1])):
+        used |= {at} if core in rest else set()
+        rest = rest.replace(core, " | ")
     return sorted(used)
 
 
+def _spaced(formula: str) -> str:
+    """A formula as its tokens, each between spaces."""
+    return "".join(f" {token}  " for token in TOKEN.findall(formula))
+
+
 @cache
-def read_symbols(notation: Path) -> tuple[Symbol, ...]:
-    """The rows of the first table of the notation page.
+def read_symbols(notation: Path, page: str = "") -> tuple[Symbol, ...]:
+    """The rows of the first table of the notation page, then those of its second that are for this page.
+
+    Args:
+        notation: file with the tables.
+        page: name of a document, as ``chapters/03_what_a_weight_measures``; its number chooses the rows.
 
     Raises:
         ValueError: if there is no such table, or a row of it has no symbol or no meaning.
     """
-    lines = [line for line in notation.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
-    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|"))] for line in lines[2:]]
+    rows = _table_rows(notation)
     found = [Symbol(", ".join(MATH.findall(row[0])), row[1], row[3]) for row in rows if len(row) == COLUMNS]
-    if len(found) != len(rows) or not found or not all(symbol.formula and symbol.meaning for symbol in found):
+    local = [row for row in rows if len(row) == LOCAL_COLUMNS]
+    if len(found) + len(local) != len(rows) or not found or not all(s.formula and s.meaning for s in found):
         raise ValueError(
             f"{notation.name}: the first table needs {COLUMNS} columns, with a formula and a meaning a row"
         )
-    return tuple(found)
+    number = CHAPTER.match(page.rsplit("/", 1)[-1])
+    here = [row for row in local if number and int(number[0]) in map(int, CHAPTER.findall(row[1]))]
+    return tuple(found + [Symbol(", ".join(MATH.findall(row[0])), "", row[2], local=True) for row in here])
+
+
+def _table_rows(notation: Path) -> list[list[str]]:
+    """Cells of all tables of a Markdown file, without their heads."""
+    blocks = re.split(r"\n(?!\|)", notation.read_text(encoding="utf-8"))
+    tables = [[line for line in block.splitlines() if line.startswith("|")] for block in blocks]
+    lines = [line for table in tables for line in table[2:]]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|"))] for line in lines]
 
 
 def formulas_of(document: nodes.document) -> str:
@@ -76,17 +112,18 @@ def formulas_of(document: nodes.document) -> str:
     return "\n".join(node.astext() for node in document.findall(lambda n: isinstance(n, nodes.math | nodes.math_block)))
 
 
-def symbols_box(document: nodes.document, notation: Path, link: str) -> str:
-    """HTML of a fold with the symbols that the page uses; empty for a page without formulas.
+def symbols_box(document: nodes.document, notation: Path, link: str, page: str = "") -> str:
+    """HTML of a fold with the symbols that the page uses; empty for a page with fewer than three.
 
     Args:
         document: the page.
         notation: file with the table.
         link: address of the notation page, seen from this one.
+        page: name of the document, for the meanings that symbols have in it alone.
     """
-    symbols = read_symbols(notation)
+    symbols = read_symbols(notation, page)
     used = symbols_in(formulas_of(document), symbols)
-    if not used:
+    if len(used) < FEWEST:
         return ""
     rows = "".join(
         f"<tr data-symbol='{at}'><th scope='row'>{_math(symbols[at].formula)}</th>"
@@ -100,9 +137,9 @@ def symbols_box(document: nodes.document, notation: Path, link: str) -> str:
     )
 
 
-def mark_formulas(body: str, notation: Path) -> str:
+def mark_formulas(body: str, notation: Path, page: str = "") -> str:
     """The HTML of a page with `data-symbols` on each formula: which rows of the page's box explain it."""
-    symbols = read_symbols(notation)
+    symbols = read_symbols(notation, page)
 
     def marked(found: re.Match[str]) -> str:
         used = " ".join(map(str, symbols_in(html.unescape(found["formula"]), symbols)))
