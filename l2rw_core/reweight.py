@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from l2rw_core.engines.passes import Batch, LossFn, check_bare, repeating, write_buffers
+from l2rw_core.engines.passes import Batch, CleanGradient, LossFn, check_bare, makeup, repeating, write_buffers
 from l2rw_core.health import Health
-from l2rw_core.scoring import Scores, Scoring, check_engine
+from l2rw_core.scoring import AUTO, Scores, Scoring, check_engine
 from l2rw_core.weights import Step, as_ids, positive_part, scaled
 
 CHECKS = ("every", "first")
+
+_log = logging.getLogger("l2rw_core")
 
 
 class Reweighter:
@@ -25,11 +28,15 @@ class Reweighter:
         optimizer: any optimizer over the model's parameters; momentum, decay and schedules live here and have no part
             in the weights. ``None`` if only `loss` is used.
         loss_fn: ``loss_fn(outputs, targets)`` of shape (n,).
-        engine: see `l2rw_core.alignment`. If it cannot follow the model, or its slopes do not fit the gradient, the
-            next one takes over on the same batch and stays, with one warning that names the reason.
+        engine: see `l2rw_core.scoring`. If it cannot follow the model, or its slopes do not fit the gradient, the
+            next one takes over on the same batch and stays, with one warning that names the reason. ``"auto"`` takes
+            ``"ghost"`` if it is right for the first batch, else ``"forward"``, and chooses again whenever model, mode,
+            loss or trained parameters have changed.
         warmup: calls of `step` or `loss` at the beginning in which every example has the weight 1/n: plain training.
             The alignments are computed all the same, so that a `Step` holds what it always holds and a ledger misses
             nothing; such a call therefore costs as much as any other.
+        every: the clean gradient serves this many steps: cheaper by a clean pass in all but one of them, and no longer
+            exact, since the parameters move on. The first clean batch of each group of steps is looked at.
         check: the weights are held against PyTorch's own gradient of the update, see `l2rw_core.engines.identity`:
             ``"every"`` step, at the price of one inner product, and more thoroughly at the first one and whenever
             model, mode, loss or trained parameters have changed; or at those moments alone (``"first"``).
@@ -54,6 +61,7 @@ class Reweighter:
         engine: str = "forward",
         warmup: int = 0,
         check: str = "every",
+        every: int = 1,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -61,6 +69,8 @@ class Reweighter:
         self.engine = engine
         self.warmup = warmup
         self.check = check
+        self.every = every
+        self._clean: CleanGradient | None = None
         self.steps = 0
         """Calls of `step` and `loss` so far, failed ones not counted; the warm-up goes by it."""
         self.last: Step | None = None
@@ -69,11 +79,14 @@ class Reweighter:
         """Warns of what looks wrong, through the logger ``l2rw_core``; None to be left alone."""
         self._checked: Any = None
         _check_kinds(model, optimizer, loss_fn)
-        check_engine(engine)
         if check not in CHECKS:
             raise ValueError(f"check must be one of {', '.join(map(repr, CHECKS))}, got {check!r}")
         if not (warmup >= 0 and warmup % 1 == 0):  # a share of training, such as 0.1, would be a single step
             raise ValueError(f"warmup must be a whole number of steps, at least 0, got {warmup}")
+        if not (every >= 1 and every % 1 == 0):
+            raise ValueError(f"every must be a whole number of steps, at least 1, got {every}")
+        if every > 1 and engine == "lookahead":
+            raise ValueError('engine "lookahead" looks at a clean batch in each step: leave every at 1')
         if optimizer is not None:
             _check_held(model, optimizer)
             _check_closure(optimizer)
@@ -138,8 +151,11 @@ class Reweighter:
         return loss if step.effective_examples else torch.zeros_like(loss, requires_grad=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """What training goes on from, beside the states of model and optimizer: steps so far, and the engine in use."""
-        return {"steps": self.steps, "engine": self.engine}
+        """What training goes on from, beside the states of model and optimizer: steps so far, and the engine in use.
+
+        A clean gradient that serves several steps (`every`) is not in it: the first step afterwards makes a new one.
+        """
+        return {"steps": self.steps, "engine": AUTO if self._chooses else self.engine}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where `state_dict` was taken.
@@ -153,8 +169,25 @@ class Reweighter:
         check_engine(engine)
         self.steps, self.engine = steps, engine
 
+    @property
+    def engine(self) -> str:
+        """The engine in use: the one that was asked for, or what has taken its place (after the first step)."""
+        return self._engine
+
+    @engine.setter
+    def engine(self, engine: str) -> None:
+        check_engine(engine)
+        self._engine, self._chooses = engine, engine == AUTO
+
     def _scoring(self, batch: Batch, clean_batch: Batch) -> Scoring:
-        return Scoring(self.model, self.loss_fn, batch, clean_batch, self.engine)
+        if self._chooses and self._checked != self._setting():
+            self._engine = AUTO
+        return Scoring(self.model, self.loss_fn, batch, self._still(clean_batch), self._engine)
+
+    def _still(self, clean_batch: Batch) -> Batch | CleanGradient:
+        """The clean gradient of an earlier step, while it serves."""
+        serves = self._clean is not None and self.steps % self.every and self._checked == self._setting()
+        return self._clean if serves else clean_batch
 
     def _weigh(self, scoring: Scoring, ids: Any) -> tuple[Tensor, Scores, Step]:
         scores = self._scores(scoring)
@@ -162,18 +195,18 @@ class Reweighter:
         ids = None if ids is None else as_ids(ids, len(weights))
         with torch.enable_grad():
             loss = (weights * scores.losses).sum()
-        step = Step(loss.detach(), weights, scores.alignment, scores.losses.detach(), scores.clean_loss, ids)
+        losses = scores.losses.detach()
+        step = Step(loss.detach(), weights, scores.alignment, losses, scores.clean_loss, ids, scores.engine)
         return loss, scores, step
 
     def _scores(self, scoring: Scoring) -> Scores:
         """Checked thoroughly where that was not done since something changed on which an engine may depend."""
-        return scoring.scores(check=self._checked != self._setting(scoring.engine))
+        return scoring.scores(check=self._checked != self._setting())
 
-    def _setting(self, engine: str) -> Any:
-        modes = tuple(module.training for module in self.model.modules())
+    def _setting(self) -> Any:
         trained = tuple(id(p) for p in self.model.parameters() if p.requires_grad)
         autocast = [torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) for kind in ("cpu", "cuda")]
-        return engine, id(self.model), id(self.loss_fn), modes, trained, autocast
+        return self._engine, makeup(self.model), id(self.loss_fn), trained, autocast
 
     def _unscaled(self, u: Tensor) -> Tensor:
         """(n,) weights before they are scaled to sum to 1: equal ones during the warm-up."""
@@ -182,8 +215,11 @@ class Reweighter:
 
     def _done(self, step: Step, scoring: Scoring, scores: Scores, batch: Batch, clean_batch: Batch) -> None:
         scoring.warn(stacklevel=4)
-        self.engine = scores.engine
-        self._checked = self._setting(self.engine)
+        if scores.engine != self._engine:
+            _log.info("engine %r computes the weights", scores.engine)
+            self._engine = scores.engine
+        self._checked = self._setting()
+        self._clean = scoring.clean if self.every > 1 else None
         self.steps += 1
         self.last = step
         if self.health is not None:

@@ -8,15 +8,18 @@ look-ahead does not move theta, so the derivative of the clean loss with respect
 ========== ============================================================ ==========================================
 engine     what it does                                                  when to use it
 ========== ============================================================ ==========================================
-forward    one pass on dual numbers: all u_i are a single directional    the default: fastest
-           derivative of the training losses along the clean gradient
+forward    one pass on dual numbers: all u_i are a single directional    the default: fastest whose every step can be
+           derivative of the training losses along the clean gradient    checked
 two_pass   the same by PyTorch's own dual tensors, in a pass that        functions that hide their work from
            records no graph; then the ordinary training pass             `forward`: it is taken by itself then
 reverse    differentiates a backward pass once more                      operators without a forward-mode rule
 loop       an ordinary backward pass for each example                    the last resort: right for all that trains
-ghost      a single backward pass gives alignments and the weighted       examples that do not interact: less time,
-           gradient, from what enters each layer and what comes back      twice the memory
+ghost      a single backward pass gives alignments and the weighted       examples that never interact: a tenth faster,
+           gradient, from what enters each layer and what comes back      with more memory
+auto       `ghost` if examples do not interact at first, else `forward`   the same, where one does not know
 lookahead  Algorithm 1 line by line, virtual step and all                the reference in tests and in teaching
+difference the losses at two points along the clean gradient: u_i to     an approximation, where it is asked for: the
+           about three digits                                             memory of plain training
 ========== ============================================================ ==========================================
 
 A result is held against PyTorch's ordinary backward pass (see `l2rw_core.engines.identity`): an engine that has missed
@@ -37,7 +40,7 @@ from torch.autograd.function import BackwardCFunction
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from l2rw_core.engines import forward, ghost, lookahead, loop, reverse, two_pass
+from l2rw_core.engines import difference, forward, ghost, lookahead, loop, reverse, two_pass
 from l2rw_core.engines.dual import Recomputed
 from l2rw_core.engines.identity import agree, inner_product, size, tolerance, uneven
 from l2rw_core.engines.passes import (
@@ -81,10 +84,19 @@ ENGINES: dict[str, Engine] = {
             "ghost": ghost,
             "reverse": reverse,
             "loop": loop,
+            "difference": difference,
         }.items()
     },
     "lookahead": lookahead.scores,
 }
+
+AUTO = "auto"
+"""The engine that suits the model: `ghost` if its examples do not interact, else `forward`.
+
+It is not the default. What makes `ghost` fast, the gradient of the update from its own products, leaves nothing to hold
+a step against. So examples that begin to interact later, for data of a certain kind, would be seen hundreds of steps
+afterwards, and by `forward` at once.
+"""
 
 _log = logging.getLogger("l2rw_core")
 
@@ -110,14 +122,15 @@ def alignment(
             that is passed on as the model's positional or keyword arguments. Labels (n, ...) count the examples, or
             else the first dimension of the first tensor does.
         clean_batch: the same for m clean examples.
-        engine: ``"forward"``, ``"two_pass"``, ``"ghost"``, ``"reverse"``, ``"loop"`` or ``"lookahead"``. Where an
-            engine cannot follow the model, or its result does not pass the check, the next one takes over.
+        engine: ``"auto"``, or one of the table above. Where an engine cannot follow the model, or its result does not
+            pass the check, the next one takes over. ``"difference"`` is an approximation.
         step_size: alpha of the virtual step; only ``"lookahead"`` uses it, and the result does not depend on it.
         check: hold the result against one ordinary backward pass, see `l2rw_core.engines.identity`.
 
     Returns:
         ``(losses, u)``, both of shape (n,). ``losses`` keeps its graph: ``(to_weights(u) * losses).sum()`` can be
-        differentiated without another forward pass. ``u`` is detached, in units of squared loss per squared parameter.
+        differentiated without another forward pass, and more than once with any engine but `ghost`. ``u`` is detached,
+        in units of squared loss per squared parameter.
 
     Raises:
         TypeError, ValueError: for an unknown engine, an empty batch, a label out of range, a loss that is not a finite
@@ -174,7 +187,7 @@ def directional_derivative(
     Raises:
         ValueError: if `direction` has not exactly the trainable parameters; otherwise as `alignment`.
     """
-    scoring = Scoring(model, loss_fn, batch, CleanGradient(torch.zeros(()), direction, 0))
+    scoring = Scoring(model, loss_fn, batch, CleanGradient(torch.zeros(()), direction, 0), "forward")
     if set(direction) != set(scoring.passes.parameters):
         raise ValueError("direction must have one tensor for each trainable parameter of the model, by name")
     scores = scoring.scores(check=False)
@@ -207,7 +220,8 @@ class Scoring:
             raise ValueError('engine "lookahead" differentiates the clean loss itself: give it the clean batch')
         self.passes = Passes(model, loss_fn, _seed())
         self.batch, self.clean_batch = batch, clean_batch
-        self.engine = self.asked = engine
+        self.asked = engine
+        self.engine = self._first() if engine == AUTO else engine
         self.step_size = step_size
         self._clean: CleanGradient | None = None
         self._state: RandomState | None = None
@@ -216,6 +230,10 @@ class Scoring:
         self._reasons: list[tuple[str, str]] = []
         """Engine -> why it was left."""
         self._causes: list[str] = []
+
+    def _first(self) -> str:
+        """Half precision is too short for the signals of `ghost`, which no scaler makes larger."""
+        return "forward" if self.passes.half else "ghost"
 
     def scores(self, check: bool) -> Scores:
         """By the engine at hand, or by the first one after it that can follow the model, and passes if asked to."""
@@ -230,8 +248,11 @@ class Scoring:
                 try:
                     scores = self._run()
                     off = self._off(scores) if checked else 0.0
-                except torch.OutOfMemoryError:
-                    raise
+                except torch.OutOfMemoryError as error:
+                    if not (self.asked == AUTO and self.engine == "ghost"):
+                        raise
+                    self.leave(error)  # `forward` needs less
+                    continue
                 except Exception as error:
                     self.leave(error)
                     continue
@@ -256,6 +277,8 @@ class Scoring:
             return math.inf
         terms = torch.maximum(terms, size(g, v.gradient).double() / v.scale)
         off = (left - right).abs()
+        if off <= (difference.TOLERANCE if self.engine == "difference" else 0.0) * terms:
+            return 0.0
         if off <= tolerance(self._lowest_precision()) * terms:
             return 0.0
         if off <= 16 * self._noise(scores, r):
@@ -289,8 +312,8 @@ class Scoring:
             return
         _, reason = reasons[-1]
         _log.info("engine %r takes over from %r: %s", self.engine, self.asked, reason)
-        if (self.asked, self.engine) == ("ghost", "forward"):
-            return  # a model that it does not suit is no surprise
+        if self.engine == "forward" and self.asked in (AUTO, "ghost"):
+            return  # a model that `ghost` does not suit is no surprise
         off = any(reason.startswith(_OFF) for _, reason in reasons)
         fits = f" {self._cause()} Those of the new engine fit." if off else " The same numbers, more time."
         warnings.warn(
@@ -423,8 +446,8 @@ class Scoring:
 
 def check_engine(engine: Any) -> None:
     """ValueError for a name that no engine has."""
-    if engine not in ENGINES:
-        raise ValueError(f"unknown engine {engine!r}; choose one of {', '.join(map(repr, ENGINES))}")
+    if engine not in (AUTO, *ENGINES):
+        raise ValueError(f"unknown engine {engine!r}; choose one of {', '.join(map(repr, (AUTO, *ENGINES)))}")
 
 
 _CHAIN = ("ghost", "forward", "two_pass", "reverse", "loop")
@@ -434,6 +457,8 @@ def _next(engine: str) -> str | None:
     """Which engine takes over."""
     if engine == "lookahead":
         return "reverse"
+    if engine == "difference":
+        return "forward"
     return None if engine == _CHAIN[-1] else _CHAIN[_CHAIN.index(engine) + 1]
 
 

@@ -69,6 +69,8 @@ class Step:
     """() mean loss of the clean batch before the update."""
     ids: Tensor | None = None
     """(n,) ids of the examples, as they were given; None if none were."""
+    engine: str | None = None
+    """Which engine computed the alignments, see `l2rw_core.scoring`."""
 
     @property
     def effective_examples(self) -> float:

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from l2rw_core.models import LeNet, Mlp, resnet32
+from l2rw_core.scoring import ENGINES
+
+EXACT = tuple(engine for engine in ENGINES if engine != "difference")
 
 
 class TiedLanguageModel(nn.Module):

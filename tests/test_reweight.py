@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from architectures import ARCHITECTURES, make_case
+from architectures import ARCHITECTURES, EXACT, make_case
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from l2rw_core.models import LeNet, Mlp
 from l2rw_core.reweight import Reweighter
-from l2rw_core.scoring import ENGINES, alignment
+from l2rw_core.scoring import alignment
 from l2rw_core.weights import to_weights
 
 
@@ -76,7 +76,7 @@ def test_a_clean_batch_equal_to_the_training_batch_never_gives_all_zero_weights(
     assert float(u.sum()) > 0
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EXACT)
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_loss_in_ones_own_loop_gives_the_parameters_of_step(name, engine):
     case, other = make_case(name), make_case(name)
@@ -110,7 +110,7 @@ def test_step_follows_the_weighted_gradient_and_updates_statistics_once():
     assert all(p.grad is None for p in case.model.parameters()), "gradients are released"
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EXACT)
 def test_modules_under_two_names_are_one_module(engine):
     act, norm = nn.PReLU(), nn.BatchNorm1d(8)
     model = nn.Sequential(nn.Linear(4, 8), norm, act, nn.Linear(8, 8), norm, act, nn.Linear(8, 3)).double()
@@ -144,7 +144,7 @@ class Averaging(nn.Module):
         return out
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EXACT)
 def test_a_buffer_that_is_replaced_is_kept_as_in_plain_training(engine):
     case = make_case("mlp")
     model = Averaging().double()

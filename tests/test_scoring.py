@@ -4,14 +4,14 @@ import warnings
 
 import pytest
 import torch
-from architectures import ARCHITECTURES, BATCH_INDEPENDENT, WITHOUT_RANDOMNESS, TwoInputs, make_case
+from architectures import ARCHITECTURES, BATCH_INDEPENDENT, EXACT, WITHOUT_RANDOMNESS, TwoInputs, make_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
 from l2rw_core.models import LeNet, Mlp, resnet32
-from l2rw_core.scoring import ENGINES, alignment
+from l2rw_core.scoring import alignment
 
 CROSS_ENTROPY = nn.CrossEntropyLoss(reduction="none")
 
@@ -31,7 +31,7 @@ def test_engines_agree(name, seed):
     case = make_case(name, seed)
     losses, u = scores(case)
     assert u.abs().max() > 0
-    for engine in ENGINES:
+    for engine in EXACT:
         other_losses, other = scores(case, engine)
         assert relative_error(other, u) < 1e-10
         torch.testing.assert_close(other_losses, losses, rtol=1e-12, atol=0)
@@ -90,7 +90,7 @@ def test_inner_products_of_per_example_gradients(name):
     assert relative_error(scores(case)[1], expected) < 1e-10
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EXACT)
 def test_a_module_under_two_names_has_the_gradients_of_one(engine):
     case = make_case("two_names")
 
@@ -105,7 +105,7 @@ def test_a_module_under_two_names_has_the_gradients_of_one(engine):
         assert relative_error(scores(case, engine)[1], expected) < 1e-10
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EXACT)
 @pytest.mark.parametrize("name", ["resnet32", "attention", "branching", "two_names"])
 def test_scoring_leaves_the_model_bit_identical(name, engine):
     case = make_case(name)
@@ -117,7 +117,7 @@ def test_scoring_leaves_the_model_bit_identical(name, engine):
     assert case.model.training
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EXACT)
 def test_losses_can_be_differentiated_after_scoring(engine):
     case = make_case("resnet32")
     losses, u = scores(case, engine)
@@ -171,7 +171,7 @@ def test_scaling_the_loss_scales_all_scores_alike(seed, factor):
     torch.testing.assert_close(scores(case)[1], factor**2 * u, rtol=1e-9, atol=0)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EXACT)
 def test_a_parameter_that_one_batch_does_not_reach_counts_as_zero(engine):
     class Gated(nn.Module):
         def __init__(self):
@@ -194,7 +194,7 @@ def test_a_parameter_that_one_batch_does_not_reach_counts_as_zero(engine):
     assert expected.batch[0].shape == x.shape
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EXACT)
 def test_batches_that_share_no_parameter_score_zero(engine):
     class Split(nn.Module):
         def __init__(self):
@@ -269,7 +269,7 @@ def test_works_inside_no_grad():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EXACT)
 def test_engines_agree_on_a_gpu(engine):
     def move(batch):
         return tuple(part.cuda() for part in batch)
@@ -303,7 +303,7 @@ WRONG_CALLS = {
 
 
 @pytest.mark.parametrize("name", WRONG_CALLS)
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EXACT)
 def test_wrong_calls_say_what_is_wrong(name, engine):
     changes, kind, message = WRONG_CALLS[name]
     with pytest.raises(kind, match=message):

@@ -32,8 +32,10 @@ from l2rw_core.engines.passes import (
     Tensors,
     Unfollowed,
     check_batch,
+    check_unhooked,
     is_unread,
     leaves,
+    makeup,
     random_state,
     restore,
     uncompiled,
@@ -85,8 +87,11 @@ class Tape:
 
     def gradient(self, weights: Tensor) -> dict[str, Tensor]:
         """Gradient of ``sum_i weights_i * loss_i`` by each parameter that the losses reach, by name."""
-        if not self.uses:
-            raise RuntimeError('engine "ghost" differentiates its losses once: score the batch again')
+        if torch.is_grad_enabled() or not self.uses:
+            raise RuntimeError(
+                'engine "ghost" differentiates its losses once, and not twice: ask for engine="forward", or score the '
+                "batch again"
+            )
         total: dict[str, Tensor] = {}
         while self.uses:  # a signal is as large as its layer's output: let go of each as soon as it has served
             for parameter, gradient in self.uses.pop().gradients(weights):
@@ -320,6 +325,23 @@ def _group_norm(input: Tensor, num_groups: int, weight: Any = None, bias: Any = 
     return _use(_SCALE, normal, weight, bias, (input.shape[1], *(1,) * (input.ndim - 2)))
 
 
+def _batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """In eval mode it goes by its running statistics, and examples do not interact."""
+    if training:
+        raise Unsuited("batch normalisation lets the examples of a batch interact")
+    normal = F.batch_norm(input, running_mean, running_var, None, None, False, momentum, eps)
+    return _use(_SCALE, normal, weight, bias, (input.shape[1], *(1,) * (input.ndim - 2)))
+
+
 def _times(left: Any, right: Any) -> Tensor:
     """A scale by a parameter, which has at most as many dimensions as what it scales."""
     x, weight = (right, left) if isinstance(left, Parameter) else (left, right)
@@ -354,6 +376,7 @@ _RULES: dict[Callable, Callable] = {
     F.embedding: _embedding,
     F.layer_norm: _layer_norm,
     F.group_norm: _group_norm,
+    F.batch_norm: _batch_norm,
     Tensor.expand: _expand,
     **dict.fromkeys((torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__), _plus),
     **dict.fromkeys((torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__), _times),
@@ -370,6 +393,7 @@ def derivative(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor
         Unfollowed: if a parameter is used in a way that has no rule here, the examples of a batch interact, or
             activation checkpointing is at work.
     """
+    check_unhooked(passes.model)
     with nothing_recomputed():
         _check_suited(passes, batch, v)
         losses, u, buffers, _ = _pass(passes, batch, v)
@@ -439,7 +463,7 @@ def _tried(passes: Passes, batch: Batch, v: Tensors) -> int:
 
 
 def _use_of(passes: Passes, batch: Batch) -> Any:
-    """What decides whether a model suits: its modes, what it trains, its loss, and the size of a batch."""
+    """What decides whether a model suits: its parts and modes, what it trains, its loss, and the size of a batch."""
     loss_fn: Any = passes.loss_fn
     loss: Any
     method = getattr(loss_fn, "__self__", None), getattr(loss_fn, "__func__", None)
@@ -447,5 +471,4 @@ def _use_of(passes: Passes, batch: Batch) -> Any:
         loss = (ref(method[0]), method[1]) if None not in method else ref(loss_fn)
     except TypeError:
         loss = id(loss_fn)
-    modes = tuple(module.training for module in passes.model.modules())
-    return modes, tuple(passes.parameters), loss, check_batch(batch, "training").n
+    return makeup(passes.model), tuple(passes.parameters), loss, check_batch(batch, "training").n

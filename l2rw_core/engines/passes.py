@@ -135,6 +135,14 @@ def hooks(model: nn.Module) -> list[str]:
     return parameters + modules
 
 
+def makeup(model: nn.Module) -> Any:
+    """What decides how a model computes, beside the values that it holds: its parts, their modes and their hooks."""
+    return tuple(
+        (id(module), module.training, len(module._forward_hooks), len(module._forward_pre_hooks))
+        for module in model.modules()
+    )
+
+
 def check_unhooked(model: nn.Module) -> None:
     """Untracked where there is one."""
     for hook in hooks(model):

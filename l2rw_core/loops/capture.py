@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 from l2rw_core.engines.identity import inner_product
 from l2rw_core.engines.identity import size as size_of
-from l2rw_core.engines.passes import Batch, Scores, check_batch, random_state, restore, unread
+from l2rw_core.engines.passes import Batch, Scores, check_batch, makeup, random_state, restore, unread
 from l2rw_core.health import LOOK_EVERY
 from l2rw_core.reweight import Reweighter
 from l2rw_core.scoring import Scoring
@@ -161,7 +161,7 @@ def steady_step(reweighter: Reweighter, batch: Batch, clean_batch: Batch) -> tup
     with torch.no_grad():
         for t, old in zip(held, before, strict=True):
             t.copy_(torch.where(moves.to(t.device), t, old))
-    return Step(loss.detach(), weights, scores.alignment, losses, scores.clean_loss), sound
+    return Step(loss.detach(), weights, scores.alignment, losses, scores.clean_loss, None, scores.engine), sound
 
 
 COARSE = 0.1
@@ -213,7 +213,7 @@ def _recorded(r: Reweighter, batch: Batch, clean_batch: Batch) -> Callable[[Batc
         graph.replay()
         # The recording writes into the same memory each time.
         seen = (step.loss, step.weights, step.alignment, step.losses, step.clean_loss)
-        return Step(*(t.clone() for t in seen)), sound.clone()
+        return Step(*(t.clone() for t in seen), engine=step.engine), sound.clone()
 
     return replay
 
@@ -239,9 +239,8 @@ def _settings(r: Reweighter) -> Any:
         {name: v for name, v in group.items() if name != "params" and not isinstance(v, Tensor)}
         for group in r.optimizer.param_groups
     ]
-    modes = [module.training for module in r.model.modules()]
     trained = [p.requires_grad for p in r.model.parameters()]
-    return groups, modes, trained, torch.is_autocast_enabled(_device(r).type), r.engine
+    return groups, makeup(r.model), trained, torch.is_autocast_enabled(_device(r).type), r.engine
 
 
 def _device(r: Reweighter) -> torch.device:

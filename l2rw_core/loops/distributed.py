@@ -145,6 +145,7 @@ class DistributedReweighter(Reweighter):
             losses=scores.losses.detach(),
             clean_loss=clean.loss,
             ids=ids,
+            engine=scores.engine,
             effective_of_all=effective,
         )
         with torch.enable_grad():

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from architectures import EXACT
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from l2rw_core import Reweighter
-from l2rw_core.scoring import ENGINES, score
+from l2rw_core.scoring import score
 
 EACH = nn.CrossEntropyLoss(reduction="none")
 
@@ -267,7 +268,7 @@ MODELS = {
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*is used instead of:RuntimeWarning")
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EXACT)
 @pytest.mark.parametrize("name", MODELS)
 def test_slopes_are_those_of_ordinary_backward_passes(name, engine):
     model, batch, clean = MODELS[name](), drawn(4, 1), drawn(3, 2)
@@ -280,7 +281,7 @@ def test_slopes_are_those_of_ordinary_backward_passes(name, engine):
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*is used instead of:RuntimeWarning")
-@pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine != "loop"])
+@pytest.mark.parametrize("engine", [engine for engine in EXACT if engine != "loop"])
 @pytest.mark.parametrize("name", MODELS)
 def test_training_is_the_same_as_by_ordinary_backward_passes(name, engine):
     model, other = MODELS[name](), MODELS[name]()
@@ -299,7 +300,7 @@ def penalised(model: nn.Module) -> Callable:
 
 
 @pytest.mark.filterwarnings("ignore:.*is used instead of:RuntimeWarning")
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EXACT)
 def test_a_penalty_in_the_loss_counts(engine):
     model, other, batch, clean = between(torch.tanh), between(torch.tanh), drawn(4, 1), drawn(3, 2)
     expected = reference(model, penalised(model), batch, clean)
@@ -325,7 +326,7 @@ class Scale(nn.Module):
         return EACH(outputs * self.t.exp(), labels)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EXACT)
 def test_a_loss_with_parameters_is_trained(engine):
     trained = []
     for e in (engine, "loop"):
@@ -355,7 +356,7 @@ def test_ghost_decides_again_when_a_signal_was_zero():
         torch.testing.assert_close(p, q)
 
 
-@pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine != "lookahead"])
+@pytest.mark.parametrize("engine", [engine for engine in EXACT if engine != "lookahead"])
 def test_sparse_gradients_are_stepped_along(engine):
     def network() -> nn.Module:
         torch.manual_seed(0)
@@ -376,7 +377,7 @@ def test_sparse_gradients_are_stepped_along(engine):
 
 
 @pytest.mark.filterwarnings("ignore:.*is used instead of:RuntimeWarning")
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EXACT)
 def test_inputs_that_a_model_changes_in_place_are_changed_once(engine):
     def model() -> nn.Module:
         return Net(lambda m, x: m.b(Kernel.apply(torch.tanh(m.a(x.sub_(1))))), a=(4, 6), b=(6, 3))
@@ -391,7 +392,7 @@ def test_inputs_that_a_model_changes_in_place_are_changed_once(engine):
 
 
 @pytest.mark.filterwarnings("ignore:.*is used instead of:RuntimeWarning")
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EXACT)
 @pytest.mark.parametrize("function", [Reversal.apply, Kernel.apply, hooked, torch.tanh], ids=lambda f: f.__qualname__)
 def test_dropout_masks_do_not_depend_on_the_engine(engine, function):
     model, after = between(lambda h: function(F.dropout(h, 0.5))), []
@@ -405,7 +406,7 @@ def test_dropout_masks_do_not_depend_on_the_engine(engine, function):
 
 
 @pytest.mark.filterwarnings("ignore:.*is used instead of:RuntimeWarning")
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EXACT)
 def test_checkpointing_leaves_running_statistics_alone(engine):
     model = MODELS["checkpointing"]()
     before = copy.deepcopy(model.state_dict())
