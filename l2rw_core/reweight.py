@@ -186,8 +186,9 @@ class Reweighter:
 
     def _still(self, clean_batch: Batch) -> Batch | CleanGradient:
         """The clean gradient of an earlier step, while it serves."""
-        serves = self._clean is not None and self.steps % self.every and self._checked == self._setting()
-        return self._clean if serves else clean_batch
+        if self._clean is None or self.steps % self.every == 0 or self._checked != self._setting():
+            return clean_batch
+        return self._clean
 
     def _weigh(self, scoring: Scoring, ids: Any) -> tuple[Tensor, Scores, Step]:
         scores = self._scores(scoring)

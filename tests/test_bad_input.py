@@ -300,7 +300,7 @@ STEPS = {
         r"loss_fn must be a function of \(outputs, targets\), got str",
         TypeError,
     ),
-    "unknown engine": Wrong(lambda w: w.step(engine="backward"), "'backward'; choose one of 'auto', 'forward', 'two_pass'"),
+    "unknown engine": Wrong(lambda w: w.step(engine="backward"), "'backward'; choose one of 'auto', 'forward',"),
     "no virtual step": Wrong(
         lambda w: alignment(w.model, NONE, (w.x, w.y), (w.clean_x, w.clean_y), "lookahead", step_size=0.0),
         "step_size must be positive, got 0.0",
