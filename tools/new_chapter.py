@@ -24,7 +24,7 @@ TITLE = """\
 One question that a reader has at this point.
 
 Paper: the section that it belongs to.
-Time to run: see {{doc}}`../status`.
+Time: how many minutes to read, and to run.
 :::
 
 At the end you can do something that you could not do before."""
@@ -35,23 +35,31 @@ from l2rw_core.experiments import fit, grid
 from l2rw_core.figures import COLOURS, figure, show
 from l2rw_core.figures.curves import accuracy_curves
 from l2rw_core.report.closing import above, hold
+from l2rw_core.report.words import InShort
 
 # the scale of the live runs
 profile = "quick"  # @param ["quick"]
 seed = 0  # @param {type: "integer"}"""
 
-EXPERIMENT = """\
+IN_SHORT = """\
+InShort(
+    paper="What the paper says about this.",
+    here="What came out here, with its numbers.",
+    scale="Data, network, steps and trials.",
+    believe="Whether to believe it.",
+)"""
+
+PICTURE = """\
 cells = {cell.row: cell for cell in grid("table2", profile).cells}
 live = {row: fit(cells[row].trial(seed)) for row in ("baseline", "l2rw")}
-accuracy_curves({row: [record] for row, record in live.items()})"""
-
-FIGURE = """\
 last = {row: record.last for row, record in live.items()}
 fig, ax = figure(height=2.4)
 ax.bar(list(last), list(last.values()), color=[COLOURS[row] for row in last])
 ax.set(ylabel="test accuracy", ylim=(0, 1))
 told = ", ".join(f"{row} {share:.0%}" for row, share in last.items())
 show(fig, alt=f"Test accuracy: {told}.", caption=f"Live, seed {seed}.")"""
+
+CURVES = "accuracy_curves({row: [record] for row, record in live.items()})"
 
 EXERCISES = """\
 ## Exercises
@@ -79,7 +87,7 @@ claims = {
     "reweighting ends above plain training": above(live["l2rw"].last, live["baseline"].last),
 }
 
-hold(claims)"""
+hold(claims, own=(profile, seed) != ("quick", 0))"""
 
 
 def skeleton(name: str, title: str, bootstrap: str) -> dict[str, Any]:
@@ -89,8 +97,9 @@ def skeleton(name: str, title: str, bootstrap: str) -> dict[str, Any]:
     cells = [
         _cell("title", TITLE.format(title=title)),
         _cell("setup", SETUP, "hide-input", "parameters", **NAMED_SETUP),
-        _cell("experiment", EXPERIMENT, code=True),
-        _cell("last-figure", FIGURE, "hide-input"),
+        _cell("in-short", IN_SHORT, "remove-input"),
+        _cell("picture", PICTURE, "hide-input"),
+        _cell("curves", CURVES, code=True),
         _cell("exercises", EXERCISES.format(exercises=exercises)),
         _cell("falsify", FALSIFY),
         _cell("claims", CLAIMS, "claims", "hide-input"),
@@ -109,7 +118,7 @@ NAMED_SETUP = {"mystnb": {"code_prompt_hide": "Setup", "code_prompt_show": "Setu
 
 def _cell(identity: str, source: str, *tags: str, code: bool = False, **metadata: Any) -> dict[str, Any]:
     """A cell of text, or one of code if it says so or has a tag."""
-    folded = FOLDED if any(tag.startswith("hide-") for tag in tags) else {}
+    folded = FOLDED if any(tag.startswith(("hide-", "remove-")) for tag in tags) else {}
     code = code or bool(tags)
     cell = {
         "cell_type": "code" if code else "markdown",

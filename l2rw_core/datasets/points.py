@@ -34,7 +34,7 @@ def two_classes(n: int = 200, imbalance: float = 1.0, noise: float = 0.0, gap: f
     Args:
         n: number of points.
         imbalance: points of class 1 to one of class 0, at least 1; the rare class keeps at least one point.
-        noise: share of the points, drawn at random, whose label is turned over.
+        noise: share of the points, drawn at random, whose label is flipped.
         gap: distance of the two centres, in standard deviations.
         seed: the same seed gives the same points; raising `noise` flips more of them and moves none.
 

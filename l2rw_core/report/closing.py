@@ -1,4 +1,7 @@
-"""How a chapter closes: a table of what it claims, each claim with its number and its margin, asserted."""
+"""How a chapter closes: a table of what it claims, each claim with its number, its margin, and whether it holds.
+
+Under the chapter's own parameters a claim that fails is an error. Under a reader's own it is a line of the table.
+"""
 
 from __future__ import annotations
 
@@ -75,31 +78,41 @@ class ClaimTable(NumberTable):
         return "\n".join(lines)
 
 
-def hold(claims: Mapping[str, Bound | bool]) -> ClaimTable:
+def hold(claims: Mapping[str, Bound | bool], own: bool = False) -> ClaimTable:
     """The table of a chapter's claims.
 
     Args:
         claims: what is claimed -> a bound, or whether it is true where no one number says so.
+        own: whether the parameters are a reader's own. The chapter claims nothing about these, so no claim that fails
+            is an error; the table says for each whether it holds.
 
     Raises:
-        AssertionError: names every claim that does not hold, with its number.
+        AssertionError: names every claim that does not hold, with its number; never for a reader's `own` parameters.
         ValueError: there is no claim.
     """
     if not claims:
         raise ValueError("a chapter that claims nothing has nothing to close with: give it a claim")
     failed = [f"{claim} ({says})" if isinstance(says, Bound) else claim for claim, says in claims.items() if not says]
-    if failed:
+    if failed and not own:
         raise AssertionError(f"no longer true: {'; '.join(failed)}")
-    return ClaimTable(COLUMNS, [_row(claim, says) for claim, says in claims.items()], "What this chapter claims.")
+    caption = "What this chapter claims."
+    if own:
+        caption = (
+            "What this chapter claims for its own parameters, looked at with yours: "
+            f"{len(claims) - len(failed)} of {len(claims)} hold."
+        )
+    return ClaimTable(COLUMNS, [_row(claim, says) for claim, says in claims.items()], caption)
 
 
 def _row(claim: str, says: Bound | bool) -> Sequence[str]:
     number, margin = (str(says), _in_short(says.margin)) if isinstance(says, Bound) else ("", "")
-    return claim, number, margin, "holds"
+    return claim, number, margin, "holds" if says else "does not hold"
 
 
 def _in_short(value: Interval | float) -> str:
     """Three significant digits; of an interval as many decimals as its larger part needs."""
+    if math.isnan(value.mean if isinstance(value, Interval) else value):
+        return "unknown"
     if not isinstance(value, Interval):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{float(f'{value:.3g}'):g}"
     largest = max(abs(value.mean), abs(value.half_width), 1e-9)

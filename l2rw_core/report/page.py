@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -16,6 +17,7 @@ from l2rw_core.experiments.paper import grid_scales
 from l2rw_core.figures.numbers import Number, NumberTable, number
 from l2rw_core.report.claims import NOT_RUN, VERDICTS
 from l2rw_core.report.reproduction import reproduction
+from l2rw_core.report.words import Paragraph, counted
 
 SCALE_NAMES = {"paper": "paper's scale", "quarter": "a quarter of the paper's schedule", "reduced": "reduced"}
 
@@ -39,14 +41,16 @@ _HEADLINE = re.compile(r"(<!-- what came out -->\n).*?(<!-- end of what came out
 def write_reproduction(records: Iterable[Record], root: Path) -> list[Path]:
     """Write what the records say under `root`; returns the paths.
 
-    These are ``data/reproduction.csv``, and the table of ``README.md`` between its two comments, if there is one.
+    These are ``data/reproduction.csv``, and what stands between two comments of ``README.md``, if it has them: what was
+    found in words, and a table.
     """
     records = list(records)
     csv, readme = root / "data" / "reproduction.csv", root / "README.md"
     csv.write_text(reproduction(records).to_csv(index=False))
     if not readme.exists() or not _HEADLINE.search(readme.read_text()):
         return [csv]
-    table = headline(records)
+    bullets = "".join(f"- {''.join(map(str, parts))}\n" for parts in _filled(Recorded(records)))
+    table = f"{bullets}\n{headline(records)}"
     readme.write_text(_HEADLINE.sub(lambda marks: marks[1] + table + marks[2], readme.read_text()))
     return [csv, readme]
 
@@ -73,6 +77,61 @@ def headline(records: Iterable[Record]) -> str:
         counted = "" if not trials else f"{min(trials)} to {max(trials)}" if len(set(trials)) > 1 else str(trials[0])
         text += f"| {' | '.join([words, *values, counted])} |\n"
     return text
+
+
+_FASHION = {"data": "fashion_mnist"}
+_RARE = ("fig2", "paper", "error", {"ratio": 200})
+_AGREEING = ("table2", "reduced", "last", _FASHION)
+_RANDOM = ("table1", "reduced", "last", _FASHION)
+_EARLY = ("schedule", "reduced", "last", {**_FASHION, "flip": "uniform"})
+FINDINGS: tuple[tuple[str | tuple[Any, ...], ...], ...] = (
+    (
+        "A rare class, a large gain: with two hundred nines for each four, plain training has ",
+        ("baseline", *_RARE),
+        " test error and reweighting with ten clean images ",
+        ("l2rw", *_RARE),
+        ". Plain training that is then fine-tuned on the same ten images ties with it: ",
+        ("baseline+ft", *_RARE),
+        ". (MNIST, the paper's scale.)",
+    ),
+    (
+        "Wrong labels that agree with each other, a large gain: with 40% of the labels flipped to one class, plain ",
+        "training has ",
+        ("baseline", *_AGREEING),
+        " test accuracy, reweighting with a hundred clean images ",
+        ("l2rw", *_AGREEING),
+        ", and fine-tuning on the same images ",
+        ("baseline+ft", *_AGREEING),
+        ". (Fashion-MNIST, reduced scale.)",
+    ),
+    (
+        "Wrong labels at random, little that takes a clean set: with 40% uniform flips, plain training has ",
+        ("baseline", *_RANDOM),
+        ", reweighting ",
+        ("l2rw", *_RANDOM),
+        ", random weights ",
+        ("random", *_RANDOM),
+        ", and plain training whose learning rate drops early ",
+        ("baseline", *_EARLY),
+        ". (Fashion-MNIST, reduced scale.)",
+    ),
+)
+"""What was found, in words and numbers; a number is a row, a grid, a scale, a quantity, and a place."""
+
+
+def findings(records: Iterable[Record]) -> Html:
+    """`FINDINGS` as a list whose numbers open their records."""
+    told = (Paragraph(parts)._repr_html_() for parts in _filled(Recorded(records)))
+    return Html(f"<ol>{''.join(f'<li>{paragraph}</li>' for paragraph in told)}</ol>")
+
+
+def _filled(recorded: Recorded) -> Iterator[list[str | Number]]:
+    for parts in FINDINGS:
+        yield [part if isinstance(part, str) else _recorded_number(recorded, *part) for part in parts]
+
+
+def _recorded_number(recorded: Recorded, row: str, name: str, scale: str, what: str, place: dict[str, Any]) -> Any:
+    return number(Results(grid(name, scale), recorded).cell(row, **place), what)
 
 
 @dataclass(frozen=True)
@@ -135,12 +194,8 @@ class Report:
         told = []
         for place, *counts in verdict_counts(self._claims):
             by_verdict = dict(zip(VERDICTS, map(int, counts), strict=True))
-            not_run = by_verdict.pop(NOT_RUN)
-            words = ", ".join(f"<strong>{count}</strong> {verdict}" for verdict, count in by_verdict.items() if count)
-            found = f"of {sum(by_verdict.values())} claims {words}" if words else "no claim was looked at"
-            rest = f"; {not_run} were not run" if not_run else ""
-            told.append(f"<li>{escape(place)}: {found}{rest}.</li>")
-        return Html(f"<ul>{''.join(told)}</ul>")
+            told.append(f"<li>{escape(place)}, {sum(by_verdict.values())} claims: {counted(by_verdict)}.</li>")
+        return Html(f'<ul class="l2rw-told">{"".join(told)}</ul>')
 
     def claims(self) -> Html:
         """Every statement with what was found, at each scale and on each data set where it is looked at."""

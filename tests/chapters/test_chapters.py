@@ -22,6 +22,8 @@ LONGEST, MEDIAN = 14, 8
 """Lines with something on them, of a cell that is shown and of the middle one of a chapter."""
 BY_HAND = {"figure", "show", "explore", "pen", "dots", "COLOURS", "DASHES", "MARKERS"}
 """What a cell needs that draws by itself. One that calls a figure of the package needs none of them."""
+OWN_DATA = "12_your_own_data"
+"""It has no findings to open with: what comes out there is the reader's."""
 every_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 every_chapter = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 
@@ -135,7 +137,62 @@ def test_chapter_has_the_parts_that_readers_rely_on(chapter: Path) -> None:
     assert set(re.findall(r"\{solution\} (\S+)", text)) == exercises
     last = notebook.cells[-1]
     assert last.metadata.tags == ["claims", "hide-input"]
-    assert last.source.endswith("\nhold(claims)")
+
+
+@every_chapter
+def test_claims_are_asserted_under_the_chapters_own_parameters_and_no_others(chapter: Path) -> None:
+    """The last line compares every parameter with the value that *Setup* gives it; for other values nothing raises."""
+    _, setup, *_, last = code_of(chapter)
+    given = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.parse(setup.source).body
+        if isinstance(node, ast.Assign)
+    }
+    closing = ast.parse(last.source).body[-1]
+    assert isinstance(closing, ast.Expr)
+    assert ast.unparse(closing.value).startswith("hold(claims, own=")
+    (own,) = (ast.unparse(keyword.value) for keyword in closing.value.keywords)
+    assert eval(own, dict(given)) is False
+    for name, value in given.items():
+        changed = {**given, name: value + 1 if isinstance(value, int | float) else f"not {value}"}
+        assert eval(own, changed) is True, f"{name} can be changed, and the chapter still asserts its claims"
+
+
+@pytest.mark.apart
+@pytest.mark.parametrize(("stem", "parameters"), [("02_method", {"seed": 42})])
+def test_a_readers_own_parameters_end_in_a_table_that_says_what_holds(
+    stem: str, parameters: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With this seed plain training does not fail, so that the chapter's claim about it does."""
+    monkeypatch.setenv("L2RW_PROGRESS", "0")
+    executed = papermill.execute_notebook(
+        ROOT / "chapters" / f"{stem}.ipynb",
+        tmp_path / "out.ipynb",
+        {"profile": "quick", **parameters},
+        cwd=tmp_path,
+        progress_bar=False,
+        execution_timeout=600,
+    )
+    (table,) = executed.cells[-1].outputs
+    lines = table.data["text/plain"].splitlines()
+    assert len(lines) >= 5
+    assert all(line.startswith(("holds: ", "does not hold: ")) for line in lines)
+
+
+@pytest.mark.parametrize("chapter", [c for c in CHAPTERS if c.stem != OWN_DATA], ids=lambda path: path.stem)
+def test_chapter_opens_with_what_it_found_and_a_picture(chapter: Path) -> None:
+    """Right after *Setup*, both without their code; the title says how long it takes in minutes."""
+    notebook = nbformat.read(chapter, as_version=4)
+    title, _, _, box, picture, *_ = notebook.cells
+    assert re.search(r"^Time: .*(minute|hour)", title.source, flags=re.MULTILINE)
+    assert (box.id, box.metadata.tags) == ("in-short", ["remove-input"])
+    last = ast.parse(box.source).body[-1]
+    assert ast.unparse(last).startswith("InShort(")
+    assert {keyword.arg for keyword in last.value.keywords} == {"paper", "here", "scale", "believe"}
+    assert is_folded(picture)
+    assert re.search(
+        r"\bshow\(|^(against|beside_the_paper|lead_map|score_chart|explore)\(", picture.source, re.MULTILINE
+    )
 
 
 @every_notebook

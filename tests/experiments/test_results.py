@@ -165,3 +165,23 @@ def test_every_trial_on_record_counts_whatever_its_seed(tmp_path):
     seeds = (4_000_000, 12, 0)
     recorded = Recorded([replace(record, experiment=cell.trial(seed)) for seed in seeds])
     assert [r.experiment.seed for r in recorded.trials(cell)] == [0, 12, 4_000_000]
+
+
+def test_the_tables_of_the_paper_say_what_the_erratum_boxes_say_of_them():
+    """Of random weights under background flips (chapter 8), and of the lead on CIFAR-100 (chapter 7)."""
+    paper = reported_numbers()
+    random, plain = (paper["table2", row, "cifar10"] for row in ("random", "baseline"))
+    assert random.low > plain.high
+    assert random.mean - plain.mean == pytest.approx(10, abs=0.1)
+    assert paper["table2", "random", "cifar100"].mean < paper["table2", "baseline", "cifar100"].mean
+
+    def lead(table):
+        column = {
+            row: value.mean for (where, row, data), value in paper.items() if (where, data) == (table, "cifar100")
+        }
+        return column.pop("l2rw") - max(column.values())
+
+    assert lead("table2") == pytest.approx(3.55, abs=0.01)
+    assert lead("table1") == pytest.approx(2.34, abs=0.01)
+    stopped, full = (paper["table2", f"s-model+conf{es}", "cifar10"].mean for es in ("+es", ""))
+    assert stopped - full > 10

@@ -65,3 +65,19 @@ def test_every_claim_that_fails_is_named_with_its_number():
         hold({"low": above(0.2, 0.5), "right": True, "plain": False})
     with pytest.raises(ValueError, match="give it a claim"):
         hold({})
+
+
+def test_under_a_readers_own_parameters_a_claim_that_fails_is_a_line_and_no_error():
+    alone, nothing = Interval(4.0, math.nan, 1), Interval(math.nan, math.nan, 1)
+    claims = {"low": above(0.2, 0.5), "right": True, "one": above(alone, 0), "none": above(nothing, 0), "plain": False}
+    table = hold(claims, own=True)
+    assert repr(table).splitlines() == [
+        "does not hold: low (0.2 > 0.5; margin -0.3)",
+        "holds: right",
+        "does not hold: one (4.00 > 0; margin unknown)",
+        "does not hold: none (unknown > 0; margin unknown)",
+        "does not hold: plain",
+    ]
+    assert "with yours: 1 of 5 hold." in table.html
+    with pytest.raises(AssertionError, match="no longer true: low"):
+        hold(claims)
