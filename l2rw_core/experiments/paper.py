@@ -50,6 +50,11 @@ class Cell:
         )
         return self.experiment.with_(seed=seed, biases=biases)
 
+    def on(self, data: str) -> Cell:
+        """The same run on another data set."""
+        column = tuple((name, data if name == "data" else value) for name, value in self.column)
+        return replace(self, column=column, experiment=self.experiment.with_(data=data))
+
     @property
     def place(self) -> Mapping[str, str | float]:
         """`column` as a mapping of names to values."""
@@ -469,7 +474,10 @@ def _live(scale: str) -> Iterable[Cell]:
         for row in ("baseline", "l2rw"):
             yield _live_cell(_pair_cell(row, ratio, (4, 9), scale, data), "fig2")
     for name, rows in noise.items():
-        yield from (_live_cell(cell, name) for cell in grid(name, scale).cells if cell.row in rows)
+        cells = [cell for cell in grid(name, scale).cells if cell.row in rows]
+        yield from (_live_cell(cell, name) for cell in cells)
+        if name == "table2":
+            yield from (_live_cell(cell.on("fashion_small"), name) for cell in cells)
 
 
 def _live_cell(cell: Cell, name: str) -> Cell:
