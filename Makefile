@@ -37,6 +37,10 @@ archive: book ## Pack the book into one file that opens from a folder, with no n
 pdf: book ## Print the book as one PDF, with Chromium and without TeX
 	$(BIN)/python tools/make_pdf.py
 
+.PHONY: picture
+picture: $(INSTALLED) ## Draw the README's picture again, from the records and the playground (needs Chromium)
+	$(BIN)/python tools/make_picture.py
+
 TRIALS ?= 3
 FIGURES := settings_200 table2 table1 fig5 fig4 noise_imbalance clean_batch unclean schedule
 reproduce: $(INSTALLED) ## Run every experiment that a CPU can do (many hours, resumable; TRIALS=5 for more), and the report

@@ -35,6 +35,13 @@ def test_the_loop_trains_before_and_after_the_change(lines, sign):
     assert sign == "-" or names["step"].weights.shape == (4,)
 
 
+def test_the_weights_it_prints_are_such_as_a_step_gives():
+    (printed,) = re.findall(r">>> step.weights\ntensor\(\[(.*?)]\)", README)
+    weights = [float(w) for w in printed.split(",")]
+    assert abs(sum(weights) - 1) < 1e-3
+    assert min(weights) >= 0
+
+
 def test_the_loop_with_a_ledger_ranks_every_label():
     (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     torch.manual_seed(0)
@@ -50,7 +57,7 @@ def test_the_loop_with_a_ledger_ranks_every_label():
 
 
 def test_the_shell_commands_are_understood(monkeypatch):
-    commands = re.findall(r"^\.venv/bin/l2rw (.*?)\s*(?:#.*)?$", README, flags=re.MULTILINE)
+    commands = re.findall(r"^(?:\.venv/bin/|\$ )l2rw (.*?)\s*(?:#.*)?$", README, flags=re.MULTILINE)
     assert len(commands) >= 2
     ran = []
     for kind in (cli.Audit, cli.Reproduce, cli.Report):
@@ -66,6 +73,12 @@ def test_the_files_it_names_are_there():
     for path in re.findall(r"`([\w/]+\.(?:py|md|yml)|[\w/]+/)`", README):
         if path != "data/cache/":
             assert (ROOT / path).exists() or (ROOT / "l2rw_core" / path).exists(), path
+
+
+def test_its_links_and_pictures_lead_somewhere():
+    links = re.findall(r"\]\((?!https?:)([^)\s]+)\)", README) + re.findall(r'(?:src|srcset)="([^"]+)"', README)
+    assert {"reference/pictures/found_light.png", "reference/pictures/found_dark.png"} <= set(links)
+    assert [link for link in links if not (ROOT / link).exists()] == []
 
 
 def test_the_make_targets_it_names_are_there():

@@ -3,6 +3,7 @@
     python tools/repository.py            # bring everything in line with pyproject.toml
     python tools/repository.py URL        # change the address everywhere
     python tools/repository.py --check    # say what disagrees, and change nothing
+    python tools/repository.py --public   # the same, and refuse the placeholder: nothing is published under it
 
 The address stands in `[project.urls]` of pyproject.toml. Whatever else names it is written from there: README,
 CONTRIBUTING, CITATION.cff, and the first code cell of every notebook, which installs the package where it is missing.
@@ -20,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 PLACES = re.compile(
-    r"""(?P<before>  git\+ | git\ clone\  | ^repository-code:\ " | ^url:\ " )
-        (?P<address> https?://[^\s"'\\<>`)]+ )""",
+    r"""(?P<before>  git\+ | git\ clone\  | ^repository-code:\ " | ^url:\ " | \]\((?=[^)\s]*/actions/workflows/) )
+        (?P<address> https?://[^\s"'\\<>`)]+? ) (?= /actions/workflows/ | [\s"'\\<>`)] | \Z )""",
     re.MULTILINE | re.VERBOSE,
 )
 """What stands in front of the address wherever a file names it."""
@@ -50,6 +51,11 @@ if None in map(find_spec, {modules}):
 def current_address(root: Path) -> str:
     """The address that pyproject.toml names."""
     return tomllib.loads((root / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+
+
+def is_placeholder(url: str) -> bool:
+    """Whether nobody can have a repository there."""
+    return re.match(r"https?://([\w.-]+\.)?example\.(org|com|net)\b", url) is not None
 
 
 def checked(url: str) -> str:
@@ -141,9 +147,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("url", nargs="?", help="the new address; by default the one in pyproject.toml")
     parser.add_argument("--check", action="store_true", help="change nothing, fail if something would change")
     parser.add_argument("--root", type=Path, default=Path(__file__).parents[1], help="folder of pyproject.toml")
+    parser.add_argument("--public", action="store_true", help="as --check, and fail for the placeholder")
     options = parser.parse_args(arguments)
+    options.check |= options.public
     try:
-        changes = list(in_line(options.root, checked(options.url or current_address(options.root))))
+        url = checked(options.url or current_address(options.root))
+        if options.public and is_placeholder(url):
+            raise ValueError(f"{url} is a placeholder: `make repository URL=...` puts the public address in its place")
+        changes = list(in_line(options.root, url))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

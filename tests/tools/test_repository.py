@@ -61,6 +61,8 @@ def test_a_new_address_goes_everywhere_and_back_again(copy: Path, capsys: pytest
     assert repository.main(["--check", "--root", str(copy)]) == 0
     for path in repository.notebooks(copy):
         assert f"git+{ELSEWHERE}" in path.read_text()
+    badge = f"[![Tests]({ELSEWHERE}/actions/workflows/test.yml/badge.svg)]({ELSEWHERE}/actions/workflows/test.yml)"
+    assert badge in (copy / "README.md").read_text()
     assert repository.main([repository.current_address(ROOT), "--root", str(copy)]) == 0
     assert {path: path.read_bytes() for path in copy.rglob("*.*")} == before
 
@@ -88,6 +90,17 @@ def test_what_nobody_could_clone_is_refused(copy: Path, url: str, capsys: pytest
     assert repository.main([url, "--root", str(copy)]) == 2
     assert "is no address of a repository" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in copy.rglob("*.*")} == before
+
+
+def test_nothing_is_published_under_a_placeholder(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert repository.main(["https://example.org/l2rw-core", "--root", str(copy)]) == 0
+    assert repository.main(["--public", "--root", str(copy)]) == 2
+    assert "https://example.org/l2rw-core is a placeholder: `make repository URL=...`" in capsys.readouterr().err
+    assert repository.main([ELSEWHERE, "--root", str(copy)]) == 0
+    assert repository.main(["--public", "--root", str(copy)]) == 0
+    (publish,) = yaml.safe_load((ROOT / ".github" / "workflows" / "pages.yml").read_text())["jobs"].values()
+    runs = [step["run"] for step in publish["steps"] if "run" in step]
+    assert runs.index("python tools/repository.py --public") < runs.index("make book")
 
 
 # --- the cell --------------------------------------------------------------------------------------------------------
