@@ -94,6 +94,10 @@ wheel-check: $(INSTALLED) ## Install the wheel alone in a new environment, and r
 repository: ## Bring README, CITATION.cff and the first cells in line with the repository's address (URL=... changes it)
 	$(PYTHON) tools/repository.py $(URL)
 
+.PHONY: public
+public: ## Fail while the repository's address is a placeholder: nothing is published under it
+	$(PYTHON) tools/repository.py --public
+
 lint: $(INSTALLED) ## Check style and formatting, the types of the core, and that nothing is unused
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

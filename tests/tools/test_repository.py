@@ -99,8 +99,10 @@ def test_nothing_is_published_under_a_placeholder(copy: Path, capsys: pytest.Cap
     assert repository.main([ELSEWHERE, "--root", str(copy)]) == 0
     assert repository.main(["--public", "--root", str(copy)]) == 0
     (publish,) = yaml.safe_load((ROOT / ".github" / "workflows" / "pages.yml").read_text())["jobs"].values()
+    assert "public: ##" in (makefile := (ROOT / "Makefile").read_text())
+    assert "tools/repository.py --public" in makefile
     runs = [step["run"] for step in publish["steps"] if "run" in step]
-    assert runs.index("python tools/repository.py --public") < runs.index("make book")
+    assert runs.index("make public") < runs.index("make book")
 
 
 # --- the cell --------------------------------------------------------------------------------------------------------
