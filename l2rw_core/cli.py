@@ -291,8 +291,7 @@ class Audit:
             print(f"note: {finding}")
         if result.verdict:
             print(result.verdict)
-        issues = int(result.suspects["is_label_issue"].sum())
-        print(f"{issues} of {len(train)} labels look wrong")
+        print(result.summary)
         for path in audit.write_report(result, self.out, self.data.resolve().name, self.shown):
             print(f"wrote {path}")
         checkpoint.unlink(missing_ok=True)

@@ -166,6 +166,8 @@ class _Head:
     mode: str
     transparent: bool
     frames: int
+    shortened: bool
+    """Whether Pillow reads its colours of 16 bits at 8."""
 
 
 class Folder:
@@ -191,6 +193,12 @@ class Folder:
         moving = sum(head.frames > 1 for head in heads)
         if moving:
             notes.append(f"{moving} files of {path.name} have several pictures: the first of each is read.")
+        shortened = [file for file, head in zip(self.files, heads, strict=True) if head.shortened]
+        if shortened:
+            notes.append(
+                f"{len(shortened)} images of {path.name} hold colours of 16 bits, {shortened[0].name} for one, and "
+                "were read at 8 bits: differences below 1/256 of the range are lost; give an .npz to have it scaled."
+            )
         if len(sizes) > 1:
             notes.append(f"The images of {path.name} have {len(sizes)} sizes: all become {RESIZED} x {RESIZED} pixels.")
         self.notes = notes
@@ -340,9 +348,11 @@ def _each(files: list[Path], function: Callable[[Path], Any], what: str) -> list
 
 def _look(file: Path) -> _Head:
     with Image.open(file) as image:
+        parts = [str(tile[3]) for tile in getattr(image, "tile", ())]  # the exif of a PNG loads it, and they are gone
         turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
         size = image.size[::-1] if turned else image.size
-        return _Head(size, image.mode, image.has_transparency_data, getattr(image, "n_frames", 1))
+        shortened = image.mode not in _DEEP and any(";16" in part for part in parts)
+        return _Head(size, image.mode, image.has_transparency_data, getattr(image, "n_frames", 1), shortened)
 
 
 def _extent(files: list[tuple[Path, str]]) -> dict[str, Extent]:

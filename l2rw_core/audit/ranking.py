@@ -19,6 +19,8 @@ PLANTED = 0.04
 ROUNDS = 2
 ENOUGH = 5
 """With fewer changed labels than this, all signs count alike."""
+LITTLE = 0.75
+"""Below this AUROC a ranking finds little."""
 _FEW = 40
 _MOST_ROWS = 20_000
 _MOST_WORK = 2e6
@@ -56,6 +58,22 @@ def channel(x: np.ndarray, y: np.ndarray, clean_x: np.ndarray, clean_y: np.ndarr
         sums = np.stack([said[clean_y == label].sum(0) for label in range(k)])
         found = (sums + found) / (counts + 1)[:, None]
     return 0.98 * found + 0.02 / k
+
+
+def of_trusted(x: np.ndarray, y: np.ndarray, clean_x: np.ndarray, k: int, seed: int, trees: bool) -> np.ndarray:
+    """(M, K) what models that learned the given labels, and no trusted one, say of the trusted examples."""
+    some = _some_of(len(x), _MOST_ROWS, seed)
+    if len(np.unique(y[some])) < 2:
+        return np.full((len(clean_x), k), 1 / k)
+    models = [_logistic()]
+    if trees:
+        some = some[_some_of(len(some), _most_rows(k, x.shape[1]), seed)]
+        models.append(_trees(seed))
+    said = np.zeros((len(clean_x), k))
+    for model in models:
+        fitted = model.fit(x[some], y[some])
+        said[:, fitted.classes_] += fitted.predict_proba(clean_x) / len(models)
+    return said
 
 
 def plant(y: np.ndarray, probabilities: np.ndarray, channel: np.ndarray, seed: int) -> Planted:
@@ -111,11 +129,18 @@ def _logistic() -> Any:
 
 def boosted(x: np.ndarray, y: np.ndarray, k: int, seed: int) -> np.ndarray:
     """(N, K) out-of-fold probabilities of gradient-boosted trees."""
+    return _out_of_fold(lambda: _trees(seed), x, y, k, seed, _most_rows(k, x.shape[1]))
+
+
+def _trees(seed: int) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    most = min(max(int(_MOST_WORK / (k * x.shape[1])), 2000), _MOST_ROWS)
-    model = lambda: HistGradientBoostingClassifier(max_iter=60, early_stopping=False, random_state=seed)  # noqa: E731
-    return _out_of_fold(model, x, y, k, seed, most)
+    return HistGradientBoostingClassifier(max_iter=60, early_stopping=False, random_state=seed)
+
+
+def _most_rows(k: int, features: int) -> int:
+    """Rows that trees learn from, so that they take no more than a minute."""
+    return min(max(int(_MOST_WORK / (k * features)), 2000), _MOST_ROWS)
 
 
 def neighbours(x: np.ndarray, y: np.ndarray, k: int, seed: int) -> np.ndarray:
@@ -203,6 +228,17 @@ class Weighing:
     def trusted(self) -> bool:
         """Whether changed labels are found clearly better than chance; True where that could not be tried."""
         return self.planted < ENOUGH or self.auroc > 0.5 + 2 * np.sqrt(1 / (12 * self.planted))
+
+    @property
+    def little(self) -> bool:
+        """Whether changed labels are found, but many others rank before them."""
+        return self.trusted and self.auroc < LITTLE
+
+    @property
+    def wrong(self) -> np.ndarray:
+        """(N,) about the probability that a label is wrong, if wrong ones are like the changed ones."""
+        odds = self.noise / (1 - self.noise) * np.exp(np.clip(self.decision, -50, 50))
+        return odds / (1 + odds)
 
     @property
     def score(self) -> np.ndarray:

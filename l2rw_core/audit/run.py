@@ -22,6 +22,7 @@ from l2rw_core.audit.clean_set import CleanSetCheck, check_clean_set
 from l2rw_core.audit.coding import code
 from l2rw_core.audit.data import Data, Images
 from l2rw_core.audit.explanation import Explanation, explain
+from l2rw_core.audit.plain import predict, train_plain
 from l2rw_core.audit.ranking import Weighing
 from l2rw_core.datasets import BatchStream
 from l2rw_core.datasets.batches import LARGEST_SEED
@@ -32,6 +33,8 @@ from l2rw_core.running.checkpoints import read_checkpoint, restoring, write_chec
 from l2rw_core.running.progress import progress_wanted
 
 LEAST_STEPS = 300
+DOUBTFUL = 0.2
+"""A trusted label is named if it is less likely than this, as a share of the likeliest."""
 RANKINGS = ("measured", *SIGNALS)
 """What labels can be ranked by."""
 CHECKPOINT = "unfinished.ckpt"
@@ -128,27 +131,91 @@ class Audit:
     """How the signs of wrong labels were weighed, and how well they find changed ones; None if one alone ranks."""
     planted: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=int))
     """Ids of the examples whose label was changed on purpose while training."""
+    trusted: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    """(M, K) what models that never saw the trusted examples take them for, were all classes as frequent; empty if the
+    ranking is not measured."""
 
     @property
     def findings(self) -> list[str]:
         """What reading the data and comparing them with the clean set brought up, in sentences."""
-        return [*self.train.notes, *self.clean.notes, *self.check.findings]
+        return [*self.train.notes, *self.clean.notes, *self.check.findings, *self._about_trusted()]
+
+    def _about_trusted(self) -> list[str]:
+        """Trusted examples whose label every model doubts."""
+        doubted = self.doubted
+        if not len(doubted):
+            return []
+        names = ", ".join(f"{self.clean.names[i]} ({self.clean.labels[i]})" for i in doubted[:5])
+        more = f" and {len(doubted) - 5} others" if len(doubted) > 5 else ""
+        return [
+            f"Look at these trusted examples too, models that never saw them take them for something else: {names}"
+            f"{more}. A wrong label among the trusted misleads the whole audit."
+        ]
+
+    @property
+    def doubted(self) -> np.ndarray:
+        """Ids of the trusted examples whose label may be wrong itself, the most doubtful first."""
+        if not len(self.trusted):
+            return np.zeros(0, dtype=int)
+        y = self.problem.clean_y.numpy()
+        given, best = self.trusted[np.arange(len(y)), y], self.trusted.max(1)
+        places = np.flatnonzero((given < DOUBTFUL * best) & (best > 0.5))
+        return places[np.argsort(given[places], kind="stable")]
+
+    @property
+    def accuracy(self) -> tuple[int, int] | None:
+        """Trusted examples that models which never saw them get right, and how many one and the same answer would."""
+        if not len(self.trusted):
+            return None
+        y = self.problem.clean_y.numpy()
+        return int((self.trusted.argmax(1) == y).sum()), int(np.bincount(y).max())
 
     @property
     def verdict(self) -> str:
-        """How far to trust the ranking, in a sentence; empty if no label was changed to find out."""
+        """How far to trust the ranking, in a sentence or two; empty if no label was changed to find out."""
         tried = self.weighing
-        if tried is None or not tried.planted:
+        if tried is None or self.accuracy is None:
             return ""
+        right, chance = self.accuracy
+        seen = (
+            f"Models that never saw the {len(self.trusted)} trusted examples get {right} of them right "
+            f"({chance} by chance)."
+        )
+        if not tried.planted:
+            return f"{seen} The data are too few to change labels on purpose: how good this ranking is, is not known."
         said = (
             f"{tried.planted} labels were changed on purpose: such a label ranks before another in {tried.auroc:.0%} "
             "of pairs (50% is chance)"
         )
-        if tried.trusted:
+        if not tried.trusted:
+            return (
+                f"{said}: do not trust this ranking, the features say too little about the labels; no label is called "
+                f"wrong. {seen}"
+            )
+        little = ": trust it little, and change no label unseen" if tried.little else ""
+        return f"{said}{little}. {seen}"
+
+    @property
+    def expected(self) -> tuple[int, int] | None:
+        """About how many of the labels that are called wrong are so, and how many more were not found; None if unknown.
+
+        Wrong labels are taken to be as easily found as those that were changed on purpose.
+        """
+        tried = self.weighing
+        if tried is None or not tried.planted or not tried.trusted or tried.little:
+            return None
+        called = self.suspects.sort_index()["is_label_issue"].to_numpy(dtype=bool)
+        return round(float(tried.wrong[called].sum())), round(float(tried.wrong[~called].sum()))
+
+    @property
+    def summary(self) -> str:
+        """How many labels look wrong, and about how many of them are."""
+        issues = int(self.suspects["is_label_issue"].sum())
+        said = f"{issues} of {len(self.train)} labels look wrong"
+        if self.expected is None or not issues:
             return said
-        return (
-            f"{said}: do not trust this ranking, the features say too little about the labels; no label is called wrong"
-        )
+        found, missed = self.expected
+        return f"{said}: about {found} of them are, and about {missed} more were not found"
 
     @property
     def predicted(self) -> np.ndarray:
@@ -205,11 +272,15 @@ def audit(
     options, problem = options or Options(), encode(train, clean)
     check = check_clean_set((problem.x.numpy(), train.labels), (problem.clean_x.numpy(), clean.labels), gain=gain)
     x, channel, signs = np.zeros((0, 0)), np.zeros((0, 0)), options.by == "measured"
+    trusted = np.zeros((0, 0))
     planted = ranking.Planted(problem.y.numpy(), np.zeros(0, dtype=int))
     if signs:
         k, y = len(problem.classes), planted.labels
         x, clean_x = ranking.compact(problem.x.numpy(), problem.clean_x.numpy(), options.seed)
         channel = ranking.channel(x, y, clean_x, problem.clean_y.numpy(), k, options.seed)
+        trusted = ranking.of_trusted(x, y, clean_x, k, options.seed, problem.x.ndim == 2)
+        trusted = ranking.seen_through(trusted, channel) / (np.bincount(y, minlength=k) + 1)
+        trusted /= trusted.sum(1, keepdims=True)
         planted = ranking.plant(y, ranking.linear(x, y, k, options.seed), channel, options.seed)
     with torch.random.fork_rng(devices=[]):
         run = _Run(replace(problem, y=torch.from_numpy(planted.labels)), options)
@@ -224,10 +295,24 @@ def audit(
     probabilities = (run.probabilities / run.counted).numpy()
     weighing = None
     if signs:
-        weighing, probabilities = _weigh(run, x, channel, planted, problem.y.numpy(), probabilities)
+        signs_of_plain = _plain(run, progress)
+        weighing, probabilities = _weigh(run, x, channel, planted, problem.y.numpy(), probabilities, signs_of_plain)
     steps = run.total * run.steps_an_epoch
     model = run.model.eval()
-    return Audit(train, clean, problem, options, check, model, run.ledger, probabilities, steps, weighing, planted.ids)
+    return Audit(
+        train, clean, problem, options, check, model, run.ledger, probabilities, steps, weighing, planted.ids, trusted
+    )
+
+
+def _plain(run: _Run, progress: bool | None) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) mean losses and (N, K) probabilities of the same network, trained for as long with equal weights."""
+    p, o = run.problem, run.options
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(o.seed)
+        model = p.build_model()
+        steps = run.total * run.steps_an_epoch
+        with tqdm(total=steps, desc="training, equal weights", disable=not progress_wanted(progress)) as bar:
+            return train_plain(model, p.x, p.y, p.x, run.total, o.batch_size, o.lr, o.seed, bar)
 
 
 def _weigh(
@@ -237,6 +322,7 @@ def _weigh(
     planted: ranking.Planted,
     given: np.ndarray,
     probabilities: np.ndarray,
+    plain: tuple[np.ndarray, np.ndarray],
 ) -> tuple[Weighing, np.ndarray]:
     """The signs together, and (N, K) probabilities of the trained network and a model that has not seen the example."""
     y, k, seed = planted.labels, len(run.problem.classes), run.options.seed
@@ -251,6 +337,8 @@ def _weigh(
     signs["network: probability"], signs["network: margin"] = ranking.doubts(trained, y)
     signs["network: loss"] = np.log(run.ledger.mean("loss").numpy() + 1e-3)
     signs["network: alignment"] = -run.ledger.mean("alignment").numpy()
+    signs["plain network: loss"] = np.log(plain[0] + 1e-3)
+    signs["plain network: margin"] = ranking.doubts(plain[1], y)[1]
     wrong = ranking.wrong_by_class(y, channel)
     best = ranking.seen_through(unseen.get("boosted trees", unseen["linear model"]), channel)
     return ranking.weigh(signs, planted.ids, blind, wrong[y], seed), (trained + best) / 2
@@ -289,7 +377,7 @@ class _Run:
                 self._step(step)
             self.done += 1
             if 2 * self.done > self.total:
-                self.probabilities += self._predict()
+                self.probabilities += predict(self.model, self.problem.x)
                 self.counted += 1
             yield self.done
 
@@ -297,13 +385,6 @@ class _Run:
         p, ids, clean = self.problem, self.batches.indices(number), self.clean_batches.indices(number)
         step = self.reweighter.step((p.x[ids], p.y[ids]), (p.clean_x[clean], p.clean_y[clean]), ids)
         self.ledger.record(step)
-
-    @torch.no_grad()
-    def _predict(self) -> Tensor:
-        self.model.eval()
-        logits = torch.cat([self.model(part) for part in self.problem.x.split(500)])
-        self.model.train()
-        return logits.double().softmax(1)
 
     def _identity(self) -> dict[str, Any]:
         return {"data": self.problem.fingerprint, "options": asdict(self.options)}

@@ -7,6 +7,8 @@ import datetime
 import decimal
 import gzip
 import re
+import struct
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -57,6 +59,34 @@ def refused(tmp_path, capsys):
 
 
 # Images
+
+
+def write_png_of_16_bits(path, pixels):
+    """Colours of 16 bits, which Pillow reads and does not write."""
+    height, width, _ = pixels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    with path.open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        parts = (
+            (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)),
+            (b"IDAT", zlib.compress(rows)),
+            (b"IEND", b""),
+        )
+        for kind, data in parts:
+            file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
+
+
+def test_colours_of_16_bits_are_said_to_be_read_at_8(tmp_path):
+    for label, level in (("dark", 9000), ("bright", 52000)):
+        (tmp_path / "deep" / label).mkdir(parents=True)
+        for number in range(3):
+            pixels = RNG.integers(level - 500, level + 500, (8, 8, 3))
+            write_png_of_16_bits(tmp_path / "deep" / label / f"{number}.png", pixels)
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "deep" / "dark" / "plain.png")
+    found = read_data(tmp_path / "deep")
+    (said,) = [note for note in found.notes if "16 bits" in note]
+    assert said.startswith("6 images of deep hold colours of 16 bits, 0.png for one, and were read at 8 bits")
+    assert found.x[0].mean() == pytest.approx(52000 / 257, abs=3)
 
 
 def bars(label, shape=(28, 28), low=0, high=255, dtype=np.uint8):

@@ -1,5 +1,7 @@
 """The measured ranking: labels changed on purpose are found, weigh what finds them, and say when nothing does."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -183,7 +185,77 @@ def test_where_features_say_nothing_the_command_says_so_and_calls_no_label_wrong
         ["audit", str(tmp_path / "junk.csv"), "--clean", str(tmp_path / "clean.csv"), "--out", str(tmp_path / "out")]
     )
     said = capsys.readouterr().out
+    assert re.search(r"Models that never saw the 30 trusted examples get \d+ of them right", said)
     assert "31 labels were changed on purpose" in said
     assert "do not trust this ranking" in said
     assert "0 of 500 labels look wrong" in said
     assert not pd.read_csv(tmp_path / "out" / TABLE)["is_label_issue"].any()
+
+
+def groups(shares, trusted, rng, n=800, rate=0.15):
+    """Two tables of points around the centres of their classes, 15% of labels wrong; which ones are."""
+    k = len(shares)
+    centres = rng.normal(size=(k, 6)) * 2.2
+    truth = np.r_[np.arange(k).repeat(5), rng.choice(k, n - 5 * k, p=np.array(shares) / sum(shares))]
+    wrong = rng.random(n) < rate
+    given = np.where(wrong, (truth + rng.integers(1, k, n)) % k, truth)
+    clean = np.arange(k).repeat(trusted)
+    frames = [pd.DataFrame(centres[y] + rng.normal(size=(len(y), 6))).add_prefix("a") for y in (truth, clean)]
+    return (
+        frames[0].assign(label=np.char.add("c", given.astype(str))),
+        frames[1].assign(label=np.char.add("c", clean.astype(str))),
+        wrong,
+    )
+
+
+@pytest.mark.parametrize(
+    ("shares", "trusted", "swapped"),
+    [
+        pytest.param([1, 1, 1], [10, 10, 10], 3, id="a tenth of the trusted labels is wrong"),
+        pytest.param([1, 1, 1], [30, 5, 2], 0, id="the clean set is uneven"),
+        pytest.param([1, 1, 1, 1], [3, 3, 3, 3], 0, id="twelve trusted examples"),
+        pytest.param([40, 20, 20, 10, 10, 5, 5, 5, 3, 3, 3], [4] * 11, 0, id="eleven uneven classes"),
+        pytest.param([8, 1], [10, 10], 0, id="two classes, eight to one"),
+    ],
+)
+def test_wrong_labels_come_first_and_their_number_is_known(shares, trusted, swapped, tmp_path, capsys):
+    data, clean, wrong = groups(shares, trusted, np.random.default_rng(0))
+    places = np.arange(swapped) * 10
+    clean.loc[places, "label"] = clean["label"].iloc[(places + 10) % len(clean)].to_numpy()
+    data.to_csv(tmp_path / "data.csv", index=False)
+    clean.to_csv(tmp_path / "clean.csv", index=False)
+    cli.main(
+        ["audit", str(tmp_path / "data.csv"), "--clean", str(tmp_path / "clean.csv"), "--out", str(tmp_path / "o")]
+    )
+    said, table = capsys.readouterr().out, pd.read_csv(tmp_path / "o" / TABLE)
+    called = table["is_label_issue"].to_numpy()
+    assert roc_auc_score(~wrong, table["label_score"]) > 0.93
+    assert wrong[called].mean() > 0.75
+    assert called[wrong].mean() > 0.75
+    about, missed = map(int, re.search(r"about (\d+) of them are, and about (\d+) more", said).groups())
+    assert about == pytest.approx(wrong[called].sum(), rel=0.25)
+    assert missed < 0.4 * wrong.sum()
+    named = set(re.findall(r"row (\d+) \(c\d+\)", said.partition("Look at these trusted examples too")[2]))
+    assert named >= {str(place + 1) for place in places}
+    assert len(named) <= len(places) + 3
+
+
+def test_a_ranking_that_finds_little_is_called_so():
+    found, ids = signs(good=1, bad=3, planted=60)
+    weak = {name: values * 0.3 + np.random.default_rng(1).normal(size=2000) for name, values in found.items()}
+    w = ranking.weigh(weak, ids, weak, PERHAPS, 0)
+    assert 0.5 < w.auroc < 0.75
+    assert w.trusted
+    assert w.little
+    assert not ranking.weigh(found, ids, found, PERHAPS, 0).little
+
+
+def test_trusted_examples_are_judged_by_models_that_learned_other_labels():
+    """A trusted label that no given label speaks for is doubted; the labels of the trusted have no part in it."""
+    rng = np.random.default_rng(0)
+    y, clean = np.arange(300) % 3, np.arange(30) % 3
+    x, clean_x = (np.eye(3)[labels] * 6 + rng.normal(size=(len(labels), 3)) for labels in (y, clean))
+    for trees in (True, False):
+        said = ranking.of_trusted(x, y, clean_x, 3, 0, trees)
+        np.testing.assert_allclose(said.sum(1), 1)
+        assert (said.argmax(1) == clean).mean() > 0.95
