@@ -70,6 +70,22 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def table(lines: list[dict[str, Any]]) -> str:
+    """Markdown: AUROC and average precision of each method, mean over trials, the best AUROC of a row in bold."""
+    rows = ["| data | wrong | trials | " + " | ".join(METHODS) + " |", "| --- " * 3 + "| --: " * len(METHODS) + "|"]
+    for name in [name for name in CASES if any(line["case"] == name for line in lines)]:
+        trials = [line for line in lines if line["case"] == name]
+        means = {
+            method: [np.mean([line["methods"][method][key] for line in trials]) for key in ("auroc", "precision")]
+            for method in METHODS
+        }
+        best = max(f"{auroc:.3f}" for auroc, _ in means.values())
+        cells = [f"{auroc:.3f} / {precision:.3f}" for auroc, precision in means.values()]
+        cells = [f"**{cell[:5]}**{cell[5:]}" if cell[:5] == best else cell for cell in cells]
+        rows.append(f"| {name}, {trials[0]['n']:,} | {CASES[name].about} | {len(trials)} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
 def compare(case: Case, packages: Path, seed: int) -> dict[str, Any]:
     """Every ranking of the labels of one case."""
     train, clean, truth = build(case, packages, seed)

@@ -297,6 +297,64 @@ class Audit:
         checkpoint.unlink(missing_ok=True)
 
 
+@dataclass
+class Apply:
+    """After a look at labels.csv: write the data without the labels that it calls wrong (also: l2rw audit apply).
+
+    Where you do not agree, change is_label_issue or predicted_label in labels.csv before. A table keeps all its columns
+    as they are written; of images and arrays it is a list of names and labels.
+    """
+
+    data: tyro.conf.Positional[Path]
+    """What was audited."""
+    how: Literal["drop", "relabel", "weight"] = "drop"
+    """drop: leave them out. relabel: give them the suggested label. weight: keep all, with a column label_weight."""
+    audit: Path = Path("audit")
+    """Folder that the audit wrote."""
+    out: Path = Path("mended.csv")
+    """CSV to write."""
+    label_column: str | None = None
+    """Label of a table, as for the audit."""
+
+    def __call__(self) -> None:
+        from l2rw_core.audit import mended
+
+        _check_new(self.out)
+        frame = mended(self.data, self.audit, self.how, self.label_column)
+        frame.to_csv(self.out, index=False)
+        print(f"wrote {self.out}, {len(frame)} rows")
+
+
+@dataclass
+class Choose:
+    """Say which examples to check next: suspects to mend, and a fair draw for a clean set (also: l2rw audit choose)."""
+
+    count: tyro.conf.Positional[int]
+    """How many."""
+    audit: Path = Path("audit")
+    """Folder that the audit wrote."""
+    out: Path = Path("to_check.csv")
+    """CSV to write."""
+    seed: int = 0
+    """Of the draw."""
+
+    def __call__(self) -> None:
+        from l2rw_core.audit import to_check
+
+        _check_new(self.out)
+        table = to_check(self.audit, self.count, self.seed)
+        table.to_csv(self.out, index=False)
+        drawn = int((table["why"] == "drawn").sum())
+        print(f"wrote {self.out}: {len(table) - drawn} suspects, and {drawn} drawn at random for a clean set")
+
+
+def _check_new(path: Path) -> None:
+    if path.exists():
+        raise ValueError(f"{path} is there already: name another file with --out, or move it away")
+    if not path.parent.is_dir():
+        raise ValueError(f"there is no folder {path.parent}: make it, or name another file with --out")
+
+
 def _check_out(folder: Path, names: Sequence[str]) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: name a folder with --out")
@@ -310,6 +368,8 @@ Command = (
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Show, tyro.conf.subcommand("show")]
     | Annotated[Audit, tyro.conf.subcommand("audit")]
+    | Annotated[Apply, tyro.conf.subcommand("audit-apply")]
+    | Annotated[Choose, tyro.conf.subcommand("audit-choose")]
 )
 
 
@@ -321,6 +381,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         _check_once(given)
+        if list(given[:1]) == ["audit"] and given[1:2] and given[1] in ("apply", "choose"):
+            given = [f"audit-{given[1]}", *given[2:]]
         command = tyro.cli(Command, prog="l2rw", description=__doc__, args=given)
         command()
     except (ValueError, OSError, FloatingPointError, MissingExtra, *_no_data()) as error:

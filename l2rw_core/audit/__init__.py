@@ -4,7 +4,8 @@ Imported on its own, never by `import l2rw_core`: it needs pandas and scikit-lea
 
 - in one's own loop: `check_clean_set` before, the `WeightLedger` of ``l2rw_core.ledger`` during, its `suspects` and
   `explain` after;
-- without a loop: `read_pair`, `audit`, `write_report`, which is what the command ``l2rw audit`` does.
+- without a loop: `read_pair`, `audit`, `write_report`, which is what the command ``l2rw audit`` does; then `mended`
+  (``l2rw audit apply``) and `to_check` (``l2rw audit choose``).
 """
 
 from l2rw_core.extras import require
@@ -14,6 +15,7 @@ require("audit", "jinja2", "matplotlib", "pandas", "PIL", "sklearn")
 from l2rw_core.audit.clean_set import CleanSetCheck, check_clean_set
 from l2rw_core.audit.data import Table, read_data, read_pair
 from l2rw_core.audit.explanation import Explanation, explain
+from l2rw_core.audit.mend import HOWS, mended, to_check
 from l2rw_core.audit.pictures import Images, View
 from l2rw_core.audit.ranking import Weighing
 from l2rw_core.audit.report import REPORT, TABLE, to_csv, to_html, write_report
@@ -21,6 +23,7 @@ from l2rw_core.audit.run import CHECKPOINT, Audit, Options, audit
 
 __all__ = [
     "CHECKPOINT",
+    "HOWS",
     "REPORT",
     "TABLE",
     "Audit",
@@ -34,8 +37,10 @@ __all__ = [
     "audit",
     "check_clean_set",
     "explain",
+    "mended",
     "read_data",
     "read_pair",
+    "to_check",
     "to_csv",
     "to_html",
     "write_report",

@@ -32,6 +32,8 @@ class Table:
     """Columns that are free text."""
     notes: tuple[str, ...] = ()
     """What is to be said about reading it: what was left out, and what was changed."""
+    aside: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """(N, columns) that are no features, such as keys and names: people find a row by them."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -213,7 +215,10 @@ def _reading(source: RawTable, named: _Named) -> Reading:
 def _table(source: RawTable, named: _Named, reading: Reading) -> Table:
     frame = reading.read(source.frame)
     _check_numbers(frame, source.path)
-    return Table(frame, source.labels, source.names, source.columns, reading.text, (*source.notes, *reading.notes))
+    left_out = [name for name in source.frame if name not in frame and name not in source.row_numbers]
+    aside = pd.concat([source.aside, source.frame[left_out]], axis=1)
+    notes = (*source.notes, *reading.notes)
+    return Table(frame, source.labels, source.names, source.columns, reading.text, notes, aside)
 
 
 def _check_numbers(frame: pd.DataFrame, path: Path) -> None:

@@ -91,8 +91,8 @@ def to_html(audit: Audit, title: str = "the data", shown: int = 60) -> str:
         title=title,
         images=isinstance(audit.train, Images),
         facts=_facts(audit),
+        summary=audit.summary,
         issues=int(table["is_label_issue"].sum()),
-        total=len(table),
         verdict=audit.verdict,
         findings=audit.findings,
         histogram=Markup(_histogram(table)),
@@ -100,6 +100,8 @@ def to_html(audit: Audit, title: str = "the data", shown: int = 60) -> str:
         confusion=_confusion(table),
         cards=_cards(audit, ranked),
         columns=_shown_columns(audit),
+        more_columns=0 if isinstance(audit.train, Images) else max(len(audit.train.frame.columns) - _COLUMNS, 0),
+        explained=_EXPLAINED,
     )
 
 
@@ -189,9 +191,7 @@ def _cards(audit: Audit, ranked: pd.DataFrame) -> list[dict[str, Any]]:
             "suggested": row.predicted_label,
             "agrees": row.predicted_label == row.given_label,
             "issue": bool(row.is_label_issue),
-            "score": row.label_score,
-            "weight": _number(row.weight),
-            "loss": _number(row.loss),
+            "score": f"{row.label_score:.3g}",
             "picture": picture(int(row.Index)),
             "values": values(int(row.Index)),
             "why": _why(audit, int(row.Index)) if rank <= _EXPLAINED else [],
@@ -200,22 +200,15 @@ def _cards(audit: Audit, ranked: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _number(value: float) -> str:
-    """Two digits after the point; of an example whose label was changed while training, none."""
-    return "unknown" if np.isnan(value) else f"{value:.2f}"
-
-
 def _why(audit: Audit, example: int) -> list[str]:
-    """The clean examples that pull most, and the layer that counts most, in words."""
+    """The trusted examples that speak loudest about it, in words."""
     why = audit.explain(example)
     labels = audit.clean.labels
-    pulls = [
-        f"{'for' if row.share > 0 else 'against'}: {row.name}, which is {labels[row.Index]}"
+    return [
+        f"trusted {row.name}, which is {labels[row.Index]}, speaks {'for' if row.share > 0 else 'against'} this label"
         for row in why.clean.head(3).itertuples()
         if row.share
     ]
-    layer = why.layers["share"].abs().idxmax()
-    return [*pulls, f"mostly in layer {layer}, cosine {why.layers['cosine'][layer]:+.2f}"]
 
 
 def _pictures(audit: Audit) -> Callable[[int], str]:
@@ -234,13 +227,24 @@ def _pictures(audit: Audit) -> Callable[[int], str]:
     return picture
 
 
-def _shown_columns(audit: Audit) -> list[str]:
-    return [] if isinstance(audit.train, Images) else list(audit.train.frame.columns[:_COLUMNS])
+def _shown_columns(audit: Audit) -> list[dict[str, Any]]:
+    """Columns of a table, what is no feature first: a row is found by it."""
+    if isinstance(audit.train, Images):
+        return []
+    shown = _own(audit)
+    return [{"name": name, "text": not pd.api.types.is_numeric_dtype(shown[name])} for name in shown.columns]
+
+
+def _own(audit: Audit) -> pd.DataFrame:
+    frame = pd.concat([audit.train.aside, audit.train.frame], axis=1)
+    return frame.loc[:, ~frame.columns.duplicated()].iloc[:, :_COLUMNS]
 
 
 def _values(audit: Audit) -> Callable[[int], list[str]]:
-    columns = _shown_columns(audit)
-    return lambda example: [_short(audit.train.frame[name].iloc[example]) for name in columns]
+    if isinstance(audit.train, Images):
+        return lambda _: []
+    shown = _own(audit)
+    return lambda example: [_short(value) for value in shown.iloc[example]]
 
 
 def _short(value: Any) -> str:

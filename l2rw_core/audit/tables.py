@@ -46,6 +46,8 @@ class RawTable:
     notes: tuple[str, ...] = ()
     names: list[str] = field(default_factory=list)
     """Where each row comes from, for people."""
+    aside: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """(N, columns) what is to be ignored, to be shown to people."""
     row_numbers: tuple[str, ...] = ()
     """The first column, if pandas wrote its index there: it has no name, and a whole number of its own in each row."""
 
@@ -100,7 +102,23 @@ def read_table(path: Path, label_column: str | None, ignore: tuple[str, ...] = (
     labels, said = _labels_of(frame[label], path, label)
     features = _unfolded(frame.drop(columns=[label, *ignore], errors="ignore"))
     rows = [f"row {number}" for number in range(1, len(frame) + 1)]
-    return RawTable(path, features, labels, tuple(frame.columns), (*notes, *said), rows, _row_numbers(features))
+    aside = frame[[name for name in ignore if name in frame and name != label]]
+    return RawTable(path, features, labels, tuple(frame.columns), (*notes, *said), rows, aside, _row_numbers(features))
+
+
+def whole_table(path: Path, label_column: str | None) -> tuple[pd.DataFrame, str, np.ndarray]:
+    """Every column as its file has it, of a CSV letter by letter; the name of the label's column, and (N,) labels.
+
+    Raises:
+        ValueError: as `read_table`.
+    """
+    if end_of(path) in (".parquet", ".pq"):
+        frame, label, _ = _read_parquet(path, label_column)
+    elif end_of(path) and path.is_file():
+        frame, label, _ = _read_csv(path, label_column, text=True)
+    else:
+        raise ValueError(f"{path} is no single table, which ends in {', '.join(TABLES)}: put its parts into one")
+    return frame, label, _labels_of(frame[label], path, label)[0]
 
 
 class _Refused(ValueError):
@@ -177,7 +195,7 @@ def _unique(names: list[str]) -> tuple[list[str], list[str]]:
     return made, notes
 
 
-def _read_csv(path: Path, label_column: str | None) -> tuple[pd.DataFrame, str, list[str]]:
+def _read_csv(path: Path, label_column: str | None, text: bool = False) -> tuple[pd.DataFrame, str, list[str]]:
     encoding, notes = _encoding(path)
     with _opened(path, encoding) as file:
         sample = file.read(_LOOK)
@@ -200,9 +218,9 @@ def _read_csv(path: Path, label_column: str | None) -> tuple[pd.DataFrame, str, 
             header=0,
             skiprows=above,
             names=[*names, *extra] if trailing else [*extra, *names],
-            dtype={label: str},
+            dtype=str if text else {label: str},
             keep_default_na=False,
-            na_values={name: [""] for name in names if name != label},
+            na_values={} if text else {name: [""] for name in names if name != label},
             low_memory=False,
         )[names]
     return frame, label, [*notes, *said]

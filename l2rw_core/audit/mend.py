@@ -1,0 +1,114 @@
+"""After an audit: data without the labels that it calls wrong, and which examples to check next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from l2rw_core.audit.report import TABLE, neutral
+from l2rw_core.audit.tables import end_of, whole_table
+
+HOWS = ("drop", "relabel", "weight")
+"""What is done about labels that are called wrong."""
+WEIGHT = "label_weight"
+"""Column of the weights: 1, and less where a label is called wrong."""
+
+
+def read_labels(folder: Path) -> pd.DataFrame:
+    """The table of labels that an audit wrote, as it is now: somebody may have changed what it calls wrong.
+
+    Raises:
+        ValueError: if there is none, or columns are missing.
+    """
+    path = folder / TABLE
+    if not path.exists():
+        raise ValueError(f"there is no {path}: name the folder that l2rw audit wrote with --audit")
+    table = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False, na_values={"label_score": [""]})
+    missing = [name for name in (*_TEXTS, "label_score", "is_label_issue") if name not in table]
+    if missing:
+        raise ValueError(f"{path} lacks the column {missing[0]!r}: take the table as the audit wrote it")
+    issue = table["is_label_issue"].astype(str).str.lower().map({"true": True, "1": True, "false": False, "0": False})
+    if issue.isna().any():
+        row = int(issue.isna().to_numpy().argmax())
+        raise ValueError(f"{path}: is_label_issue of id {row} is neither True nor False")
+    return table.assign(is_label_issue=issue.astype(bool))
+
+
+_TEXTS = ("name", "given_label", "predicted_label")
+
+
+def mended(data: Path, folder: Path, how: str, label_column: str | None = None) -> pd.DataFrame:
+    """The data after an audit: of a table all its columns, of images and arrays a list of `name` and `label`.
+
+    Args:
+        data: what was audited.
+        folder: what the audit wrote; a person may have set `is_label_issue` or `predicted_label` there.
+        how: ``drop`` leaves out what is called wrong, ``relabel`` gives it the suggested label, ``weight`` keeps all
+            and adds a column `label_weight` for `sample_weight` and the like: 1, and below 1 where it is called wrong.
+        label_column: of a table, as for the audit.
+
+    Raises:
+        ValueError: if the table is not the one that was audited.
+    """
+    labels = read_labels(folder)
+    if end_of(data):
+        frame, column, given = whole_table(data, label_column)
+        _check_same(data, given, labels)
+    else:
+        frame, column = labels[["name"]].assign(label=labels["given_label"].map(_bare)), "label"
+        given = frame["label"].to_numpy(dtype=str)
+    wrong = labels["is_label_issue"].to_numpy()
+    if how == "drop":
+        return frame[~wrong]
+    if how == "weight":
+        share = np.minimum(2 * labels["label_score"].fillna(1).to_numpy(), 1)
+        return frame.assign(**{WEIGHT: np.where(wrong, share, 1.0).round(4)})
+    known = {neutral(label): label for label in sorted(set(given))}
+    suggested = [known.get(label, _bare(label)) for label in labels["predicted_label"]]
+    new = np.where(wrong, np.array(suggested, dtype=object), frame[column].to_numpy(dtype=object))
+    return frame.assign(**{column: new})
+
+
+def _bare(label: str) -> str:
+    """A label without the apostrophe that keeps a spreadsheet from running it."""
+    return label[1:] if label[:1] == "'" and neutral(label[1:]) == label else label
+
+
+def _check_same(data: Path, given: np.ndarray, labels: pd.DataFrame) -> None:
+    if len(given) != len(labels):
+        raise ValueError(
+            f"{data} has {len(given)} rows and the audit saw {len(labels)}: give the table that was audited"
+        )
+    other = np.flatnonzero([neutral(one) != two for one, two in zip(given, labels["given_label"], strict=True)])
+    if len(other):
+        row = int(other[0])
+        here, there = str(given[row]), str(labels["given_label"][row])
+        raise ValueError(
+            f"{data} has the label {here!r} in row {row + 1}, and the audit saw {there!r}: give the table it was of"
+        )
+
+
+def to_check(folder: Path, count: int, seed: int = 0) -> pd.DataFrame:
+    """Examples to look at next: half of them to mend labels, half of them for a fair clean set.
+
+    The first half are the labels with the lowest scores. The others are drawn at random, as many of a class as there
+    seem to be, and one at least of each that has any left: what is trusted should be like the data.
+
+    Args:
+        folder: what the audit wrote.
+        count: how many.
+        seed: of the draw.
+
+    Returns:
+        The rows of the audit's table, with a column `why`: suspect or drawn.
+    """
+    labels = read_labels(folder).sort_values("label_score", kind="stable", na_position="last")
+    if not 1 <= count <= len(labels):
+        raise ValueError(f"choose between 1 and {len(labels)} examples, got {count}")
+    first, rest = labels.iloc[: -(-count // 2)], labels.iloc[-(-count // 2) :]
+    rest = rest.sample(frac=1, random_state=seed)
+    one_each = rest.drop_duplicates("predicted_label")
+    order = pd.concat([one_each, rest.drop(one_each.index)]).iloc[: count // 2]
+    return pd.concat([first.assign(why="suspect"), order.assign(why="drawn")])
