@@ -194,7 +194,8 @@ def _without_unknown(clean: Data, known: set[str]) -> Data:
     names = [clean.names[place] for place in kept]
     common = {"labels": clean.labels[kept], "names": names, "notes": (*clean.notes, note)}
     if isinstance(clean, Table):
-        return replace(clean, frame=clean.frame.iloc[kept].reset_index(drop=True), **common)
+        frames = {name: getattr(clean, name).iloc[kept].reset_index(drop=True) for name in ("frame", "aside")}
+        return replace(clean, **frames, **common)
     return replace(clean, x=clean.x[kept], files=clean.files and [clean.files[place] for place in kept], **common)
 
 

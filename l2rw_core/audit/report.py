@@ -100,7 +100,7 @@ def to_html(audit: Audit, title: str = "the data", shown: int = 60) -> str:
         confusion=_confusion(table),
         cards=_cards(audit, ranked),
         columns=_shown_columns(audit),
-        more_columns=0 if isinstance(audit.train, Images) else max(len(audit.train.frame.columns) - _COLUMNS, 0),
+        more_columns=_left_out(audit),
         explained=_EXPLAINED,
     )
 
@@ -236,8 +236,14 @@ def _shown_columns(audit: Audit) -> list[dict[str, Any]]:
 
 
 def _own(audit: Audit) -> pd.DataFrame:
-    frame = pd.concat([audit.train.aside, audit.train.frame], axis=1)
-    return frame.loc[:, ~frame.columns.duplicated()].iloc[:, :_COLUMNS]
+    return pd.concat([audit.train.aside, audit.train.frame], axis=1).iloc[:, :_COLUMNS]
+
+
+def _left_out(audit: Audit) -> int:
+    """Columns of a table that the report does not show."""
+    if isinstance(audit.train, Images):
+        return 0
+    return max(len(audit.train.aside.columns) + len(audit.train.frame.columns) - _COLUMNS, 0)
 
 
 def _values(audit: Audit) -> Callable[[int], list[str]]:

@@ -188,3 +188,19 @@ def test_a_browser_runs_nothing_asks_for_nothing_and_shows_all(name, scheme, wid
     red, *_ = map(int, re.findall(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor")))
     assert (red > 200) == (scheme == "light")
     page.context.close()
+
+
+def test_the_suspects_come_first_with_the_columns_that_are_no_features_and_what_to_do_next(tmp_path):
+    for name, frame in zip(("data", "clean"), frames(sample("wine")), strict=True):
+        named = frame.assign(patient=[f"P{number:04}" for number in range(len(frame))])
+        named.to_csv(tmp_path / f"{name}.csv", index=False)
+    pair = read_pair(tmp_path / "data.csv", tmp_path / "clean.csv", ignore=("patient",))
+    done = audit(*pair, Options(by="loss"), progress=False)
+    shown = Reader(to_html(done, shown=3)).shown
+    parts = ["Look at these first", "What next", "l2rw audit apply", "By class", "How this was made"]
+    assert [shown.index(part) for part in parts] == sorted(shown.index(part) for part in parts)
+    assert f"P{done.suspects.index[0]:04}" in shown.partition("What next")[0]
+    assert "4 more columns are left out here" in shown
+    assert "speaks against this label" in shown
+    assert "layer" not in shown
+    assert "patient" not in done.train.frame
