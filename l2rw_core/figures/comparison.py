@@ -10,8 +10,9 @@ from scipy import stats
 
 from l2rw_core.datasets import title_of
 from l2rw_core.experiments import Interval, Record, Results, Row, reported_numbers
+from l2rw_core.figures.methods import title_of_row
 from l2rw_core.figures.numbers import NumberTable, number
-from l2rw_core.figures.style import COLOURS, MARKERS, Drawing, figure, show
+from l2rw_core.figures.style import COLOURS, Drawing, dots, figure, show
 
 
 def beside_the_paper(results: Results, data: Sequence[str], paper_data: str = "cifar10") -> Drawing:
@@ -27,12 +28,12 @@ def beside_the_paper(results: Results, data: Sequence[str], paper_data: str = "c
     rows = sorted(reported, key=lambda row: reported[row].mean)
     ours = {d: {row: result.last for row, result in results.by_row(data=d).items() if result} for d in data}
     fig, axes = figure(width=8.4, ncols=1 + len(data), height=0.34 * len(rows) + 1.0, sharey=True)
-    _dots(axes[0], rows, reported, "neutral")
+    _dots(axes[0], rows, reported, ours=False)
     axes[0].set_title(f"paper: {title_of(paper_data)}", fontsize=12)
     for ax, d in zip(axes[1:], data, strict=True):
-        _dots(ax, rows, ours[d], "l2rw")
+        _dots(ax, rows, ours[d], ours=True)
         ax.set_title(title_of(d) if d != data[0] else f"ours: {title_of(d)}", fontsize=12)
-    axes[0].set_yticks(range(len(rows)), rows)
+    axes[0].set_yticks(range(len(rows)), [title_of_row(row) for row in rows])
     sentences = [_agreement(reported, ours[d], title_of(d)) for d in data]
     alt = f"Test accuracy of {len(rows)} methods, the paper's on {title_of(paper_data)} and ours. {' '.join(sentences)}"
     return show(
@@ -65,20 +66,14 @@ def table_beside_the_paper(results: Results, data: Sequence[str], paper_data: st
     )
 
 
-def _dots(ax: object, rows: Sequence[str], values: Mapping[str, Interval], role: str) -> None:
+def _dots(ax: object, rows: Sequence[str], values: Mapping[str, Interval], ours: bool) -> None:
     """Means, and intervals as far as an accuracy can go: those of two trials may reach beyond 0 or 100%."""
     for height, row in enumerate(rows):
         if row in values:
-            mine = role == "l2rw" and row == "l2rw"
+            role = row if ours and row in {"l2rw", "baseline"} else "neutral"
             mean, half = values[row].mean, np.nan_to_num(values[row].half_width)
-            ax.errorbar(
-                mean,
-                height,
-                xerr=[[min(half, mean)], [min(half, 100 - mean)]],
-                color=COLOURS["baseline" if mine else role],
-                marker=MARKERS["l2rw" if role == "l2rw" else "neutral"],
-                linestyle="",
-            )
+            reach = [[min(half, mean)], [min(half, 100 - mean)]]
+            ax.errorbar(mean, height, xerr=reach, **dots(role))
     ax.set(xlabel="accuracy, %", ylim=(-0.7, len(rows) - 0.3))
 
 
@@ -98,12 +93,13 @@ def confusions(groups: Mapping[str, Sequence[Record]], caption: str = "") -> Dra
         counts = np.sum([record.confusion_at(record.experiment.steps) for record in records], axis=0)
         shares = counts / counts.sum(1, keepdims=True)
         image = ax.imshow(100 * shares, vmin=0, vmax=100)
-        ax.set(xlabel="predicted class", title=name)
+        ax.set(xlabel="predicted class", title=title_of_row(name))
         ax.set_xticks(range(len(shares)))
         ax.set_yticks(range(len(shares)))
         wrong = shares - np.diag(shares.diagonal())
         sink = int(wrong.sum(0).argmax())
-        told.append(f"{name}: {wrong.sum(0)[sink] / wrong.sum():.0%} of the errors are taken for class {sink}")
+        share = wrong.sum(0)[sink] / wrong.sum()
+        told.append(f"{title_of_row(name)}: {share:.0%} of the errors are taken for class {sink}")
     np.atleast_1d(axes)[0].set_ylabel("true class")
     fig.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
     sentence = "; ".join(told) + "."

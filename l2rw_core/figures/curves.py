@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from l2rw_core.experiments import Record, interval
+from l2rw_core.figures.methods import look_of, title_of_row
 from l2rw_core.figures.style import COLOURS, DASHES, INK, PALETTE, Drawing, dots, figure, show
 
 Groups = Mapping[str, Sequence[Record]]
@@ -60,8 +61,8 @@ def accuracy_against_time(groups: Groups, ylim: tuple[float, float] = (0.0, 1.0)
             raise ValueError(f"a record of {method} does not say how long its steps took")
         seconds = float(np.mean([record.training_seconds for record in records])) * steps / steps[-1]
         colour, dash = style_of(method, position)
-        ax.plot(seconds, 1 - errors.mean(0), color=colour, linestyle=dash, label=method)
-        told.append(f"{method} {describe(records, error=False)} after {seconds[-1]:.0f} s")
+        ax.plot(seconds, 1 - errors.mean(0), color=colour, linestyle=dash, label=title_of_row(method))
+        told.append(f"{title_of_row(method)} {describe(records, error=False)} after {seconds[-1]:.0f} s")
     ax.set(xlabel="seconds of training", ylabel="test accuracy", ylim=ylim)
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     ax.legend()
@@ -80,7 +81,7 @@ def _curves(groups: Groups, ylim: tuple[float, float], caption: str, error: bool
     ax.set(xlabel="training step", ylabel=what, ylim=ylim)
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     ax.legend()
-    told = "; ".join(f"{method} {describe(records, error)}" for method, records in groups.items())
+    told = "; ".join(f"{title_of_row(method)} {describe(records, error)}" for method, records in groups.items())
     return show(
         fig, alt=f"{what.capitalize()} at the last step: {told}.", caption=f"{caption} {provenance(groups)}".strip()
     )
@@ -94,7 +95,7 @@ def _curve(ax: Axes, method: str, records: Sequence[Record], position: int, erro
     mean = np.array([s.mean for s in spread])
     half = np.nan_to_num([s.half_width for s in spread])
     colour, dash = style_of(method, position)
-    ax.plot(steps, mean, color=colour, linestyle=dash, label=method)
+    ax.plot(steps, mean, color=colour, linestyle=dash, label=title_of_row(method))
     ax.fill_between(steps, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
 
 
@@ -163,7 +164,9 @@ def errors_over_steps(records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray
 
 
 def style_of(method: str, position: int) -> tuple[str, object]:
-    """Colour and dash of a method: its own if it has one, else the next ones in turn."""
+    """Colour and dash of a method: its own if it has one, else those of a role, or the next ones in turn."""
+    if look := look_of(method):
+        return look.colour, look.dash
     if method in COLOURS:
         return COLOURS[method], DASHES[method]
     turn = 2 + position

@@ -11,9 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from l2rw_core.experiments import BySeed, CellResult, Experiment, Interval, in_words, interval, quantity
+from l2rw_core.experiments import BySeed, CellResult, Experiment, Interval, Row, in_words, interval, quantity
+from l2rw_core.figures.methods import is_row, title_of_row
 
 _USUAL = {"clean_noise": 0.0, "clean_imbalance": 1.0, "clean_origin": "clean", "label_scores": ""}
+_FEWEST_RIVALS = 3
+"""Numbers of a column that make its best one worth marking."""
+_FEW = 3
+"""Trials of which a wide interval says less than the lowest and the highest."""
+_OURS = ' class="l2rw-ours"'
 _serial = itertools.count()
 
 
@@ -33,7 +39,8 @@ class Opening(Protocol):
 class Number:
     """A mean over recorded trials, as text that opens a note on its records. Shown by a notebook, or glued into prose.
 
-    Where trials lie so far apart that the interval is wider than the scale, it is the lowest and the highest instead.
+    Where trials lie so far apart that the interval is wider than the scale, or at most three trials so far that it is
+    wider than a tenth of it, the lowest and the highest stand instead.
 
     Args:
         result: the trials.
@@ -80,8 +87,9 @@ class Number:
 
     @property
     def _is_range(self) -> bool:
-        """Whether the interval is wider than all that such a value can be, and says nothing."""
-        return self.value.half_width > self._largest / 2
+        """Whether the interval says little: it is wider than the scale, or for a few trials than a tenth of it."""
+        few = self.value.trials <= _FEW and self.value.half_width > self._largest / 10
+        return few or self.value.half_width > self._largest / 2
 
     @property
     def _largest(self) -> float:
@@ -193,7 +201,9 @@ def opener(name: str, text: str, ids: str, note: Mapping[str, str]) -> str:
     return (
         f'<span class="l2rw-number"{records}>'
         f'<button type="button" popovertarget="number-{name}">{text}</button>'
-        f'<span popover id="number-{name}" class="l2rw-record">{lines}</span></span>'
+        f'<span popover id="number-{name}" class="l2rw-record">'
+        f'<button type="button" class="l2rw-close" popovertarget="number-{name}" popovertargetaction="hide" '
+        f'aria-label="Close">×</button>{lines}</span></span>'
     )
 
 
@@ -244,11 +254,33 @@ class NumberTable:
     def html(self) -> str:
         """One `<table class="l2rw-table">`."""
         head = "".join(f'<th scope="col">{_heading(name)}</th>' for name in self.columns)
+        best = self._best
         body = "".join(
-            "<tr>" + "".join(_td(entry, first=k == 0) for k, entry in enumerate(row)) + "</tr>" for row in self.rows
+            f"<tr{_OURS if _name(row) == 'l2rw' else ''}>"
+            + "".join(_td(entry, k == 0, (i, k) in best) for k, entry in enumerate(row))
+            + "</tr>"
+            for i, row in enumerate(self.rows)
         )
         caption = f"<caption>{html.escape(self.caption)}</caption>"
         return f'<table class="l2rw-table">{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+    @property
+    def _best(self) -> set[tuple[int, int]]:
+        """Row and column of the best number of each column, and of those within its interval; none for a table whose
+        rows are not all methods. An oracle, which knows the truth, does not compete."""
+        if len(self.rows) < _FEWEST_RIVALS or not all(is_row(_name(row)) for row in self.rows):
+            return set()
+        rivals = [i for i, row in enumerate(self.rows) if Row.named(_name(row)).sees_clean != "all of them"]
+        return {(i, k) for k in range(1, len(self.columns)) for i in self._best_of(k, rivals)}
+
+    def _best_of(self, column: int, rivals: Sequence[int]) -> list[int]:
+        numbers = {i: e for i in rivals if isinstance(e := self.rows[i][column], Number)}
+        if len(numbers) < _FEWEST_RIVALS:
+            return []
+        sign = -1 if next(iter(numbers.values())).what == "error" else 1
+        top = max(numbers.values(), key=lambda number: sign * number.value.mean).value
+        reach = 0.0 if math.isnan(top.half_width) else top.half_width
+        return [i for i, number in numbers.items() if sign * (top.mean - number.value.mean) <= reach]
 
     def _repr_html_(self) -> str:
         return self.html
@@ -257,20 +289,26 @@ class NumberTable:
         return f"[Table: {self.caption}]"
 
 
+def _name(row: Sequence[Opening | Interval | str]) -> str:
+    """What a row of a table is about: its first cell, if that is text."""
+    return row[0] if row and isinstance(row[0], str) else ""
+
+
 def _heading(name: str) -> str:
-    """A heading that may break after a plus: a stage, as in baseline+ft, then needs no column of its full width."""
-    return html.escape(name).replace("+", "+<wbr>")
+    """A heading in a reader's words: a row's name as it is called in figures, too."""
+    return html.escape(title_of_row(name))
 
 
-def _td(entry: Opening | Interval | str, first: bool) -> str:
+def _td(entry: Opening | Interval | str, first: bool, best: bool = False) -> str:
     """A cell; in a narrow column a number breaks before its ±, never after it."""
     if not isinstance(entry, Interval | str):
         number = entry.html.replace(" ± ", " ±&nbsp;", 1)
-        return f'<td data-value="{entry.value.mean:.4f}">{number}</td>'
+        mark = ' class="l2rw-best"' if best else ""
+        return f'<td data-value="{entry.value.mean:.4f}"{mark}>{number}</td>'
     if isinstance(entry, Interval):
         half = "" if math.isnan(entry.half_width) else f" ±&nbsp;{entry.half_width:.1f}"
         return f'<td data-value="{entry.mean:.4f}" class="l2rw-reported">{entry.mean:.1f}{half}%</td>'
-    return f'<th scope="row">{html.escape(entry)}</th>' if first else f"<td>{html.escape(entry)}</td>"
+    return f'<th scope="row">{html.escape(title_of_row(entry))}</th>' if first else f"<td>{html.escape(entry)}</td>"
 
 
 def number(result: CellResult | None, what: str = "last", identity: str = "") -> Number | str:

@@ -10,22 +10,13 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from l2rw_core.experiments import CellResult, quantity
+from l2rw_core.figures.methods import look_of
 from l2rw_core.figures.style import COLOURS, DASHES, MARKERS, Drawing, figure, show
 
 Line = Mapping[Any, CellResult | None]
 """Value on the axis -> result, None for a cell that was not run."""
 Lines = Mapping[str, Line]
 """What the legend calls a line -> the line."""
-
-ROLES = {
-    "baseline+ft": "clean",
-    "baseline+es": "noisy",
-    "clean-only": "majority",
-    "proportion": "majority",
-    "resample": "noisy",
-    "random": "neutral",
-}
-"""Rows that borrow the colour, marker and dash of a role; `baseline` and `l2rw` have their own."""
 
 _NOT_RUN = "#8a8a8a"
 
@@ -139,8 +130,9 @@ def _values(lines: Lines) -> list[Any]:
 
 def style_of_row(name: str) -> tuple[str, str, Any]:
     """Colour, marker and dash of a line: those of its row, or for a row with an addition those of a rare class."""
-    role = ROLES.get(name, name if name in COLOURS else "minority")
-    return COLOURS[role], MARKERS[role], DASHES[role]
+    if look := look_of(name):
+        return look.colour, look.marker, look.dash
+    return COLOURS["minority"], MARKERS["minority"], DASHES["minority"]
 
 
 def _legend(axes: np.ndarray, panels: Mapping[str, Lines]) -> tuple[list[Any], list[str]]:
@@ -212,7 +204,14 @@ def by_class(results: Line, sizes: np.ndarray, most: int = 4000) -> Drawing:
             left_out.append(row)
             continue
         colour, marker, dash = style_of_row(row)
-        ax.plot(range(len(sizes)), 100 * shares.mean(0), color=colour, marker=marker, linestyle=dash, label=row)
+        ax.plot(
+            range(len(sizes)),
+            100 * shares.mean(0),
+            color=colour,
+            marker=marker,
+            linestyle=dash,
+            label=row,
+        )
         told.append(f"{row} {100 * shares[:, -3:].mean():.0f}%")
         trials.add(len(result.records))
     ax.set(ylim=(-3, 103), ylabel="accuracy")

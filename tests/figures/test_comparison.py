@@ -56,7 +56,7 @@ def test_confusions_name_the_class_that_draws_the_errors(live):
     np.fill_diagonal(shares, 0)
     sink = int(shares.sum(0).argmax())
     share = shares.sum(0)[sink] / shares.sum()
-    assert f"baseline: {share:.0%} of the errors are taken for class {sink}" in drawing.alt
+    assert f"plain training: {share:.0%} of the errors are taken for class {sink}" in drawing.alt
 
 
 def test_confusions_are_those_before_fine_tuning(live):
@@ -74,7 +74,7 @@ def test_histograms_show_the_share_without_weight(live):
 
 def test_accuracy_curves_mark_the_drops_and_tell_accuracies(live):
     drawing = accuracy_curves({"l2rw": [live["l2rw"]]})
-    assert f"l2rw {live['l2rw'].last:.1%}" in drawing.alt
+    assert f"L2RW {live['l2rw'].last:.1%}" in drawing.alt
     record = live["l2rw"]
     undropped = replace(record, experiment=record.experiment.with_(lr_drops=()))
     assert (

@@ -32,14 +32,14 @@ def test_errors_over_steps():
 
 def test_alt_text_and_caption_come_from_the_records():
     drawing = curves.error_curves(GROUPS, caption="Four against nine.")
-    assert "l2rw 3.0% ± 2.5%; baseline 40.0% ± 0.0%" in drawing.alt
+    assert "L2RW 3.0% ± 2.5%; plain training 40.0% ± 0.0%" in drawing.alt
     assert drawing.caption.startswith("Four against nine. mnist, the paper's scale: 8,000 steps, 3 trials a method")
     assert drawing.caption.endswith("CPU; commit aaaaaaa.")
 
 
 def test_one_trial_is_drawn_without_an_interval():
     drawing = curves.error_curves({"l2rw": GROUPS["l2rw"][:1]})
-    assert "l2rw 2.0%." in drawing.alt
+    assert "L2RW 2.0%." in drawing.alt
     assert "8,000 steps, 1 trial; CPU" in drawing.caption
     assert "nan" not in drawing.svg
 

@@ -30,8 +30,9 @@ def test_the_button_shows_the_value_and_the_note_every_trial():
 def test_the_button_opens_its_own_note():
     first, second = Number(RESULT).html, Number(RESULT).html
     for text in (first, second):
-        (target,) = re.findall(r'popovertarget="([^"]+)"', text)
-        assert re.findall(r' id="([^"]+)"', text) == [target]
+        opens, closes = re.findall(r'popovertarget="([^"]+)"', text)
+        assert re.findall(r' id="([^"]+)"', text) == [opens] == [closes]
+        assert text.count('popovertargetaction="hide"') == 1
     assert first.split("popovertarget")[1].split()[0] != second.split("popovertarget")[1].split()[0]
     assert Number(RESULT, identity="here").html == Number(RESULT, identity="here").html
 
@@ -97,7 +98,7 @@ def test_a_table_can_be_sorted_and_tells_reported_from_ours():
     assert '<th scope="row">&lt;x&gt;</th>' in table.html
     assert "<caption>seen</caption>" in table.html
     assert f" ±&nbsp;{RESULT.last.half_width:.1f}%</button>" in table.html
-    assert '<th scope="col">baseline+<wbr>ft &lt;</th>' in NumberTable(["baseline+ft <"], [], "").html
+    assert '<th scope="col">plain training + fine-tuning</th>' in NumberTable(["baseline+ft"], [], "").html
     assert "±" not in NumberTable(["a"], [[Interval(76.6, math.nan, 5)]], "").html
 
 
@@ -130,3 +131,41 @@ def test_differences_that_there_are_not():
         Difference(first, second)
     with pytest.raises(ValueError, match="unknown kind of number 'loss'"):
         Difference(RESULT, RESULT, "loss")
+
+
+def shown(*errors):
+    """A number for each list of final errors, in percent."""
+    trials = RESULT.records
+    for values in errors:
+        made = [
+            replace(r, curve=replace(r.curve, accuracy=[*r.curve.accuracy[:-1], 1 - error / 100]))
+            for r, error in zip(trials, values, strict=False)
+        ]
+        yield Number(CellResult(CELL, tuple(made)), "error")
+
+
+def test_the_best_of_rivals_and_all_that_tie_with_it_are_marked_and_ours_is_tinted():
+    rows = ["l2rw", "baseline", "baseline+ft", "weighted"]
+    numbers = shown((4.0, 5.0, 4.5), (20, 21, 22), (5.0, 5.1, 4.9), (1.0, 1.0, 1.0))
+    text = NumberTable(["method", "error"], [list(row) for row in zip(rows, numbers, strict=True)], "").html
+    lines = text.split("<tbody>")[1].split("<tr")[1:]
+    assert [' class="l2rw-best"' in line for line in lines] == [True, False, True, False], "an oracle does not compete"
+    assert [line.startswith(' class="l2rw-ours"') for line in lines] == [True, False, False, False]
+    assert [re.search(r'scope="row">(.*?)<', line)[1] for line in lines] == [
+        "L2RW",
+        "plain training",
+        "plain training + fine-tuning",
+        "weighted (oracle)",
+    ]
+
+
+def test_rows_that_are_no_rivals_have_no_best():
+    numbers = shown((4, 4, 4), (5, 5, 5), (6, 6, 6))
+    settings = [["10%", *[number]] for number in numbers]
+    assert "l2rw-best" not in NumberTable(["wrong labels", "error"], settings, "").html
+
+
+def test_three_trials_far_apart_are_a_range_and_close_ones_an_interval():
+    apart, close = shown((4, 20, 12), (4, 4.5, 5))
+    assert str(apart) == "4.0 to 20.0%"
+    assert "±" in str(close)

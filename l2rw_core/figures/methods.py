@@ -1,0 +1,91 @@
+"""What a method is called and looks like, in every figure and table: one name, colour, marker and dash each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from l2rw_core.figures.style import COLOURS
+
+TITLES = {
+    "baseline": "plain training",
+    "l2rw": "L2RW",
+    "clean-only": "clean set alone",
+    "random": "random weights",
+    "proportion": "class weights",
+    "resample": "class-balanced batches",
+    "smote": "SMOTE",
+    "hard-mining": "hard mining",
+    "focal": "focal loss",
+    "self-paced": "self-paced",
+    "active-bias": "active bias",
+    "mentornet": "MentorNet",
+    "reed-soft": "Reed, soft",
+    "reed-hard": "Reed, hard",
+    "s-model": "S-model",
+    "weighted": "weighted (oracle)",
+    "meta-weight-net": "Meta-Weight-Net",
+}
+"""Method, as rows are named -> its name for a reader."""
+STAGES = {"es": "early stop", "ft": "fine-tuning", "conf": "confusions", "held-out": "held out"}
+"""Stage of a row -> its name for a reader."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a row is drawn."""
+
+    role: str
+    """Whose colour it has, a key of `COLOURS`."""
+    marker: str
+    dash: Any
+    """A line style of matplotlib."""
+
+    @property
+    def colour(self) -> str:
+        """Of line, marker and bar."""
+        return COLOURS[self.role]
+
+
+LOOKS = {
+    "l2rw": Look("l2rw", "o", "-"),
+    "baseline": Look("baseline", "s", (0, (5, 2))),
+    "baseline+ft": Look("clean", "^", (0, (1, 1.5))),
+    "baseline+es": Look("noisy", "X", (0, (5, 1.5, 1, 1.5))),
+    "random": Look("neutral", "P", (0, (2, 2))),
+    "proportion": Look("majority", "v", (0, (3, 1.5, 1, 1.5, 1, 1.5))),
+    "resample": Look("minority", "D", (0, (8, 2))),
+    "clean-only": Look("clean", "*", (0, (6, 1, 2, 1))),
+    "hard-mining": Look("noisy", "<", (0, (1, 3))),
+    "smote": Look("majority", ">", (0, (9, 3, 3, 3))),
+    "focal": Look("minority", "p", (0, (4, 4))),
+    "self-paced": Look("neutral", "h", (0, (10, 2, 1, 2))),
+    "active-bias": Look("clean", "d", (0, (3, 1))),
+    "mentornet": Look("majority", "8", (0, (7, 4))),
+    "meta-weight-net": Look("minority", "H", (0, (2, 1, 2, 3))),
+    "weighted": Look("neutral", "|", (0, (12, 2))),
+}
+"""Row -> its look. No two have a marker or a dash in common, so that they differ in grey as well."""
+
+
+def title_of_row(row: str) -> str:
+    """What a reader calls a row: ``baseline+ft, 20 clean`` is "plain training + fine-tuning, 20 clean".
+
+    Other text comes back as it is.
+    """
+    name, comma, addition = row.partition(", ")
+    method, *stages = name.split("+")
+    if (key := method.replace("_", "-")) not in TITLES or not set(stages) <= STAGES.keys():
+        return row
+    return " + ".join([TITLES[key], *(STAGES[stage] for stage in stages)]) + comma + addition
+
+
+def is_row(name: str) -> bool:
+    """Whether this is the name of a row as the tables of experiments have it, without an addition."""
+    method, *stages = name.split("+")
+    return method in TITLES and set(stages) <= STAGES.keys()
+
+
+def look_of(row: str) -> Look | None:
+    """The look of a row, None for one that has none of its own."""
+    return LOOKS.get(row.replace("_", "-"))
