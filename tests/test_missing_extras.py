@@ -14,7 +14,7 @@ from l2rw_core.extras import MissingExtra, require
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MODULES = {"imbalanced-learn": "imblearn", "pillow": "PIL", "scikit-learn": "sklearn"}
-PARTS = {"audit": "pandas", "experiments": "joblib", "figures": "matplotlib", "interactive": "ipywidgets"}
+PARTS = {"audit": "pandas", "experiments": "joblib", "figures": "matplotlib", "interactive": "anywidget"}
 WITHOUT = """
 import importlib.util, sys
 find = importlib.util.find_spec

@@ -47,9 +47,9 @@ MAX_PASSES = 3
 # A data set counts as present under either form: the folder torchvision downloads, or the arrays kept from it.
 DATASETS = ("cifar100", "cifar10", "fashionmnist", "mnist")
 SHOWN_WEIGHTS = 5
-SHOWN_VERSIONS = ("torch", "numpy", "scikit-learn", "matplotlib", "ipywidgets")
+SHOWN_VERSIONS = ("torch", "numpy", "scikit-learn", "matplotlib", "anywidget")
 PROGRESS_TEXT = re.compile(r"\d%\||\d(?:it/s|s/it)\b|<progress\b")
-PROGRESS_MODELS = {"FloatProgressModel", "IntProgressModel"}
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -189,6 +189,7 @@ def execute_chapter(root: Path, document: str, threads: int) -> Execution:
     client = NotebookClient(
         notebook,
         timeout=CELL_TIMEOUT_S,
+        store_widget_state=False,  # no page has a use for it
         record_timing=False,  # it would be written into the cells, and the cache not recognise them any more
         on_cell_execute=on_start,
         on_cell_executed=on_end,
@@ -293,40 +294,24 @@ def executed_chapters(root: Path, folder: Path, documents: list[str]) -> dict[st
     return {name: cache.merge_match_into_notebook(read_chapter(root, name))[1] for name in documents}
 
 
-def widget_models(notebook: nbformat.NotebookNode) -> dict[str, Any]:
-    """Widget state saved with the notebook, by model id."""
-    return notebook.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
-
-
-def shows_progress(model_id: str, models: dict[str, Any], seen: frozenset[str] = frozenset()) -> bool:
-    """Whether a widget, or one that it contains, is a progress bar."""
-    model = models.get(model_id)
-    if model is None or model_id in seen:
-        return False
-    inner = re.findall(r"IPY_MODEL_(\w+)", json.dumps(model["state"]))
-    return model["model_name"] in PROGRESS_MODELS or any(shows_progress(m, models, seen | {model_id}) for m in inner)
-
-
-def output_fault(output: nbformat.NotebookNode, models: dict[str, Any]) -> str | None:
+def output_fault(output: nbformat.NotebookNode) -> str | None:
     """Why this output must not be published, if so."""
     if output.output_type == "stream" and output.name == "stderr":
         return f"writes to stderr: {output.text.strip()[:500]}"
     data = output.get("data", {})
-    view = data.get("application/vnd.jupyter.widget-view+json")
+    if WIDGET_VIEW in data and "text/html" not in data:
+        return "is a widget, which shows nothing on a page without a kernel"
     text = "\n".join([output.get("text", ""), data.get("text/plain", ""), data.get("text/html", "")])
-    if PROGRESS_TEXT.search(text) or (view and shows_progress(view["model_id"], models)):
-        return "leaves a progress bar in its output"
-    return None
+    return "leaves a progress bar in its output" if PROGRESS_TEXT.search(text) else None
 
 
 def check_outputs(chapters: dict[str, nbformat.NotebookNode]) -> None:
-    """Raise BuildError for progress bars and anything on stderr, naming the cells."""
+    """Raise BuildError for what a page cannot show and anything on stderr, naming the cells."""
     faults = []
     for document, notebook in chapters.items():
-        models = widget_models(notebook)
         for index, cell in enumerate(notebook.cells):
             for output in cell.get("outputs", []):
-                if fault := output_fault(output, models):
+                if fault := output_fault(output):
                     faults.append(f"{quote_cell(document, notebook, index)}\n  {fault}")
     if faults:
         raise BuildError("\n\n".join(["an output cannot be published:", *faults]))

@@ -57,8 +57,8 @@
   const linkTo = (element, name, value) => {
     const link = new URL(location.href);
     link.search = withPart(location.search, name, value);
-    const section = element.closest("section[id]");
-    if (section) link.hash = section.id;
+    const anchor = element.closest("[id]");
+    if (anchor) link.hash = anchor.id;
     return link.href;
   };
 

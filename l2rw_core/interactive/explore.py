@@ -1,50 +1,104 @@
-"""Sliders over figures drawn in advance: the same widget with a kernel, in Colab, and on a page without a kernel."""
+"""Sliders and choices over figures drawn in advance: plain HTML, the same on a page and in a notebook."""
 
 from __future__ import annotations
 
 import dataclasses
 import html
 import itertools
+import json
 import math
 import re
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
-import ipywidgets as widgets
 from tqdm import tqdm
 
-from l2rw_core.figures.style import COLOURS, Drawing
+from l2rw_core.figures.style import Drawing
 from l2rw_core.running.progress import progress_wanted
 
 MAX_FRAMES = 200
 """The most frames that one `explore` may hold: more belongs in two figures."""
 
-MAX_BYTES = 2_500_000
+MAX_BYTES = 800_000
 """The most bytes of HTML that the frames of one `explore` may come to: readers load all of them with the page."""
 
-# ipywidgets cuts off the handle at both ends, and with it the mark of the keyboard focus.
-_STYLE = """<style>
-.l2rw-explore .l2rw-slider .slider-container { overflow: visible; }
-.l2rw-explore .l2rw-slider .noUi-handle:focus { outline: 3px solid currentColor; outline-offset: 2px; }
-</style>"""
-
+_SCRIPT = Path(__file__).with_name("explore.js")
+_STYLE = Path(__file__).with_name("explore.css")
 _RESERVED = frozenset({"highlight", "q"})  # what Sphinx's search puts into addresses
+_FEW_VALUES, _MOST_CASES = 3, 8
 
 Format = str | Callable[[Any], str]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Axis:
-    """One slider: its words, and the values it runs through."""
+    """One slider or choice: its words, and the values it runs through."""
 
     name: str
     label: str
     values: tuple[Any, ...]
     words: tuple[str, ...]
     start: int
+
+    @property
+    def is_choice(self) -> bool:
+        """Whether all values stand side by side, to be chosen from: few of them, or cases with names."""
+        named = all(isinstance(value, str) for value in self.values)
+        return len(self.values) <= (_MOST_CASES if named else _FEW_VALUES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Exploration:
+    """What `explore` returns; a notebook shows it when it is the last value of a cell.
+
+    The HTML needs neither kernel nor network. Its script comes with it, so that it works wherever a notebook shows
+    HTML; without any script the figure that it starts with is seen, its caption, and what it is drawn for.
+
+    Attributes:
+        name: key of the positions in a page's address.
+        drawings: a frame for each combination of values, the last axis running fastest.
+    """
+
+    name: str
+    axes: tuple[_Axis, ...] = dataclasses.field(repr=False)
+    drawings: tuple[Drawing, ...]
+
+    @property
+    def start(self) -> int:
+        """Position of the first frame to be seen."""
+        place = 0
+        for axis in self.axes:
+            place = place * len(axis.values) + axis.start
+        return place
+
+    @property
+    def html(self) -> str:
+        """Controls, the first frame, the other pictures where no browser draws them, and the script."""
+        first = self.drawings[self.start]
+        pictures = list(dict.fromkeys([first.svg, *(drawing.svg for drawing in self.drawings)]))
+        place = {svg: number for number, svg in enumerate(pictures)}
+        frames = {
+            "pictures": [place[drawing.svg] for drawing in self.drawings],
+            "captions": [drawing.caption for drawing in self.drawings],
+        }
+        data = json.dumps(frames, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+        return (
+            f'<div class="l2rw-explore" id="explore-{self.name}" data-name="{self.name}" data-lm-suppress-shortcuts>'
+            f"<style>{_STYLE.read_text()}</style>"
+            f'<form autocomplete="off">{"".join(map(_control, self.axes))}</form>{first.html}'
+            f"<template>{''.join(pictures[1:])}</template>"
+            f'<script type="application/json">{data}</script></div>'
+            f'<script type="module">\n{_SCRIPT.read_text()}</script>'
+        )
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __repr__(self) -> str:
+        return f"[{len(self.drawings)} figures; the first: {self.drawings[self.start].alt}]"
 
 
 def explore(
@@ -55,27 +109,26 @@ def explore(
     formats: Mapping[str, Format] | None = None,
     name: str | None = None,
     **axes: Iterable[Any],
-) -> widgets.VBox:
-    """Return one slider an axis above the figure that belongs to their values; it needs no kernel once shown.
+) -> Exploration:
+    """Return a slider or a choice for each axis above the figure that belongs to their values; it needs no kernel.
 
     Every combination is drawn now, so that a published page has them all:
 
-        explore(draw, noise=[0.0, 0.2, 0.4], imbalance=[1, 10, 100],
+        explore(draw, noise=[0.0, 0.2, 0.4, 0.6], imbalance=[1, 10, 100],
                 labels={"noise": "wrong labels"}, formats={"noise": "{:.0%}"})
+
+    Two or three values, and up to eight cases given by name, are buttons to choose from; more are a slider.
 
     Args:
         draw: called as `draw(noise=0.2, imbalance=10)`. The caption of what it returns is the sentence that tells what
-            is to be seen at these values; the values themselves are put before it. Keep the axis limits of its figures
-            the same throughout, else the sliders seem to change what they do not.
+            is to be seen at these values, which stand above it. Keep the axis limits of its figures the same
+            throughout, else the sliders seem to change what they do not.
         start: axis name -> the value first shown; the first of its list where not given.
         labels: axis name -> words for it; the name with spaces for underscores where not given.
         formats: axis name -> how a value reads: a format string such as `"{:.0%}"`, or a function to a string.
         name: key under which a published page keeps the positions in its address, of letters, digits and hyphens; the
             names of the axes, as in `?noise-imbalance=1,0`, where not given. Two of one page need two names.
         **axes: axis name -> its values, in the order of the slider; at least two, none twice.
-
-    Returns:
-        A box of class `l2rw-explore`, which a notebook shows when it is the last value of a cell.
 
     Raises:
         TypeError: an axis is not a list of values, or `draw` returns something other than a `Drawing`.
@@ -85,9 +138,7 @@ def explore(
     """
     described = _described(axes, start or {}, labels or {}, formats or {})
     key = _key(described, name)
-    box = _assembled(described, _drawings(draw, described))
-    box.add_class(f"l2rw-at-{key}")  # read by explore.js
-    return box
+    return Exploration(key, tuple(described), tuple(_drawings(draw, described)))
 
 
 def _key(axes: Sequence[_Axis], name: str | None) -> str:
@@ -99,16 +150,6 @@ def _key(axes: Sequence[_Axis], name: str | None) -> str:
             f"becomes part of the page's address; got {key!r}"
         )
     return key
-
-
-def _assembled(axes: Sequence[_Axis], drawings: Sequence[Drawing]) -> widgets.VBox:
-    # One layout serves every box: each model of its own would weigh more in the page than a small frame.
-    wide = widgets.Layout(width="100%", margin="0", overflow="visible")
-    sliders = [_slider(axis) for axis in axes]
-    controls = [_control(axis, slider, wide) for axis, slider in zip(axes, sliders, strict=True)]
-    picture = _box([_pages(sliders, _frames(drawings, wide), wide)], "l2rw-picture", wide)
-    style = widgets.HTML(_STYLE, layout=widgets.Layout(display="none"))
-    return _box([style, *controls, picture], "l2rw-explore", wide)
 
 
 def _described(
@@ -179,22 +220,15 @@ def _drawings(draw: Callable[..., Drawing], axes: Sequence[_Axis]) -> list[Drawi
     return drawings
 
 
-def _frames(drawings: Sequence[Drawing], layout: widgets.Layout) -> list[widgets.DOMWidget]:
-    repeated = [svg for svg, count in Counter(drawing.svg for drawing in drawings).items() if count > 1]
-    pictures = dict(zip(repeated, _texts([Drawing(svg, "").html for svg in repeated], layout), strict=True))
-    texts = [_caption_html(drawing) if drawing.svg in pictures else drawing.html for drawing in drawings]
-    shown = zip(_texts(texts, layout), drawings, strict=True)
-    return [_frame(text, pictures.get(drawing.svg), layout) for text, drawing in shown]
-
-
 def _drawn(draw: Callable[..., Drawing], axes: Sequence[_Axis], indices: Sequence[int]) -> Drawing:
-    """Draw one combination, with its values in words before the caption."""
+    """Draw one combination; where it has no caption, its values in words are one."""
     drawing = draw(**{axis.name: axis.values[index] for axis, index in zip(axes, indices, strict=True)})
     if not isinstance(drawing, Drawing):
         raise TypeError(f"draw must return a Drawing, as l2rw_core.figures.show does, not {type(drawing).__name__}")
+    if drawing.caption.strip():
+        return drawing
     setting = "; ".join(f"{axis.label}: {axis.words[index]}" for axis, index in zip(axes, indices, strict=True))
-    sentence = f"{setting[:1].upper()}{setting[1:]}. {drawing.caption}".strip()
-    return dataclasses.replace(drawing, caption=sentence)
+    return dataclasses.replace(drawing, caption=f"{setting[:1].upper()}{setting[1:]}.")
 
 
 def _check_weight(drawings: Sequence[Drawing]) -> None:
@@ -207,87 +241,30 @@ def _check_weight(drawings: Sequence[Drawing]) -> None:
         )
 
 
-def _frame(text: widgets.HTML, picture: widgets.HTML | None, layout: widgets.Layout) -> widgets.DOMWidget:
-    """Return one frame; a picture that serves several frames stands beside the text instead of inside it."""
-    if picture is None:
-        text.add_class("l2rw-frame")
-        return text
-    return _box([picture, text], "l2rw-frame", layout)
+def _control(axis: _Axis) -> str:
+    """HTML of one slider, or of one set of buttons to choose from."""
+    return _choice(axis) if axis.is_choice else _slider(axis)
 
 
-def _caption_html(drawing: Drawing) -> str:
-    return f'<div class="l2rw-caption" style="line-height:1.4">{html.escape(drawing.caption)}</div>'
-
-
-def _slider(axis: _Axis) -> widgets.SelectionSlider:
-    """Return the slider; its words stand above it, since its own read-out is a text field that edits nothing."""
-    slider = widgets.SelectionSlider(
-        options=axis.words,
-        value=axis.words[axis.start],
-        readout=False,
-        layout=widgets.Layout(width="100%", max_width="36rem", margin="0", overflow="visible"),
-        style={"handle_color": COLOURS["l2rw"]},
-    )
-    slider.add_class("l2rw-slider")
-    return slider
-
-
-def _control(axis: _Axis, slider: widgets.SelectionSlider, layout: widgets.Layout) -> widgets.VBox:
-    pages = _texts([_value_html(axis.label, words) for words in axis.words], layout)
-    return _box([_switch(slider, pages, layout), slider], "l2rw-control", layout)
-
-
-def _value_html(label: str, words: str) -> str:
+def _slider(axis: _Axis) -> str:
+    label, value = html.escape(axis.label), html.escape(axis.words[axis.start])
+    words = html.escape(json.dumps(axis.words, ensure_ascii=False))
+    first, last = html.escape(axis.words[0]), html.escape(axis.words[-1])
     return (
-        f'<span class="l2rw-label">{html.escape(label)}</span>: '
-        f'<strong class="l2rw-value">{html.escape(words)}</strong>'
+        f'<label class="l2rw-control"><span><span class="l2rw-label">{label}</span>: '
+        f'<strong class="l2rw-value">{value}</strong></span>'
+        f'<input type="range" min="0" max="{len(axis.values) - 1}" step="1" value="{axis.start}" '
+        f'aria-label="{label}" aria-valuetext="{value}" data-words="{words}">'
+        f'<span class="l2rw-ends" aria-hidden="true"><span>{first}</span><span>{last}</span></span></label>'
     )
 
 
-def _pages(
-    sliders: Sequence[widgets.SelectionSlider], frames: Sequence[widgets.DOMWidget], layout: widgets.Layout
-) -> widgets.DOMWidget:
-    """Nest `frames`, the last slider running fastest, so that the sliders choose the one to be seen."""
-    if not sliders:
-        return frames[0]
-    size = len(frames) // len(sliders[0].options)
-    pages = [_pages(sliders[1:], frames[first : first + size], layout) for first in range(0, len(frames), size)]
-    return _switch(sliders[0], pages, layout)
-
-
-def _switch(
-    slider: widgets.SelectionSlider, pages: Sequence[widgets.DOMWidget], layout: widgets.Layout
-) -> widgets.DOMWidget:
-    """Return a box that shows the page at the slider's index, linked in the browser so that no kernel is needed."""
-    if not hasattr(widgets, "Stack"):
-        return _kernel_switch(slider, pages, layout)
-    stack = widgets.Stack(pages, selected_index=slider.index, layout=layout)
-    widgets.jsdlink((slider, "index"), (stack, "selected_index"))
-    return stack
-
-
-def _kernel_switch(
-    slider: widgets.SelectionSlider, pages: Sequence[widgets.DOMWidget], layout: widgets.Layout
-) -> widgets.Box:
-    """Do as `_switch` where ipywidgets is older than 8 and has no `Stack`: Python swaps the pages."""
-    box = widgets.Box([pages[slider.index]], layout=layout)
-
-    def swap(change: Any) -> None:
-        box.children = [pages[change.new]]
-
-    slider.observe(swap, "index")
-    return box
-
-
-def _texts(texts: Sequence[str], layout: widgets.Layout) -> list[widgets.HTML]:
-    """Return a widget for each text, all with one layout and style."""
-    if not texts:
-        return []
-    first = widgets.HTML(texts[0], layout=layout)
-    return [first, *(widgets.HTML(text, layout=layout, style=first.style) for text in texts[1:])]
-
-
-def _box(children: Sequence[widgets.DOMWidget], name: str, layout: widgets.Layout) -> widgets.VBox:
-    box = widgets.VBox(children, layout=layout)
-    box.add_class(name)
-    return box
+def _choice(axis: _Axis) -> str:
+    name = html.escape(axis.name)
+    buttons = "".join(
+        f'<label><input type="radio" name="{name}" value="{position}"{" checked" * (position == axis.start)}>'
+        f"<span>{html.escape(words)}</span></label>"
+        for position, words in enumerate(axis.words)
+    )
+    legend = f'<legend class="l2rw-label">{html.escape(axis.label)}</legend>'
+    return f'<fieldset class="l2rw-control">{legend}{buttons}</fieldset>'

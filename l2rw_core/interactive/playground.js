@@ -1,8 +1,8 @@
 // L2RW in the reader's browser: two classes of points, plain SGD beside L2RW, no kernel and no network.
 //
-// The module has four parts: the arithmetic, the settings and their words, the drawing, and the widget.
-// The first two are pure and run under node, where the tests compare them with l2rw_core. Nothing here touches
-// `document` or `window` before `render` is called.
+// The module has five parts: the arithmetic, the settings and their words, the drawing, the widget, and its place on a
+// page without a kernel. The first two are pure and run under node, where the tests compare them with l2rw_core.
+// Nothing here touches `document` or `window` before `render` is called, but for the last line, where there is a page.
 
 // --- 1. The arithmetic ---------------------------------------------------------------------------------------------
 //
@@ -687,8 +687,6 @@ const STYLE = `
   color: var(--pst-color-text-base, var(--jp-content-font-color1, inherit));
   --paper: var(--pst-color-background, var(--jp-layout-color0, Canvas));
   --line: color-mix(in srgb, currentColor 45%, transparent); background: var(--paper); }
-/* The book's theme lays a light ground under every widget of a dark page. */
-html[data-theme=dark] .bd-content div.cell_output .widget-subarea:has(&) { background: none; padding: 0; }
 & * { box-sizing: border-box; }
 & [hidden] { display: none; }
 & p, & figure, & ul { margin: 0; padding: 0; }
@@ -1243,9 +1241,37 @@ function isLight(colour) {
 }
 
 function render({ model, el }) {
-  el.classList.add("jupyter-widgets");
   const playground = new Playground(model, el);
   return () => playground.destroy();
 }
 
 export default { render };
+
+// --- 5. A page without a kernel ------------------------------------------------------------------------------------
+
+/** What a widget's model is to the playground: settings that somebody else may follow; here nobody does. */
+class Settings {
+  constructor(values) {
+    this.values = values;
+  }
+
+  get(name) {
+    return this.values[name];
+  }
+
+  set(name, value) {
+    this.values[name] = value;
+  }
+
+  on() {}
+  off() {}
+  save_changes() {}
+}
+
+function hostOn(el) {
+  const model = new Settings(JSON.parse(el.dataset.settings));
+  delete el.dataset.settings; // once: the module comes with each playground of a page
+  render({ model, el });
+}
+
+if (typeof document !== "undefined") document.querySelectorAll(".l2rw-playground-host[data-settings]").forEach(hostOn);

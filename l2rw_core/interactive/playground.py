@@ -1,7 +1,9 @@
-"""L2RW in the reader's browser: a widget that trains in JavaScript, with a kernel, in Colab, and on a page without."""
+"""L2RW in the reader's browser: it trains in JavaScript; a widget where there is a kernel, plain HTML on a page."""
 
 from __future__ import annotations
 
+import html
+import json
 import math
 import re
 from pathlib import Path
@@ -24,6 +26,15 @@ MODELS = ("logistic", "mlp")
 """Logistic regression, and a network of one hidden layer with 8 tanh units."""
 
 _NAME = r"[A-Za-z][A-Za-z0-9-]*"
+_SCRIPT = Path(__file__).with_name("playground.js")
+_TRAITS = ("name", *RANGES, "model")
+# As tall as the playground will be, so that nothing moves when it appears: one column, two, two and a short sentence.
+_PLACE = """<style>
+.l2rw-playground-place { container-type: inline-size; }
+.l2rw-playground-host { min-height: 860px; }
+@container (max-width: 639px) { .l2rw-playground-host { min-height: 1010px; } }
+@container (max-width: 555px) { .l2rw-playground-host { min-height: calc(1230px + 125cqw); } }
+</style>"""
 
 
 class Playground(anywidget.AnyWidget):
@@ -48,7 +59,7 @@ class Playground(anywidget.AnyWidget):
         traitlets.TraitError: a setting is out of its range; the message names the range.
     """
 
-    _esm = Path(__file__).with_name("playground.js")
+    _esm = _SCRIPT
 
     name = traitlets.Unicode("playground").tag(sync=True)
     noise = traitlets.Float(0.5).tag(sync=True)
@@ -80,3 +91,18 @@ class Playground(anywidget.AnyWidget):
                 f"address; got {proposal.value!r}"
             )
         return proposal.value
+
+    @property
+    def html(self) -> str:
+        """The playground without a kernel: its settings, and the module that makes a playground of them."""
+        settings = html.escape(json.dumps({name: getattr(self, name) for name in _TRAITS}))
+        return (
+            f'<div class="l2rw-playground-place" id="explore-{self.name}">{_PLACE}'
+            f'<div class="l2rw-playground-host" data-settings="{settings}"></div></div>'
+            f'<script type="module">\n{_SCRIPT.read_text()}</script>'
+        )
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Both views: who shows it takes the widget where there is a kernel, and the HTML where there is none."""
+        data, metadata = super()._repr_mimebundle_(**kwargs)
+        return {**data, "text/html": self.html}, metadata

@@ -105,7 +105,7 @@ ipywidgets.HBox([ipywidgets.Label("training"), ipywidgets.FloatProgress()])
     ("cell", "reason"),
     [
         ("print(' 40%|####      | 4/10 [00:01<00:02,  3.1it/s]')", "progress bar"),
-        (TQDM_WIDGET, "progress bar"),
+        (TQDM_WIDGET, "a widget, which shows nothing on a page"),
         ("import sys; print('careful', file=sys.stderr)", "writes to stderr: careful"),
     ],
     ids=["text", "widget", "stderr"],

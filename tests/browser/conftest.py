@@ -6,21 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bookmaking import alone
-from packages import Unavailable, installed_packages
 from pages import served
 from playwright.sync_api import Browser, sync_playwright
 from visiting import Visit, chromium, unavailable
-
-
-@pytest.fixture(scope="session")
-def packages() -> Path:
-    """`node_modules` with what the pages would load from a network."""
-    with alone("packages"):
-        try:
-            return installed_packages()
-        except Unavailable as error:
-            unavailable(str(error))
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +31,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(browser: Browser, site: str, packages: Path, request: pytest.FixtureRequest) -> Iterator[Visit]:
+def visit(browser: Browser, site: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
     """A page in a fresh profile; parametrise indirectly with the browser context's options."""
     context = browser.new_context(**getattr(request, "param", {}))
-    yield Visit(context.new_page(), site, packages)
+    yield Visit(context.new_page(), site)
     context.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
@@ -10,18 +9,13 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-
-from ipywidgets import DOMWidget
-from ipywidgets.embed import dependency_state, embed_minimal_html
+from typing import Protocol
 
 from l2rw_core import interactive
 
-PAGE_SCRIPTS = ("address.js", "explore.js")
-"""The package's own scripts that the pages of the book load, in this order."""
+PAGE_SCRIPTS = ("address.js",)
+"""The package's own scripts that the pages of the book load; the others come with what they move."""
 
-# The same packages and versions as the pages of the book load.
-REQUIREJS = "https://cdn.jsdelivr.net/npm/requirejs@2.3.4/require.js"
-EMBED = "https://cdn.jsdelivr.net/npm/@jupyter-widgets/html-manager@1.0.6/dist/embed-amd.js"
 TEMPLATE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -49,6 +43,12 @@ SCRIPTS
 """
 
 
+class HasHtml(Protocol):
+    """What a page can show."""
+
+    html: str
+
+
 class QuietHandler(SimpleHTTPRequestHandler):
     """Serves files without a log line for each."""
 
@@ -68,16 +68,10 @@ def served(folder: Path) -> Iterator[str]:
     thread.join()
 
 
-def write_page(file: Path, widgets: Sequence[DOMWidget], scripts: Sequence[str] = PAGE_SCRIPTS) -> None:
-    """Write a page with the widgets' state in it, as the book does."""
+def write_page(file: Path, shown: Sequence[HasHtml], scripts: Sequence[str] = PAGE_SCRIPTS) -> None:
+    """Write a page that shows these one after the other, as the book does."""
     for name in scripts:
         shutil.copy(Path(interactive.__file__).with_name(name), file.parent)
     tags = "".join(f'<script src="{name}"></script>' for name in scripts)
-    template = TEMPLATE.replace("SCRIPTS", tags)
-    state = dependency_state(widgets, drop_defaults=False)
-    embed_minimal_html(file, views=widgets, title=file.stem, state=state, template=template, embed_url=EMBED)
-    page = file.read_text()
-    written_by_ipywidgets = re.search(r'<script\s[^>]*src="[^"]*require[^"]*"[^>]*></script>', page)
-    page = page.replace(written_by_ipywidgets[0], f'<script src="{REQUIREJS}"></script>')
-    # Without this the widget manager first looks for anywidget beside the page, and the browser reports a missing file.
-    file.write_text(page.replace(f'src="{EMBED}"', f'src="{EMBED}" data-jupyter-widgets-cdn-only="true"'))
+    snippet = "\n".join(one.html for one in shown)
+    file.write_text(TEMPLATE.replace("SCRIPTS", tags).format(title=file.stem, snippet=snippet))

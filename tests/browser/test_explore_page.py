@@ -23,16 +23,17 @@ def draw(**values):
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a folder with the page of this test, instead of the book's."""
     folder = tmp_path_factory.mktemp("explore")
-    first = explore(draw, noise=[0, 10, 20], clean_size=[5, 50], start={"noise": 10})
-    write_page(folder / "two.html", [first, explore(draw, name="other", size=[1, 2, 3])])
-    write_page(folder / "same.html", [explore(draw, size=[1, 2, 3]), explore(draw, size=[4, 5, 6])])
+    first = explore(draw, noise=[0, 10, 20, 30], clean_size=[5, 50], start={"noise": 10})
+    write_page(folder / "two.html", [first, explore(draw, name="other", size=[1, 2, 3, 4])])
+    write_page(folder / "same.html", [explore(draw, size=[1, 2, 3, 4]), explore(draw, size=[4, 5, 6, 7])])
+    write_page(folder / "notebook.html", [explore(draw, a=[1, 2]), explore(draw, name="b", a=[1, 2])], scripts=())
     with served(folder) as address:
         yield address
 
 
 def opened(visit: Visit, document: str = "two", place: str = "") -> Page:
     visit.page.goto(f"{visit.site}/{document}.html{place}", wait_until="load")
-    expect(captions(visit.page)).to_have_count(2, timeout=15_000)
+    expect(visit.page.locator(".l2rw-explore[data-ready]")).to_have_count(2)
     return visit.page
 
 
@@ -40,8 +41,60 @@ def captions(page: Page) -> Locator:
     return page.locator("figcaption:visible")
 
 
-def press(page: Page, slider: int, key: str) -> None:
-    page.get_by_role("slider").nth(slider).press(key)
+def press(page: Page, control: int, key: str) -> None:
+    """Press a key on a slider, or on the chosen one of a set of buttons."""
+    page.locator(".l2rw-control input:is([type=range], :checked)").nth(control).press(key)
+
+
+def test_every_position_shows_its_own_frame(visit: Visit) -> None:
+    page = opened(visit)
+    one = page.locator(".l2rw-explore").first
+    for noise, key in ((0, "Home"), (10, "ArrowRight"), (20, "ArrowRight"), (30, "ArrowRight")):
+        press(page, 0, key)
+        for size in (5, 50):
+            one.get_by_label(str(size), exact=True).check()
+            values = {"noise": noise, "clean_size": size}
+            expect(one.locator("figcaption")).to_have_text(f"Values {list(values.values())}.")
+            assert [svg.get_attribute("aria-label") for svg in one.locator("svg").all()] == [f"Seen at {values}."]
+    assert visit.errors == []
+
+
+def test_a_screen_reader_hears_names_values_and_one_sentence_after_a_held_key(visit: Visit) -> None:
+    page = opened(visit)
+    slider = page.get_by_role("slider", name="noise")
+    for key in ("End", "ArrowLeft"):
+        slider.press(key)
+    assert slider.get_attribute("aria-valuetext") == "20"
+    expect(page.get_by_role("group", name="clean size").get_by_role("radio")).to_have_count(2)
+    live = page.locator(".l2rw-explore [role=status]").filter(has_text="Values")
+    expect(live).to_have_text(["Values [20, 5]."])
+
+
+def test_controls_are_large_enough_for_a_finger(visit: Visit) -> None:
+    page = opened(visit)
+    targets = page.locator(".l2rw-explore input[type=range], .l2rw-explore fieldset label").all()
+    assert len(targets) == 4
+    assert all(min(box["width"], box["height"]) >= 24 for target in targets if (box := target.bounding_box()))
+
+
+@pytest.mark.parametrize("visit", [{"java_script_enabled": False}], indirect=True, ids=["no script"])
+def test_without_scripts_the_first_frame_and_what_it_is_drawn_for_are_seen(visit: Visit) -> None:
+    page = visit.page
+    page.goto(f"{visit.site}/two.html")
+    expect(captions(page)).to_have_text(["Values [10, 5].", "Values [1]."])
+    expect(page.locator("svg:visible")).to_have_count(2)
+    expect(page.locator("input:visible")).to_have_count(0)
+    assert page.locator(".l2rw-explore form").first.inner_text().split() == ["noise:", "10", "clean", "size", "5"]
+
+
+def test_in_a_notebook_it_moves_and_leaves_the_address_alone(visit: Visit) -> None:
+    page = opened(visit, "notebook")
+    page.evaluate("() => { window.heard = 0; document.addEventListener('keydown', () => (window.heard += 1)); }")
+    press(page, 0, "ArrowRight")
+    expect(captions(page)).to_have_text(["Values [2].", "Values [1]."])
+    assert page.evaluate("window.heard") == 0, "a notebook would go to its next cell"
+    assert rested_address(page) == ""
+    expect(page.get_by_role("button")).to_have_count(0)
 
 
 def test_a_moved_slider_is_in_the_address_and_comes_back(visit: Visit) -> None:
@@ -61,7 +114,7 @@ def test_a_moved_slider_is_in_the_address_and_comes_back(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["noise-clean-size=3,0", "noise-clean-size=1", "noise-clean-size=", "noise-clean-size=%E0%A4%A,-1", "x=2"]
+    "query", ["noise-clean-size=4,0", "noise-clean-size=1", "noise-clean-size=", "noise-clean-size=%E0%A4%A,-1", "x=2"]
 )
 def test_nonsense_in_the_address_moves_nothing(visit: Visit, query: str) -> None:
     page = opened(visit, place=f"?{query}&other=2#section-one")
@@ -73,12 +126,12 @@ def test_nonsense_in_the_address_moves_nothing(visit: Visit, query: str) -> None
 def test_anchors_and_searches_are_kept(visit: Visit) -> None:
     page = opened(visit, place="?highlight=noise#section-one")
     press(page, 2, "End")
-    assert rested_address(page) == "?highlight=noise&other=2#section-one"
+    assert rested_address(page) == "?highlight=noise&other=3#section-one"
     page.evaluate("location.hash = ''")
     press(page, 2, "Home")
     assert rested_address(page) == "?highlight=noise&other=0"
     page.go_back()
-    expect(captions(page).nth(1)).to_contain_text("Values [3].")
+    expect(captions(page).nth(1)).to_contain_text("Values [4].")
     assert visit.errors == []
 
 
@@ -105,7 +158,7 @@ def test_the_link_leads_to_the_figure_and_is_copied_by_keyboard(visit: Visit) ->
     page.keyboard.press("Enter")
     expect(page.locator(".l2rw-copy [role=status]").first).to_have_text("Link copied.")
     copied = page.evaluate("navigator.clipboard.readText()")
-    assert copied == f"{visit.site}/two.html?noise-clean-size=0,0#section-one"
+    assert copied == f"{visit.site}/two.html?noise-clean-size=0,0#explore-noise-clean-size"
     assert visit.errors == []
 
 

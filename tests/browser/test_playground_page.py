@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pages import served, write_page
 from playwright.sync_api import Locator, Page, expect
 from visiting import Visit, rested_address
 
+import l2rw_core.interactive.playground as module
 from l2rw_core.interactive import Playground
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
@@ -23,14 +26,14 @@ PIXELS = "canvas => canvas.toDataURL()"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a folder with the pages of this test, instead of the book's."""
     folder = tmp_path_factory.mktemp("playground")
-    shown_twice = Playground()
-    for document, widgets in {
+    for document, shown in {
         "one": [Playground()],
-        "twice": [shown_twice, shown_twice],
         "two": [Playground(name="first"), Playground(name="second", noise=0.0, imbalance=1, model="mlp")],
     }.items():
-        write_page(folder / f"{document}.html", widgets)
+        write_page(folder / f"{document}.html", shown)
     write_page(folder / "notebook.html", [Playground()], scripts=())
+    write_page(folder / "twice.html", [], scripts=())
+    shutil.copy(Path(module.__file__).with_name("playground.js"), folder)
     with served(folder) as address:
         yield address
 
@@ -345,7 +348,7 @@ def test_a_link_to_the_position_is_copied_by_keyboard(visit: Visit) -> None:
     button(page, "Copy link to this position").press("Enter")
     expect(page.locator(".l2rw-copy [role=status]")).to_have_text("Link copied.")
     copied = page.evaluate("navigator.clipboard.readText()")
-    assert copied == f"{page.url}#section-one"
+    assert copied == f"{page.url}#explore-playground"
     words = sentence(page).inner_text()
     page.goto("about:blank")
     page.goto(copied)
@@ -380,9 +383,33 @@ def test_two_playgrounds_do_not_disturb_each_other(visit: Visit) -> None:
     assert visit.errors == []
 
 
-def test_two_views_of_one_playground_follow_its_settings(visit: Visit) -> None:
+# A model as anywidget gives one to each view of a widget: what one view sets, the others hear of.
+TWO_VIEWS = """async settings => {
+    const {default: widget} = await import('./playground.js');
+    const listeners = {};
+    const model = {
+        get: name => settings[name],
+        set(name, value) {
+            settings[name] = value;
+            for (const listener of listeners[`change:${name}`] ?? []) listener();
+        },
+        on: (names, listener) => names.split(' ').forEach(name => (listeners[name] ??= new Set()).add(listener)),
+        off: (names, listener) => names.split(' ').forEach(name => listeners[name]?.delete(listener)),
+        save_changes() {},
+    };
+    window.leave = [1, 2].map(() => {
+        const el = document.querySelector('main').appendChild(document.createElement('div'));
+        return widget.render({model, el});
+    });
+    window.heard = () => Object.values(listeners).reduce((count, all) => count + all.size, 0);
+}"""
+
+
+def test_two_views_of_one_widget_follow_its_settings_and_let_go(visit: Visit) -> None:
     """As a notebook's Python does when it sets a trait."""
-    page = opened(visit, "twice")
+    page = visit.open("twice")
+    playground = Playground()
+    page.evaluate(TWO_VIEWS, {name: getattr(playground, name) for name in ("name", *module.RANGES, "model")})
     here, there = page.locator(".l2rw-playground").all()
     for key, position in (("ArrowRight", 0), ("ArrowLeft", 1)):
         here.get_by_role("slider").nth(position).press(key)
@@ -390,4 +417,7 @@ def test_two_views_of_one_playground_follow_its_settings(visit: Visit) -> None:
     expect(there.locator(".value").nth(1)).to_contain_text("3 (150 to 50)")
     expect(there.locator(".sentence")).to_have_text(here.locator(".sentence").inner_text())
     assert pictures(page)[:3] == pictures(page)[3:]
+    assert visit.errors == []
+    page.evaluate("window.leave.forEach(leave => leave())")
+    assert page.evaluate("window.heard()") == 0
     assert visit.errors == []

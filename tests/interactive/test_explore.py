@@ -1,11 +1,12 @@
 """Explore: every position of the sliders shows its own frame, and what cannot be shown is refused before drawing."""
 
 import itertools
+import json
 import sys
 
-import ipywidgets as widgets
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 
 from l2rw_core.figures import Drawing
 from l2rw_core.interactive import explore
@@ -18,165 +19,126 @@ def draw(**values):
     return Drawing(f"<svg>{values}</svg>", "A made-up picture.", f"Result for {values}.")
 
 
-@pytest.fixture
-def links(monkeypatch):
-    """The links made, as (slider, stack); `move` plays the part of the page."""
-    made = []
-
-    def jsdlink(source, target):
-        assert source[1] == "index"
-        assert target[1] == "selected_index"
-        made.append((source[0], target[0]))
-
-    monkeypatch.setattr(widgets, "jsdlink", jsdlink)
-    return made
+def page(shown):
+    return BeautifulSoup(shown.html, "html.parser")
 
 
-@pytest.fixture
-def without_stack(monkeypatch):
-    monkeypatch.delattr(widgets, "Stack")
+def frames(shown):
+    """What the script shows at each position, as (picture, caption), in the order of the positions."""
+    soup = page(shown)
+    data = json.loads(soup.select_one('script[type="application/json"]').string)
+    pictures = [soup.figure.svg, *soup.template.find_all("svg", recursive=False)]
+    return [(str(pictures[at]), words) for at, words in zip(data["pictures"], data["captions"], strict=True)]
 
 
-def move(slider, index, links=()):
-    slider.index = index
-    for source, stack in links:
-        if source is slider:
-            stack.selected_index = index
+def first(shown):
+    """What is seen before any script has run."""
+    figure = page(shown).figure
+    return str(figure.svg), figure.figcaption.get_text()
 
 
-def seen(widget):
-    """The widgets that a reader sees: of a stack, only the selected page."""
-    yield widget
-    children = getattr(widget, "children", ())
-    if hasattr(widget, "selected_index"):
-        children = [children[widget.selected_index]]
-    for child in children:
-        yield from seen(child)
+def words(shown):
+    """The words of each control, in order."""
+    return [
+        json.loads(control.input["data-words"])
+        if control.input["type"] == "range"
+        else [label.get_text() for label in control.find_all("label")]
+        for control in page(shown).select(".l2rw-control")
+    ]
 
 
-def classed(box, name):
-    return [widget for widget in seen(box) if name in widget._dom_classes]
+def test_every_position_has_its_frame():
+    combinations = [dict(zip(AXES, values, strict=True)) for values in itertools.product(*AXES.values())]
+    expected = [(f"<svg>{values}</svg>", f"Result for {values}.") for values in combinations]
+    assert frames(explore(draw, **AXES)) == expected
 
 
-def text(box, name):
-    (widget,) = classed(box, name)
-    return "".join(part.value for part in seen(widget) if isinstance(part, widgets.HTML))
+def test_a_browser_draws_the_first_frame_alone():
+    soup = page(explore(draw, **AXES))
+    soup.template.decompose()
+    assert len(soup.find_all("svg")) == 1
 
 
-def escaped(values):
-    return str(values).replace("'", "&#x27;")
-
-
-def check_every_position(box, links=()):
-    sliders = classed(box, "l2rw-slider")
-    for indices in itertools.product(*(range(len(values)) for values in AXES.values())):
-        for slider, index in zip(sliders, indices, strict=True):
-            move(slider, index, links)
-        values = {name: listed[index] for (name, listed), index in zip(AXES.items(), indices, strict=True)}
-        frame = text(box, "l2rw-frame")
-        assert f"<svg>{values}</svg>" in frame
-        assert f"Result for {escaped(values)}." in frame
-
-
-def test_every_position_shows_its_frame(links):
-    check_every_position(explore(draw, **AXES), links)
-
-
-def test_every_position_shows_its_frame_without_stack(without_stack):
-    check_every_position(explore(draw, **AXES))
-
-
-def test_links_reach_hidden_frames_too(links):
-    explore(draw, **AXES)
-    # One stack for each slider's words, and for the picture 1 + 3 + 3 * 2 nested ones.
-    assert len(links) == 3 + 1 + 3 + 6
-
-
-def test_links_need_no_kernel():
-    explore(draw, a=[1, 2])
-    assert widgets.jsdlink is widgets.widget_link.jsdlink
-
-
-def test_box_carries_the_names_that_pages_style():
-    box = explore(draw, **AXES)
-    assert "l2rw-explore" in box._dom_classes
-    assert len(classed(box, "l2rw-slider")) == 3
-    assert len(classed(box, "l2rw-frame")) == 1
+def test_few_values_and_named_cases_are_chosen_and_many_values_slid_through():
+    shown = explore(draw, a=[1, 2, 3], b=["w", "x", "y", "z"], c=[1, 2, 3, 4])
+    controls = page(shown).select(".l2rw-control")
+    assert [control.input["type"] for control in controls] == ["radio", "radio", "range"]
+    assert [len(control.select("input")) for control in controls] == [3, 4, 1]
+    assert controls[2].input["max"] == "3"
 
 
 def test_its_name_in_the_address_is_that_of_its_axes_or_the_one_given():
-    assert "l2rw-at-noise-clean-size" in explore(draw, noise=[1, 2], clean_size=[1, 2])._dom_classes
-    assert "l2rw-at-second" in explore(draw, noise=[1, 2], name="second")._dom_classes
+    assert page(explore(draw, noise=[1, 2], clean_size=[1, 2])).div["data-name"] == "noise-clean-size"
+    assert page(explore(draw, noise=[1, 2], name="second")).div["data-name"] == "second"
 
 
 def test_first_values_are_shown_first():
-    assert str({"a": 3, "b": 1}) in text(explore(draw, a=[3, 2], b=[1, 2]), "l2rw-frame")
+    assert first(explore(draw, a=[3, 2], b=[1, 2])) == frames(explore(draw, a=[3, 2], b=[1, 2]))[0]
 
 
-@pytest.mark.parametrize("stack", [True, False])
-def test_start_is_shown_first(stack, monkeypatch):
-    if not stack:
-        monkeypatch.delattr(widgets, "Stack")
-    box = explore(draw, a=[1, 2, 3], b=[1, 2], start={"a": 3})
-    assert str({"a": 3, "b": 1}) in text(box, "l2rw-frame")
-    assert [slider.index for slider in classed(box, "l2rw-slider")] == [2, 0]
+def test_start_is_shown_first():
+    shown = explore(draw, a=[1, 2, 3, 4], b=[1, 2], start={"a": 3, "b": 2})
+    assert first(shown) == ("<svg>{'a': 3, 'b': 2}</svg>", "Result for {'a': 3, 'b': 2}.")
+    slider, buttons = page(shown).select(".l2rw-control")
+    assert slider.input["value"] == "2"
+    assert slider.strong.get_text() == slider.input["aria-valuetext"] == "3"
+    assert [button.has_attr("checked") for button in buttons.select("input")] == [False, True]
+    assert frames(shown)[5] == first(shown)
 
 
-def test_values_are_told_in_words_beside_the_slider_and_in_the_caption(links):
-    box = explore(
-        draw, noise=[0, 0.4], clean_size=[10, 1000], labels={"noise": "wrong labels"}, formats={"noise": "{:.0%}"}
+def test_values_are_told_in_words_at_the_control():
+    shown = explore(
+        draw,
+        noise=[0, 0.2, 0.4, 0.6],
+        clean_size=[10, 1000],
+        labels={"noise": "wrong labels"},
+        formats={"noise": "{:.0%}"},
     )
-    for slider in classed(box, "l2rw-slider"):
-        move(slider, 1, links)
-    assert "<figcaption" in text(box, "l2rw-frame")
-    assert "Wrong labels: 40%; clean size: 1,000. Result for" in text(box, "l2rw-frame")
-    words = [
-        widget.value for control in classed(box, "l2rw-control") for widget in seen(control) if hasattr(widget, "value")
-    ]
-    assert any("wrong labels</span>" in word and ">40%<" in word for word in words)
-    assert any("clean size</span>" in word and ">1,000<" in word for word in words)
+    assert words(shown) == [["0%", "20%", "40%", "60%"], ["10", "1,000"]]
+    assert [label.get_text() for label in page(shown).select(".l2rw-label")] == ["wrong labels", "clean size"]
+    slider = page(shown).select_one("input[type=range]")
+    assert (slider["aria-label"], slider["aria-valuetext"]) == ("wrong labels", "0%")
+
+
+def test_a_frame_without_a_caption_is_told_by_its_values():
+    shown = explore(lambda noise, size: Drawing("<svg></svg>", "Alt."), noise=[0, 0.4], size=[10, 1000])
+    assert [caption for _, caption in frames(shown)][-1] == "Noise: 0.4; size: 1,000."
 
 
 def test_numpy_values_read_like_python_ones():
-    assert "A: 1,000." in text(explore(draw, a=np.array([1000, 2000])), "l2rw-frame")
-    assert "A: 0.2." in text(explore(draw, a=np.array([0.2, 0.4])), "l2rw-frame")
+    assert words(explore(draw, a=np.array([1000, 2000]))) == [["1,000", "2,000"]]
+    assert words(explore(draw, a=np.array([0.2, 0.4]))) == [["0.2", "0.4"]]
 
 
 def test_format_may_be_a_function():
-    box = explore(draw, method=["l2rw", "plain"], formats={"method": {"l2rw": "L2RW", "plain": "no weights"}.get})
-    assert "Method: L2RW." in text(box, "l2rw-frame")
+    shown = explore(draw, method=["l2rw", "plain"], formats={"method": {"l2rw": "L2RW", "plain": "no weights"}.get})
+    assert words(shown) == [["L2RW", "no weights"]]
 
 
-def test_words_are_escaped():
-    box = explore(draw, a=["<b>", "&"], labels={"a": "<i>"})
-    words = [widget.value for widget in seen(classed(box, "l2rw-control")[0]) if isinstance(widget, widgets.HTML)]
-    assert words == ['<span class="l2rw-label">&lt;i&gt;</span>: <strong class="l2rw-value">&lt;b&gt;</strong>']
+@pytest.mark.parametrize("more", [[], [0, 1, 2]])
+def test_words_are_escaped(more):
+    shown = explore(draw, a=["<b>", "&\"'", *more], labels={"a": "<i>"})
+    assert words(shown) == [["<b>", "&\"'", *map(str, more)]]
+    assert page(shown).select_one(".l2rw-label").get_text() == "<i>"
+    assert page(shown).form.find(["b", "i"]) is None
 
 
-def test_picture_that_serves_several_positions_is_held_once(links):
-    box = explore(lambda a: Drawing("<svg>same</svg>", "Alt.", f"Text {a}."), a=[1, 2, 3])
-    (slider,) = classed(box, "l2rw-slider")
-    pictures = set()
-    for index in range(3):
-        move(slider, index, links)
-        frame = text(box, "l2rw-frame")
-        assert frame.count("<svg>same</svg>") == 1
-        assert f"A: {index + 1}. Text {index + 1}." in frame
-        pictures |= {widget.model_id for widget in seen(box) if "<svg>" in getattr(widget, "value", "")}
-    assert len(pictures) == 1
+def test_a_caption_cannot_end_the_script_that_holds_it():
+    shown = explore(lambda a: Drawing("<svg></svg>", "Alt.", f"</script><b>{a}"), a=[1, 2])
+    assert [caption for _, caption in frames(shown)] == ["</script><b>1", "</script><b>2"]
+    assert page(shown).b is None
 
 
-def test_parts_share_one_layout():
-    box = explore(draw, **AXES)
-    parts = [part for part in seen_all(box) if "l2rw-slider" not in part._dom_classes]
-    # The other one hides the style sheet.
-    assert len({part.layout.model_id for part in parts}) == 2
+def test_picture_that_serves_several_positions_is_held_once():
+    shown = explore(lambda a: Drawing("<svg>same</svg>", "Alt.", f"Text {a}."), a=[1, 2, 3])
+    assert shown.html.count("<svg>same</svg>") == 1
+    assert frames(shown) == [("<svg>same</svg>", f"Text {a}.") for a in (1, 2, 3)]
 
 
-def seen_all(widget):
-    yield widget
-    for child in getattr(widget, "children", ()):
-        yield from seen_all(child)
+def test_a_notebook_shows_the_same_html_and_a_terminal_a_sentence():
+    shown = explore(draw, a=[1, 2])
+    assert shown._repr_html_() == shown.html
+    assert repr(shown) == "[2 figures; the first: A made-up picture.]"
 
 
 def test_draws_each_combination_once():
@@ -229,8 +191,8 @@ def test_draw_must_return_a_drawing():
         explore(lambda a: "<svg/>", a=[1, 2])
 
 
-def test_too_heavy_a_widget_is_refused():
-    with pytest.raises(ValueError, match=r"2 frames come to 2\.8 MB"):
+def test_too_heavy_an_exploration_is_refused():
+    with pytest.raises(ValueError, match=rf"2 frames come to {1.1 * MAX_BYTES / 1e6:.1f} MB"):
         explore(lambda a: Drawing(f"<svg>{a}{'x' * (MAX_BYTES * 11 // 20)}</svg>", "Alt."), a=[1, 2])
 
 

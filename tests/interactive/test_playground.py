@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import traitlets
+from bs4 import BeautifulSoup
 from torch import nn
 
 import l2rw_core.interactive.playground as module
@@ -361,3 +362,18 @@ def test_the_page_holds_one_module_without_imports_of_a_modest_size():
     assert source == SCRIPT.read_text()
     assert len(source.encode()) < 55_000
     assert not re.search(r"^\s*import\b|\bimport\(|https?://", source, flags=re.MULTILINE)
+
+
+def test_who_shows_it_can_take_the_widget_or_the_page():
+    data, _ = Playground(noise=0.3)._repr_mimebundle_()
+    assert data.keys() >= {"application/vnd.jupyter.widget-view+json", "text/html"}
+    host = BeautifulSoup(data["text/html"], "html.parser").select_one(".l2rw-playground-host")
+    assert json.loads(host["data-settings"]) == {
+        "name": "playground",
+        **{key: value for key, value in SETTINGS.items() if key not in ("steps", "flips", "noise")},
+        "noise": 0.3,
+    }
+
+
+def test_the_module_cannot_end_the_script_that_holds_it():
+    assert "</script" not in SCRIPT.read_text().lower()
