@@ -40,7 +40,14 @@ from sphinx_external_toc.parsing import parse_toc_yaml
 PAGES = Path(__file__).resolve().parent / "pages"
 # Title, authors and addresses of the entries under "Cite this page", and the symbols that a page explains.
 CITED_FROM = ("_config.yml", "pyproject.toml", "CITATION.cff", "reference/references.bib", "reference/notation.md")
-OWN_EXTENSIONS = ("api_reference", "book_pages", "cross_references", "search_entries")
+OWN_EXTENSIONS = (
+    "api_reference",
+    "book_pages",
+    "cross_references",
+    "search_entries",
+    "mathematics",
+    "light_pages",
+)
 CELL_TIMEOUT_S = 600
 KEPT_CACHES = 3
 MAX_PASSES = 3

@@ -2,8 +2,8 @@
 
     python tools/make_pdf.py [HTML] [TARGET]
 
-The pages come from the archive (`make_archive.py`), so nothing is loaded from a network. Solutions are unfolded, a
-slider shows the picture that the page opens with, and links from chapter to chapter lead to places in the same file.
+The pages need no network. Solutions are unfolded, a slider shows the picture that the page opens with, and links from
+chapter to chapter lead to places in the same file.
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ import argparse
 import html
 import shutil
 import sys
-import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-from make_archive import FOLDER, ArchiveError, make_archive, title_of
+from make_archive import title_of
 from playwright.sync_api import Page, sync_playwright
 from pypdf import PageObject, PdfReader, PdfWriter
 from pypdf.generic import ArrayObject, DictionaryObject, FloatObject, NameObject, NullObject
@@ -28,15 +26,8 @@ from sphinx_external_toc.parsing import parse_toc_yaml
 
 TOOLS = Path(__file__).resolve().parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# Typeset and drawn, as on the screen; then everything open, and nothing left to load.
+# Everything open, and nothing left to load.
 PREPARE = """async () => {
-    await window.MathJax?.startup?.promise;
-    const view = 'script[type="application/vnd.jupyter.widget-view+json"]';
-    const drawn = () => document.querySelectorAll('.widget-subarea > .jupyter-widgets').length;
-    const widgets = document.querySelectorAll(view).length;
-    for (let waited = 0; drawn() < widgets && waited < 30000; waited += 50)
-        await new Promise(resolve => setTimeout(resolve, 50));
-    if (drawn() < widgets) throw new Error('a widget was not drawn');
     for (const details of document.querySelectorAll('details:not(.hide)')) details.open = true;
     for (const hidden of document.querySelectorAll('.toggle-hidden')) hidden.classList.remove('toggle-hidden');
     for (const image of document.images) image.loading = 'eager';
@@ -48,7 +39,7 @@ PREPARE = """async () => {
 STYLE = """
 details.hide.above-input, .l2rw-copy, .l2rw-predict { display: none !important; }
 .headerlink, #jb-print-toc, .toggle-button { display: none !important; }
-figure, svg, img, .widget-subarea, .l2rw-playground, .admonition-title, tr, pre { break-inside: avoid; }
+figure, svg, img, .l2rw-playground, .admonition-title, tr, pre { break-inside: avoid; }
 h1, h2, h3, h4 { white-space: nowrap; break-after: avoid; margin-top: 1.2em; }
 h1 { font-size: 24pt !important; } h2 { font-size: 17pt !important; } h3, h4 { font-size: 14pt !important; }
 * { transition: none !important; animation: none !important; }
@@ -84,7 +75,7 @@ class Chapter:
 
 
 def print_chapter(page: Page, folder: Path, document: str) -> Chapter:
-    """Print one page of the unpacked book."""
+    """Print one page of the built book."""
     page.goto((folder / f"{document}.html").as_uri(), wait_until="load")
     page.add_style_tag(content=STYLE)
     page.evaluate(PREPARE)
@@ -159,14 +150,12 @@ def lead_inside(annotation: DictionaryObject, address: str, targets: dict[str, A
 
 def make_pdf(root: Path, book: Path, target: Path) -> int:
     """Print the built `book` of the project at `root` to `target`; gives the number of pages."""
-    with tempfile.TemporaryDirectory() as scratch, blank_page() as page:
-        packed = Path(scratch, "book.zip")
-        make_archive(book, packed, root / "_build" / "vendored")
-        with zipfile.ZipFile(packed) as archive:
-            archive.extractall(scratch)
-        folder = Path(scratch, FOLDER)
+    if not (book / "intro.html").is_file():
+        raise PrintError(f"there is no book in {book}: run 'make book' first")
+    book = book.resolve()
+    with blank_page() as page:
         documents = [name.removesuffix(".ipynb").removesuffix(".md") for name in parse_toc_yaml(root / "_toc.yml")]
-        writer = bind([print_chapter(page, folder, name) for name in documents], folder, title_of(book))
+        writer = bind([print_chapter(page, book, name) for name in documents], book, title_of(book))
     writer.compress_identical_objects(remove_unreferenced=True)
     writer.write(target)
     return len(writer.pages)
@@ -181,7 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         pages = make_pdf(root, given.book, given.target)
-    except (ArchiveError, PrintError) as error:
+    except PrintError as error:
         print(f"The PDF was not made: {error}", file=sys.stderr)
         return 1
     print(f"{given.target}: {pages} pages, {given.target.stat().st_size / 1e6:.1f} MB")

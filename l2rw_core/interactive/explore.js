@@ -44,8 +44,10 @@ class Exploration {
   constructor(root) {
     this.root = root;
     this.frames = JSON.parse(root.querySelector("script[type='application/json']").textContent);
+    this.parts = root.querySelector("script[type='text/plain']").textContent.split("\n");
     this.figure = root.querySelector("figure");
-    this.pictures = [this.figure.querySelector("svg"), ...root.querySelector("template").content.children];
+    this.pictures = [this.figure.querySelector("svg")]; // those seen so far; the first is the one at the start
+    this.ids = `e${globalThis.crypto.getRandomValues(new Uint32Array(1))[0].toString(16)}`;
     this.controls = [...root.querySelectorAll(".l2rw-control")].map((element) => new Control(element));
     const form = root.querySelector("form");
     form.addEventListener("submit", (event) => event.preventDefault());
@@ -58,9 +60,23 @@ class Exploration {
     return this.controls.map((control) => control.position);
   }
 
+  /** A picture is put together when it is first seen; its ids are its own even where a notebook shows it twice. */
+  picture(number) {
+    this.pictures[number] ??= this.assembled(this.frames.runs[number]);
+    return this.pictures[number];
+  }
+
+  assembled(runs) {
+    const lines = [];
+    for (let k = 0; k < runs.length; k += 2) lines.push(...this.parts.slice(runs[k], runs[k] + runs[k + 1]));
+    const holder = document.createElement("div");
+    holder.innerHTML = lines.join("").replaceAll(/(id="|href="#|url\(#)@/g, `$1${this.ids}`);
+    return holder.firstElementChild;
+  }
+
   show() {
     const frame = this.controls.reduce((at, control) => at * control.size + control.position, 0);
-    const picture = this.pictures[this.frames.pictures[frame]];
+    const picture = this.picture(this.frames.pictures[frame]);
     const before = this.figure.querySelector("svg");
     if (picture !== before) before.replaceWith(picture);
     this.figure.querySelector("figcaption").textContent = this.frames.captions[frame];

@@ -22,11 +22,13 @@ from l2rw_core.running.progress import progress_wanted
 MAX_FRAMES = 200
 """The most frames that one `explore` may hold: more belongs in two figures."""
 
-MAX_BYTES = 800_000
+MAX_BYTES = 600_000
 """The most bytes of HTML that the frames of one `explore` may come to: readers load all of them with the page."""
 
 _SCRIPT = Path(__file__).with_name("explore.js")
 _STYLE = Path(__file__).with_name("explore.css")
+_BETWEEN = re.compile("(?<=>)(?=<)")
+_OWN_IDS = re.compile(r"""((?:id="|href="#|url\(#))f[0-9a-f]{8}(?=-)""")  # as l2rw_core.figures names them
 _RESERVED = frozenset({"highlight", "q"})  # what Sphinx's search puts into addresses
 _FEW_VALUES, _MOST_CASES = 3, 8
 
@@ -76,21 +78,22 @@ class Exploration:
 
     @property
     def html(self) -> str:
-        """Controls, the first frame, the other pictures where no browser draws them, and the script."""
+        """Controls, the first frame, what the other pictures are made of, and the script."""
         first = self.drawings[self.start]
         pictures = list(dict.fromkeys([first.svg, *(drawing.svg for drawing in self.drawings)]))
         place = {svg: number for number, svg in enumerate(pictures)}
+        parts, runs = _in_parts(pictures[1:])
         frames = {
             "pictures": [place[drawing.svg] for drawing in self.drawings],
             "captions": [drawing.caption for drawing in self.drawings],
+            "runs": [[], *runs],
         }
         data = json.dumps(frames, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
         return (
             f'<div class="l2rw-explore" id="explore-{self.name}" data-name="{self.name}" data-lm-suppress-shortcuts>'
             f"<style>{_STYLE.read_text()}</style>"
             f'<form autocomplete="off">{"".join(map(_control, self.axes))}</form>{first.html}'
-            f"<template>{''.join(pictures[1:])}</template>"
-            f'<script type="application/json">{data}</script></div>'
+            f'<script type="application/json">{data}</script><script type="text/plain">{parts}</script></div>'
             f'<script type="module">\n{_SCRIPT.read_text()}</script>'
         )
 
@@ -239,6 +242,23 @@ def _check_weight(drawings: Sequence[Drawing]) -> None:
             f"{len(drawings)} frames come to {weight / 1e6:.1f} MB, more than the {MAX_BYTES / 1e6:.1f} MB of a page: "
             "take fewer values, or draw fewer points"
         )
+
+
+def _in_parts(pictures: Sequence[str]) -> tuple[str, list[list[int]]]:
+    """The elements of all pictures, one a line and none twice, and each picture as runs of them.
+
+    Pictures of one figure differ in little: what they have in common is held once. A run is two numbers in a row, the
+    line that it begins with and how many follow, so that a picture is a flat list of pairs.
+    """
+    place: dict[str, int] = {}
+    runs = []
+    for picture in pictures:
+        lines = _BETWEEN.split(_OWN_IDS.sub(r"\1@", picture.replace("\n", " ").replace("</script", "&lt;/script")))
+        numbers = [place.setdefault(line, len(place)) for line in lines]
+        breaks = [at for at in range(1, len(numbers)) if numbers[at] != numbers[at - 1] + 1]
+        spans = itertools.pairwise([0, *breaks, len(numbers)])
+        runs.append([number for first, end in spans for number in (numbers[first], end - first)])
+    return "\n".join(place), runs
 
 
 def _control(axis: _Axis) -> str:

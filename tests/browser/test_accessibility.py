@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import axe_playwright_python
 import pytest
 from test_book import DOCUMENTS
 from visiting import UNFOLD, Visit
 
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 # Sphinx makes these by itself.
 PAGES = [*DOCUMENTS, "genindex", "prf-prf", "search"]
 SERIOUS = {"serious", "critical"}
@@ -27,10 +29,10 @@ def findings(visit: Visit, options: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("document", PAGES)
-def test_axe_finds_nothing_serious(visit: Visit, packages: Path, document: str) -> None:
+def test_axe_finds_nothing_serious(visit: Visit, document: str) -> None:
     page = visit.open(document)
     page.evaluate(UNFOLD)
-    page.add_script_tag(path=packages / "axe-core" / "axe.min.js")
+    page.add_script_tag(path=AXE)
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
     assert findings(visit, {}) == []
     # Colours that fade from one theme to the other would be measured half-way.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -26,6 +27,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     first = explore(draw, noise=[0, 10, 20, 30], clean_size=[5, 50], start={"noise": 10})
     write_page(folder / "two.html", [first, explore(draw, name="other", size=[1, 2, 3, 4])])
     write_page(folder / "same.html", [explore(draw, size=[1, 2, 3, 4]), explore(draw, size=[4, 5, 6, 7])])
+    write_page(folder / "again.html", [explore(draw, size=[1, 2, 3])] * 2)
     write_page(folder / "notebook.html", [explore(draw, a=[1, 2]), explore(draw, name="b", a=[1, 2])], scripts=())
     with served(folder) as address:
         yield address
@@ -57,6 +59,22 @@ def test_every_position_shows_its_own_frame(visit: Visit) -> None:
             expect(one.locator("figcaption")).to_have_text(f"Values {list(values.values())}.")
             assert [svg.get_attribute("aria-label") for svg in one.locator("svg").all()] == [f"Seen at {values}."]
     assert visit.errors == []
+
+
+def test_shown_twice_each_draws_with_marks_of_its_own(visit: Visit) -> None:
+    """A mark that is referred to by an id is taken from the first element of a document that has it."""
+    page = opened(visit, "again")
+    first, second = page.locator(".l2rw-explore").all()
+    first.get_by_label("2", exact=True).check()
+    second.get_by_label("3", exact=True).check()
+    for one in (first, second):
+        own = {element.get_attribute("id") for element in one.locator("svg [id]").all()}
+        used = set(re.findall(r"""url\(#([^)]+)\)|href="#([^"]+)""", one.locator("svg").evaluate("e => e.outerHTML")))
+        assert own
+        assert {clip or mark for clip, mark in used} == own
+    assert page.evaluate("new Set([...document.querySelectorAll('svg [id]')].map(e => e.id)).size") == (
+        page.locator("svg [id]").count()
+    )
 
 
 def test_a_screen_reader_hears_names_values_and_one_sentence_after_a_held_key(visit: Visit) -> None:

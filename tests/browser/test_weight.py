@@ -7,51 +7,53 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
-from test_book import CHAPTERS
-from visiting import Visit, soup
+from test_book import CHAPTERS, DOCUMENTS
+from visiting import soup
 
-from benchmarks import landing_page
+from benchmarks import pages
 
-pytestmark = pytest.mark.real_data
-
-HEAVIEST = 3_000_000
+HEAVIEST = 1_500_000
+"""Bytes of a page with all that it loads, before compression."""
+MOST_FILES = 40
+"""The theme's style and scripts, two fonts, and the page. It may ask for fewer."""
+MOST_SHIFT = 0.05
 HEAVIEST_FRAME = 20_000
-FILES_OF_LANDING_PAGE = 44
-"""As many as it asks for today: theme, mathematics, widgets and their manager. It may ask for fewer."""
-BYTES_OF_LANDING_PAGE = 6_000_000
 
 
-def test_no_page_weighs_more_than_three_megabytes(book: Path) -> None:
+@pytest.mark.real_data
+def test_the_weights_on_record_are_those_of_the_pages(book: Path) -> None:
     weights = json.loads((book.parent / "weights.json").read_text())
     assert weights.keys() >= {"intro", "chapters/02_method", "search"}
-    assert {name: weight["bytes"] for name, weight in weights.items() if weight["bytes"] > HEAVIEST} == {}
     assert {name: (book / f"{name}.html").stat().st_size for name in weights} == {
         name: weight["bytes"] for name, weight in weights.items()
     }
 
 
 def frames(file: Path) -> list[int]:
-    """Bytes of every position of the page's sliders."""
-    states = soup(file).select('script[type="application/vnd.jupyter.widget-state+json"]')
-    models = [model for state in states for model in json.loads(state.text)["state"].values()]
-    values = [model["state"].get("value", "") for model in models if model["model_name"] == "HTMLModel"]
-    return [len(value.encode()) for value in values if "<svg" in value]
+    """Bytes of every picture of the page's sliders, each as if it stood alone."""
+    found = []
+    for explore in soup(file).select(".l2rw-explore"):
+        data = json.loads(explore.select_one("script[type='application/json']").string)
+        lines = [
+            len(line.encode()) for line in (explore.select_one("script[type='text/plain']").string or "").split("\n")
+        ]
+        pairs = [list(zip(runs[::2], runs[1::2], strict=True)) for runs in data["runs"][1:]]
+        found += [len(str(explore.svg).encode()), *(sum(sum(lines[at : at + n]) for at, n in runs) for runs in pairs)]
+    return found
 
 
+@pytest.mark.real_data
 def test_no_frame_of_a_slider_weighs_more_than_twenty_kilobytes(book: Path) -> None:
     weights = {document: frames(book / f"{document}.html") for document in CHAPTERS}
     assert sum(map(len, weights.values())) > 100
     assert {name: max(found) for name, found in weights.items() if max(found, default=0) >= HEAVIEST_FRAME} == {}
 
 
-def test_landing_page_can_be_used_as_soon_as_it_stands(browser: Browser, site: str, packages: Path) -> None:
-    """Text, formulas, playground and its buttons; `python -m benchmarks.landing_page` says how long they take."""
-    assert landing_page.visit(browser, site, packages) > 0
-
-
-def test_landing_page_asks_for_little(visit: Visit) -> None:
-    """What makes it fast, and does not depend on the machine: few files, and few bytes of them."""
-    page = visit.open("intro")
-    loaded = page.evaluate("performance.getEntriesByType('resource').map(e => [e.name, e.decodedBodySize])")
-    assert len(loaded) <= FILES_OF_LANDING_PAGE, [name for name, _ in loaded]
-    assert sum(size for _, size in loaded) <= BYTES_OF_LANDING_PAGE, loaded
+@pytest.mark.real_data
+@pytest.mark.parametrize("document", [*DOCUMENTS, "search"])
+def test_page_is_light_answers_and_stays_where_it_is(browser: Browser, site: str, document: str) -> None:
+    """On a phone; `python -m benchmarks.pages` says how long it takes, too."""
+    seen = pages.visit(browser, f"{site}/{document}.html", slowed=1, width=390)
+    assert seen.bytes <= HEAVIEST
+    assert seen.requests <= MOST_FILES
+    assert seen.moved < MOST_SHIFT

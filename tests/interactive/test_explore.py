@@ -27,8 +27,12 @@ def frames(shown):
     """What the script shows at each position, as (picture, caption), in the order of the positions."""
     soup = page(shown)
     data = json.loads(soup.select_one('script[type="application/json"]').string)
-    pictures = [soup.figure.svg, *soup.template.find_all("svg", recursive=False)]
-    return [(str(pictures[at]), words) for at, words in zip(data["pictures"], data["captions"], strict=True)]
+    parts = soup.select_one('script[type="text/plain"]').string.split("\n") if len(data["runs"]) > 1 else []
+    pictures = [str(soup.figure.svg)]
+    for runs in data["runs"][1:]:
+        lines = [parts[at : at + count] for at, count in zip(runs[::2], runs[1::2], strict=True)]
+        pictures.append("".join(itertools.chain(*lines)))
+    return [(pictures[at], words) for at, words in zip(data["pictures"], data["captions"], strict=True)]
 
 
 def first(shown):
@@ -54,9 +58,25 @@ def test_every_position_has_its_frame():
 
 
 def test_a_browser_draws_the_first_frame_alone():
-    soup = page(explore(draw, **AXES))
-    soup.template.decompose()
-    assert len(soup.find_all("svg")) == 1
+    assert len(page(explore(draw, **AXES)).find_all("svg")) == 1
+
+
+def test_what_pictures_have_in_common_is_held_once():
+    common = '<path d="M0 0"/>' * 2 + '<text x="1">axis</text>'
+
+    def drawn(a):
+        return Drawing(f'<svg role="img">{common}<circle r="{a}"/>{common}</svg>', "Alt.", f"Text {a}.")
+
+    shown = explore(drawn, a=[1, 2, 3, 4])
+    assert [picture for picture, _ in frames(shown)][1:] == [drawn(a).svg for a in (2, 3, 4)]
+    assert shown.html.count("axis") == 2 + 1, "twice in the figure that is seen, and once for all others"
+
+
+def test_ids_of_pictures_that_are_not_yet_seen_are_left_to_the_page():
+    svg = '<svg><defs><path id="f{0:08x}-1"/></defs><use href="#f{0:08x}-1"/><g clip-path="url(#f{0:08x}-1)"/></svg>'
+    shown = explore(lambda a: Drawing(svg.format(a), "Alt."), a=[1, 2])
+    assert svg.format(1) in shown.html
+    assert [picture for picture, _ in frames(shown)][1] == svg.replace("f{0:08x}", "@")
 
 
 def test_few_values_and_named_cases_are_chosen_and_many_values_slid_through():
