@@ -19,7 +19,7 @@ RANGES = (
     (0xA0, 0xFF),  # signs and accents of Western Europe
     (0x2C6, 0x2DD),  # accents that stand alone
     (0x300, 0x338),  # accents that combine
-    (0x391, 0x3D6),  # Greek
+    (0x391, 0x3F6),  # Greek
     (0x2010, 0x2044),  # dashes, dots, primes
     (0x20D0, 0x20D7),  # arrows above
     (0x2102, 0x2135),  # letters such as the reals

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unicodedata import category
 
 import pytest
 from fontTools.ttLib import TTFont
@@ -174,7 +175,7 @@ def test_the_font_of_formulas_has_all_their_signs(book: Path) -> None:
         sign for name in DOCUMENTS for math in soup(book / f"{name}.html").select("math") for sign in math.get_text()
     }
     assert len(used) > 60
-    assert {sign for sign in used if ord(sign) not in drawn and not sign.isspace()} == set()
+    assert {sign for sign in used if ord(sign) not in drawn and category(sign)[0] not in "CZ"} == set()
 
 
 @every_page
@@ -219,9 +220,11 @@ def test_every_slider_changes_the_picture(visit: Visit, document: str) -> None:
         for position, slider in enumerate(sliders, start=1):
             before = visible_picture(explore)
             slider.focus()
-            # It may stand at either end: one of the two steps is possible.
-            changed = any(picture_after(explore, key) != before for key in ("ArrowRight", "ArrowLeft"))
-            assert changed, f"slider {position} of explore {number} does nothing"
+            # It may stand at either end: one of the two steps is possible. The others move from where the figure opens.
+            steps = {"ArrowRight": "ArrowLeft", "ArrowLeft": "ArrowRight"}
+            back = next((steps[key] for key in steps if picture_after(explore, key) != before), None)
+            assert back, f"slider {position} of explore {number} does nothing"
+            assert picture_after(explore, back) == before, f"slider {position} of explore {number} does not lead back"
 
 
 def picture_after(explore: Locator, key: str) -> list[bytes]:
