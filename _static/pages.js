@@ -74,6 +74,3 @@ document.addEventListener("click", event => {
   const covering = event.target.closest("dialog[open]");
   if (covering && event.target.closest("a[href^='#']")) covering.close();
 });
-
-// A page that was opened from a folder may not read its neighbours: its search lists titles, without excerpts.
-if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;

@@ -79,15 +79,8 @@ def test_only_icons_that_a_page_names_are_kept(tmp_path: Path) -> None:
 
 
 PAGE = """<head><script defer src="../_static/scripts/fontawesome.js?digest=1"></script>
-<script>DOCUMENTATION_OPTIONS.search_as_you_type = {};</script>
-<script src="../_static/searchtools.js"></script><script src="../searchindex.js?v=1"></script>
 <script src="../_static/own.js"></script></head>"""
 
 
-def test_the_search_index_is_loaded_where_it_is_searched() -> None:
-    assert "fontawesome" not in light_page(PAGE.format("false"), "chapters/a")
-    assert "searchindex" not in light_page(PAGE.format("false"), "chapters/a")
-    assert "searchtools" not in light_page(PAGE.format("false"), "chapters/a")
-    assert "own.js" in light_page(PAGE.format("false"), "chapters/a")
-    assert "searchindex" in light_page(PAGE.format("false"), "search")
-    assert "searchindex" in light_page(PAGE.format("true"), "chapters/a")
+def test_no_script_draws_icons() -> None:
+    assert light_page(PAGE) == '<head>\n<script src="../_static/own.js"></script></head>'

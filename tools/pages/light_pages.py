@@ -1,4 +1,4 @@
-"""What a page loads and has no use for, taken out: icons drawn by a script, a search index, rules for what is nowhere.
+"""What a page loads and has no use for, taken out: icons drawn by a script, and rules for what is nowhere.
 
 A Sphinx extension, which `build_book.py` adds to the book's settings. The theme serves every kind of site: it brings
 1.5 MB of script for a dozen icons, a font of 1,400 icons, and style for components that this book does not have.
@@ -18,8 +18,6 @@ from sphinx.errors import ExtensionError
 
 ICON_SCRIPT = "scripts/fontawesome.js"
 ICON_FONTS = "vendor/fontawesome/webfonts"
-# The theme loads them on every page for results under the search field, which this book has on the search page.
-INLINE_SEARCH = ("_static/searchtools.js", "_static/language_data.js", "searchindex.js")
 # What these hold are rules; what other at-rules hold is kept as it is.
 OF_RULES = ("@media", "@supports", "@container", "@layer")
 WORD = re.compile(r"[\w-]+")
@@ -28,14 +26,9 @@ ICON = re.compile(r'((?:\.fa-[\w-]+:before,?)+)\{content:"\\([0-9a-f]+)')
 UNUSED = ("*.map", f"{ICON_FONTS}/*.ttf", ICON_SCRIPT, f"{ICON_SCRIPT}.LICENSE.txt")
 
 
-def light_page(text: str, page: str) -> str:
-    """The HTML of a page without the scripts that it has no use for."""
-    unwanted = [f"_static/{ICON_SCRIPT}"]
-    if page != "search" and "search_as_you_type = false" in text:
-        unwanted += INLINE_SEARCH
-    for name in unwanted:
-        text = re.sub(rf'\s*<script(?: defer)? src="(?:\.\./)*{re.escape(name)}(?:\?[^"]*)?"></script>', "", text)
-    return text
+def light_page(text: str) -> str:
+    """The HTML of a page without the script that draws icons: their font does."""
+    return re.sub(rf'\s*<script defer src="[^"]*{re.escape(ICON_SCRIPT)}(?:\?[^"]*)?"></script>', "", text)
 
 
 def used_rules(css: str, words: Container[str]) -> str:
@@ -120,7 +113,7 @@ def lighten(app: Sphinx, failure: Exception | None) -> None:
     words: set[str] = set()
     for file in sorted(path for path in out.rglob("*.html") if static not in path.parents):
         written = file.read_text(encoding="utf-8")
-        text = light_page(written, file.relative_to(out).with_suffix("").as_posix())
+        text = light_page(written)
         words.update(WORD.findall(text))
         if text != written:
             file.write_text(text, encoding="utf-8")
