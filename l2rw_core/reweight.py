@@ -28,7 +28,7 @@ class Reweighter:
         optimizer: any optimizer over the model's parameters; momentum, decay and schedules live here and have no part
             in the weights. ``None`` if only `loss` is used.
         loss_fn: ``loss_fn(outputs, targets)`` of shape (n,).
-        engine: see `l2rw_core.scoring`. If it cannot follow the model, or its slopes do not fit the gradient, the
+        engine: see ``l2rw_core.scoring``. If it cannot follow the model, or its slopes do not fit the gradient, the
             next one takes over on the same batch and stays, with one warning that names the reason. ``"auto"`` takes
             ``"ghost"`` if it is right for the first batch, else ``"forward"``, and chooses again whenever model, mode,
             loss or trained parameters have changed.

@@ -70,7 +70,7 @@ class Step:
     ids: Tensor | None = None
     """(n,) ids of the examples, as they were given; None if none were."""
     engine: str | None = None
-    """Which engine computed the alignments, see `l2rw_core.scoring`."""
+    """Which engine computed the alignments, see ``l2rw_core.scoring``."""
 
     @property
     def effective_examples(self) -> float:
