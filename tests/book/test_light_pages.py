@@ -42,6 +42,11 @@ def test_what_may_apply_stays(css: str) -> None:
         ("@media print{.unknown{color:red}}", ""),
         ("@media print{.unknown{color:red}p{margin:0}}", "@media print{p{margin:0}}"),
         ("/* a remark { */.used{color:red}", ".used{color:red}"),
+        (
+            "/*! A licence, Inc. */.unknown,.used{color:red}p{margin:0}",
+            "/*! A licence, Inc. */.used{color:red}p{margin:0}",
+        ),
+        ("p{margin:0}/*! A licence, .unknown */.unknown{color:red}", "p{margin:0}/*! A licence, .unknown */"),
     ],
 )
 def test_what_cannot_apply_goes(css: str, left: str) -> None:

@@ -91,6 +91,14 @@ def test_mathematics_and_icons_have_their_own_letters(offline: Offline) -> None:
     page = offline.open("chapters/02_method")
     fonts = page.evaluate("() => [...document.fonts].filter(f => f.status === 'loaded').map(f => f.family)")
     assert {"STIX Two Math", "Font Awesome 6 Free"} <= {family.strip('"') for family in fonts}
+    icons = page.evaluate(
+        """() => [...document.querySelectorAll("[class*=fa-]")].filter(icon => icon.checkVisibility()).map(icon => {
+            const sign = getComputedStyle(icon, "::before");
+            return [icon.className, sign.fontFamily.includes("Font Awesome") && sign.content.length === 3];
+        })"""
+    )
+    assert len(icons) >= 4
+    assert [name for name, is_drawn in icons if not is_drawn] == []
 
 
 def test_search_finds_a_word_and_leads_to_it(offline: Offline) -> None:

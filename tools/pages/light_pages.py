@@ -62,7 +62,7 @@ def _blocks(css: str) -> Iterator[tuple[str, str | None]]:
             if depth == 0:
                 yield css[start:opened], css[opened + 1 : mark.start()]
                 start = mark.end()
-        elif mark[0] == ";" and depth == 0:
+        elif depth == 0 and (mark[0] == ";" or mark[0].startswith("/*")):  # a licence is no part of a selector
             yield css[start : mark.end()], None
             start = mark.end()
     if depth:
