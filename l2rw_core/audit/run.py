@@ -337,8 +337,8 @@ def _weigh(
     signs["network: probability"], signs["network: margin"] = ranking.doubts(trained, y)
     signs["network: loss"] = np.log(run.ledger.mean("loss").numpy() + 1e-3)
     signs["network: alignment"] = -run.ledger.mean("alignment").numpy()
-    signs["plain network: loss"] = np.log(plain[0] + 1e-3)
-    signs["plain network: margin"] = ranking.doubts(plain[1], y)[1]
+    of_plain = ranking.doubts(ranking.seen_through(plain[1], channel), y)
+    signs["plain network: probability"], signs["plain network: margin"] = of_plain
     wrong = ranking.wrong_by_class(y, channel)
     best = ranking.seen_through(unseen.get("boosted trees", unseen["linear model"]), channel)
     return ranking.weigh(signs, planted.ids, blind, wrong[y], seed), (trained + best) / 2
