@@ -82,9 +82,8 @@ def test_run_and_pause(page: Page) -> None:
     before = pictures(page)
     button(page, "Run").click()
     expect(button(page, "Pause")).to_be_visible()
-    page.wait_for_timeout(500)
-    button(page, "Pause").click()
     expect(sentence(page)).not_to_contain_text("After 100 steps")
+    button(page, "Pause").click()
     steps = int(SENTENCE.match(sentence(page).inner_text())[1])
     assert 100 < steps < 400
     paused = pictures(page)
