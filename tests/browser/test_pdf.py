@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 
 import make_pdf
@@ -32,7 +33,8 @@ def first_pages(printed: PdfReader) -> dict[str, int]:
 
 
 def test_every_document_is_bookmarked_in_the_order_of_the_contents(book: Path, printed: PdfReader) -> None:
-    titles = [soup(book / f"{name}.html").select_one("article h1").find(string=True).strip() for name in DOCUMENTS]
+    heads = [soup(book / f"{name}.html").select_one("article h1") for name in DOCUMENTS]
+    titles = [head.find(string=str.strip, recursive=False).strip() for head in heads]  # a number has its own element
     assert list(first_pages(printed)) == titles
     assert list(first_pages(printed).values()) == sorted(first_pages(printed).values())
 
@@ -40,7 +42,7 @@ def test_every_document_is_bookmarked_in_the_order_of_the_contents(book: Path, p
 def test_pictures_formulas_and_solutions_are_in_it(printed: PdfReader) -> None:
     starts = [*first_pages(printed).values(), len(printed.pages)]
     chapter = "".join(page.extract_text() for page in printed.pages[starts[1] : starts[2]])
-    assert "Solution to" in chapter
+    assert re.search(r"^Solution\b", chapter, re.MULTILINE)
     assert "Show code cell source" not in chapter
     assert "What this chapter claims." in chapter
     lengths = dict(zip(DOCUMENTS, (after - first for first, after in itertools.pairwise(starts)), strict=True))
