@@ -19,7 +19,6 @@ USERS = ("benchmarks", "reference")
 
 CALLED_BY_OTHERS = {
     "__*__": "Python itself: names that are loaded late, and what they are listed as",
-    "_repr_html_": "Jupyter shows an object by it",
     "embed_dim_to_check": "torch's signature of multi_head_attention_forward",
     "inplace": "torch's signature of its activations",
     "norm_type": "torch's signature of embedding",
