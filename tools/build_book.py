@@ -30,11 +30,11 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import papermill
 import yaml
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn, JupyterCacheAbstract
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 PAGES = Path(__file__).resolve().parent / "pages"
@@ -50,9 +50,6 @@ OWN_EXTENSIONS = (
 )
 CELL_TIMEOUT_S = 600
 KEPT_CACHES = 3
-MAX_PASSES = 3
-# A data set counts as present under either form: the folder torchvision downloads, or the arrays kept from it.
-DATASETS = ("cifar100", "cifar10", "fashionmnist", "mnist")
 SHOWN_WEIGHTS = 5
 SHOWN_VERSIONS = ("torch", "numpy", "scikit-learn", "matplotlib", "anywidget")
 PROGRESS_TEXT = re.compile(r"\d%\||\d(?:it/s|s/it)\b|<progress\b")
@@ -123,28 +120,9 @@ def source_hash(root: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def data_folder(root: Path) -> Path:
-    """Where the chapters look for real data."""
-    return Path(os.environ.get("L2RW_DATA") or root / "data" / "cache").absolute()
-
-
-def available_data(folder: Path) -> list[str]:
-    """Names of the real data sets present in `folder`; with none there are the embedded ones."""
-    if not folder.is_dir():
-        return []
-    # An interrupted download leaves an empty folder behind.
-    present = [path for path in folder.iterdir() if path.suffix == ".npz" or any(p.is_file() for p in path.rglob("*"))]
-    plain = [re.sub(r"[^a-z0-9]", "", path.stem.lower()) for path in present]
-    return sorted({name for stem in plain if (name := _dataset_of(stem))})
-
-
-def _dataset_of(stem: str) -> str | None:
-    return next((name for name in DATASETS if stem.startswith(name)), None)
-
-
 def cache_folder(root: Path, sources: str) -> Path:
-    """The execution cache for these sources and the data now present."""
-    return root / "_build" / ".jupyter_cache" / "-".join([sources, *available_data(data_folder(root))])
+    """The execution cache for these sources."""
+    return root / "_build" / ".jupyter_cache" / sources
 
 
 def prune_caches(current: Path) -> None:
@@ -160,10 +138,13 @@ def prune_caches(current: Path) -> None:
 
 
 def kernel_environment(root: Path, threads: int) -> dict[str, str]:
-    """Environment of the kernels: reproducible, without progress bars, `threads` cores each."""
+    """Variables of the kernels: reproducible, without progress bars, `threads` cores each.
+
+    A chapter finds the data sets of the repository and no others, so that the book is the same wherever it is built.
+    """
     pools = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-    fixed = {"PYTHONHASHSEED": "0", "L2RW_PROGRESS": "0", "L2RW_DATA": str(data_folder(root))}
-    return {**os.environ, **pools, **fixed}
+    fixed = {"PYTHONHASHSEED": "0", "L2RW_PROGRESS": "0", "L2RW_DATA": str(root.absolute() / "_build" / "no-data")}
+    return {**pools, **fixed}
 
 
 def cell_label(notebook: nbformat.NotebookNode, index: int) -> str:
@@ -179,7 +160,7 @@ def quote_cell(document: str, notebook: nbformat.NotebookNode, index: int) -> st
     return f"{document}, {cell_label(notebook, index)} (id {cell.get('id', 'none')}):\n{source}"
 
 
-def execute_chapter(root: Path, document: str, threads: int) -> Execution:
+def execute_chapter(root: Path, document: str) -> Execution:
     """Run one chapter in a kernel and a folder of its own, saying so after each cell."""
     notebook = read_chapter(root, document)
     started = time.monotonic()
@@ -193,26 +174,36 @@ def execute_chapter(root: Path, document: str, threads: int) -> Execution:
         label = cell_label(notebook, cell_index)
         print(f"[{now - started:6.1f} s] {document}  {label}  ({now - running['since']:.1f} s)", flush=True)
 
-    client = NotebookClient(
-        notebook,
-        timeout=CELL_TIMEOUT_S,
-        store_widget_state=False,  # no page has a use for it
-        record_timing=False,  # it would be written into the cells, and the cache not recognise them any more
-        on_cell_execute=on_start,
-        on_cell_executed=on_end,
-        extra_arguments=["--log-level=ERROR"],  # else each kernel warns of its unencrypted local socket
-    )
-    failure = None
+    failure, executed = None, None
     with tempfile.TemporaryDirectory() as folder:
         try:
-            client.execute(cwd=folder, env=kernel_environment(root, threads))
-        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            executed = papermill.execute_notebook(
+                root / f"{document}.ipynb",
+                None,
+                cwd=folder,
+                progress_bar=False,
+                execution_timeout=CELL_TIMEOUT_S,
+                store_widget_state=False,  # no page has a use for it
+                record_timing=False,  # it would be written into the cells, and the cache not recognise them any more
+                on_cell_execute=on_start,
+                on_cell_executed=on_end,
+                extra_arguments=["--log-level=ERROR"],  # else each kernel warns of its unencrypted local socket
+            )
+        except (papermill.PapermillExecutionError, CellTimeoutError, DeadKernelError) as error:
             where = document if running["index"] is None else quote_cell(document, notebook, running["index"])
             failure = f"{where}\n\n{_plain(str(error))}"
     seconds = time.monotonic() - started
     if failure:
         return Execution(document, seconds, failure=failure)
-    return Execution(document, seconds, notebook=nbformat.writes(notebook))
+    return Execution(document, seconds, notebook=nbformat.writes(with_outputs(notebook, executed)))
+
+
+def with_outputs(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook with what came out, and without what papermill notes of its run, such as the time of day."""
+    for cell, run in zip(notebook.cells, executed.cells, strict=True):
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = run.outputs, run.execution_count
+    return notebook
 
 
 def _plain(text: str) -> str:
@@ -225,8 +216,9 @@ def execute_chapters(root: Path, documents: list[str], chapters_in_book: int) ->
     workers = min(cores, chapters_in_book)
     # Shared out by the size of the book, not of this run: sums split over another number of threads round differently.
     threads = cores // workers
-    with ProcessPoolExecutor(workers) as pool:
-        futures = [pool.submit(execute_chapter, root, name, threads) for name in documents]
+    environment = kernel_environment(root, threads)
+    with ProcessPoolExecutor(workers, initializer=os.environ.update, initargs=(environment,)) as pool:
+        futures = [pool.submit(execute_chapter, root, name) for name in documents]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -260,25 +252,18 @@ def longest_first(root: Path, documents: Iterable[str]) -> list[str]:
 
 
 def update_cache(root: Path, documents: list[str]) -> Path:
-    """Execute what the cache does not hold, and return the cache's folder.
-
-    A chapter that downloads a data set changes what the others would show. Each chapter is therefore kept under the
-    data present when it ended, and those that ran without it run once more.
-    """
-    sources = source_hash(root)
-    for _ in range(MAX_PASSES):
-        folder = cache_folder(root, sources)
-        prune_caches(folder)
-        cache = get_cache(folder)
-        pending = [name for name in documents if not is_cached(cache, read_chapter(root, name))]
-        print(f"{len(documents) - len(pending)} of {len(documents)} chapters unchanged, {len(pending)} to execute")
-        if not pending:
-            return folder
-        run_pending(root, sources, pending, len(documents))
-    raise BuildError(f"the data sets in {data_folder(root)} keep changing while the chapters run")
+    """Execute what the cache does not hold, and return the cache's folder."""
+    folder = cache_folder(root, source_hash(root))
+    prune_caches(folder)
+    cache = get_cache(folder)
+    pending = [name for name in documents if not is_cached(cache, read_chapter(root, name))]
+    print(f"{len(documents) - len(pending)} of {len(documents)} chapters unchanged, {len(pending)} to execute")
+    if pending:
+        run_pending(root, cache, pending, len(documents))
+    return folder
 
 
-def run_pending(root: Path, sources: str, pending: list[str], chapters_in_book: int) -> None:
+def run_pending(root: Path, cache: JupyterCacheAbstract, pending: list[str], chapters_in_book: int) -> None:
     """Execute and keep these chapters; raise BuildError with every failure once all have ended."""
     failures = []
     for execution in execute_chapters(root, longest_first(root, pending), chapters_in_book):
@@ -286,7 +271,7 @@ def run_pending(root: Path, sources: str, pending: list[str], chapters_in_book: 
             failures.append(execution.failure)
             print(f"FAILED  {execution.document}", flush=True)
         else:
-            store(get_cache(cache_folder(root, sources)), root, execution)
+            store(cache, root, execution)
             print(f"done    {execution.document}  ({execution.seconds:.1f} s)", flush=True)
     if failures:
         raise BuildError("\n\n".join(["a chapter failed:", *failures]))
@@ -387,7 +372,6 @@ def build_settings(root: Path, folder: Path) -> dict[str, Any]:
     url = tomllib.loads((root / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
     facts = {
         "build_versions": installed_versions(),
-        "build_data": ", ".join(available_data(data_folder(root))) or "none but the embedded ones",
     }
     config = repository_settings(config, url)
     config["execute"] = {**config.get("execute", {}), "cache": str(folder), "execute_notebooks": "cache"}

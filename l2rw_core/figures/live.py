@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from l2rw_core.experiments import interval
-from l2rw_core.figures.style import COLOURS, Drawing, dots, figure, pen, show
+from l2rw_core.figures.style import COLOURS, Drawing, dots, figure, ink_on, pen, show
 
 
 def accuracy_dots(
@@ -47,6 +47,17 @@ def accuracy_dots(
     trials = f"{len(by_name[name])} trials from seed {seed}: mean and 95% interval"
     caption = f"{what}, {trials}. The dashed line is plain training."
     return show(fig, alt=f"Balanced test accuracy. {'; '.join(told)}.", caption=caption)
+
+
+def cosine_table(ax: Axes, cosines: np.ndarray, names: Sequence[str]) -> None:
+    """Draw an (n, n) table of cosines, each number on its colour; `names` go with the rows, and may be left empty."""
+    cells = ax.pcolormesh(cosines, cmap="PuOr", vmin=-1, vmax=1)
+    for (row, column), value in np.ndenumerate(cosines):
+        text = f"{value:.1f}".replace("-", "−").replace("0.", ".").replace("−.0", ".0")  # narrow, as cells are
+        ink = ink_on(cells.cmap(cells.norm(value)))
+        ax.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=ink)
+    ax.set(ylim=(len(cosines), 0), aspect="equal")
+    ax.set_yticks(np.arange(len(cosines)) + 0.5, names)
 
 
 def interval_rows(

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from l2rw_core.experiments import QUANTITIES, Cell, CellResult, Interval, Recorded, Row, grid, interval
 from l2rw_core.experiments.results import on_common_seeds
-from l2rw_core.figures.style import Drawing, figure, show
+from l2rw_core.figures.style import Drawing, figure, ink_on, show
 
 PLAIN, TUNED = "without clean labels", "with the same clean labels"
 RIVALS: dict[str, tuple[str, ...]] = {PLAIN: ("baseline", "proportion", "random"), TUNED: ("baseline+ft",)}
@@ -267,7 +266,7 @@ def _panel(ax: Axes, panel: Panel) -> None:
         for x, entry in zip(across, row, strict=True):
             fill = NOT_RUN if entry is None else colour_of(entry.lead.mean)
             ax.add_patch(Rectangle((x - 0.47, y - 0.46), 0.94, 0.92, facecolor=fill, edgecolor="none"))
-            _cell_text(ax, x, y, entry, _ink_on(fill))
+            _cell_text(ax, x, y, entry, ink_on(fill))
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
@@ -286,12 +285,6 @@ def _cell_text(ax: Axes, x: float, y: float, entry: Outcome | None, ink: str) ->
     below = "1 trial" if lead.trials == 1 else f"± {lead.half_width:.1f}"
     ax.text(x, y - 0.14, signed(lead.mean), fontsize=14, fontweight="bold", **centred)
     ax.text(x, y + 0.27, below, fontsize=11, **centred)
-
-
-def _ink_on(fill: str) -> str:
-    """Near black or near white, whichever differs more from the fill in both themes of a page."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(fill)]
-    return "#101010" if np.dot(linear, (0.2126, 0.7152, 0.0722)) > 0.18 else "#fafafa"
 
 
 def _legend(fig: Figure, ours: str, rival: str) -> None:

@@ -22,6 +22,8 @@ from typing import Any
 import matplotlib as mpl
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
@@ -165,15 +167,26 @@ class _HouseAxes(
     _styled(
         Axes,
         "annotate axhline axhspan axvline axvspan bar barh boxplot contour errorbar fill_between hist hlines imshow "
-        "legend plot scatter set_title stackplot step text violinplot vlines",
+        "legend pcolormesh plot scatter set_title stackplot step text violinplot vlines",
     )
 ):
     def imshow(self, *args: Any, **kwargs: Any) -> AxesImage:
         self.grid(False)
         return super().imshow(*args, **kwargs)
 
+    def pcolormesh(self, *args: Any, **kwargs: Any) -> QuadMesh:
+        self.grid(False)
+        return super().pcolormesh(*args, **kwargs)
+
 
 _HouseFigure = _styled(Figure, "add_subplot colorbar legend subplots suptitle supxlabel supylabel text")
+
+
+def ink_on(fill: Any) -> str:
+    """Black or white, whichever differs more from the fill, at least 4.5 to 1, in both themes of a page."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(fill)]
+    luminance = sum(share * c for share, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return "#010101" if luminance > 0.179 else "#fefefe"  # pure ones would follow the theme
 
 
 def figure(width: float = 6.4, height: float = 3.6, ncols: int = 1, nrows: int = 1, **kw: Any) -> tuple[Figure, Any]:

@@ -59,23 +59,14 @@ def test_what_no_output_depends_on_does_not_count(build_book: ModuleType, projec
     assert build_book.source_hash(project) == before
 
 
-def test_cache_is_named_after_the_data_at_hand_in_either_form(
+def test_chapters_find_no_data_but_those_of_the_repository(
     build_book: ModuleType, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = tmp_path / "real"
-    monkeypatch.setenv("L2RW_DATA", str(data))
-    none = build_book.cache_folder(project, "abc")
-    (data / "MNIST" / "raw").mkdir(parents=True)
-    assert build_book.cache_folder(project, "abc") == none, "an interrupted download is no data"
-    (data / "MNIST" / "raw" / "t10k-images-idx3-ubyte.gz").write_bytes(b"x")
-    folder = build_book.cache_folder(project, "abc")
-    assert folder != none
-    (data / "mnist.npz").write_bytes(b"x")
-    assert build_book.cache_folder(project, "abc") == folder
-    (data / "FashionMNIST.npz").write_bytes(b"x")
-    (data / "cifar-10-batches-py").mkdir()
-    (data / "cifar-10-batches-py" / "test_batch").write_bytes(b"x")
-    assert build_book.available_data(data) == ["cifar10", "fashionmnist", "mnist"]
+    (tmp_path / "real" / "MNIST" / "raw").mkdir(parents=True)
+    monkeypatch.setenv("L2RW_DATA", str(tmp_path / "real"))
+    seen = Path(build_book.kernel_environment(project, 1)["L2RW_DATA"])
+    assert seen.is_absolute()
+    assert not seen.exists()
 
 
 def test_only_the_newest_caches_are_kept(build_book: ModuleType, tmp_path: Path) -> None:

@@ -9,9 +9,7 @@ import pytest
 from fontTools.ttLib import TTFont
 from playwright.sync_api import Locator
 from sphinx_external_toc.parsing import parse_toc_yaml
-from visiting import UNFOLD, Visit, soup
-
-pytestmark = pytest.mark.real_data
+from visiting import AT_REST, UNFOLD, Visit, soup
 
 TOC = Path(__file__).parents[2] / "_toc.yml"
 DOCUMENTS = [name.removesuffix(".ipynb").removesuffix(".md") for name in parse_toc_yaml(TOC)]
@@ -265,6 +263,7 @@ def test_page_is_legible_on_a_phone_and_does_not_scroll_sideways(visit: Visit, d
 def test_dark_page_is_legible(visit: Visit, document: str) -> None:
     page = visit.open(document)
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.evaluate(AT_REST)  # colours fade from one theme to the other
     contrasts = page.evaluate(CONTRASTS)
     assert any(entry["kind"] == "text" for entry in contrasts)
     if page.locator(".l2rw-explore").count():

@@ -22,7 +22,6 @@ HEAVIEST_FRAME = 20_000
 EMPTY = re.compile(r"></(?:path|use|circle|rect|line)>")  # as the parser writes elements without content
 
 
-@pytest.mark.real_data
 def test_the_weights_on_record_are_those_of_the_pages(book: Path) -> None:
     weights = json.loads((book.parent / "weights.json").read_text())
     assert weights.keys() >= {"intro", "chapters/02_method", "search"}
@@ -47,14 +46,12 @@ def frames(file: Path) -> list[int]:
     return found
 
 
-@pytest.mark.real_data
 def test_no_frame_of_a_slider_weighs_more_than_twenty_kilobytes(book: Path) -> None:
     weights = {document: frames(book / f"{document}.html") for document in CHAPTERS}
     assert sum(map(len, weights.values())) > 100
     assert {name: max(found) for name, found in weights.items() if max(found, default=0) >= HEAVIEST_FRAME} == {}
 
 
-@pytest.mark.real_data
 @pytest.mark.parametrize("document", [*DOCUMENTS, "search"])
 def test_page_is_light_answers_and_stays_where_it_is(browser: Browser, site: str, document: str) -> None:
     """On a phone; `python -m benchmarks.pages` says how long it takes, too."""

@@ -18,6 +18,8 @@ READY = """async () => {
     await document.fonts.ready;
     await new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(resolve)));
 }"""
+# Resolves once no transition is on its way.
+AT_REST = "() => Promise.allSettled(document.getAnimations().map(moving => moving.finished))"
 # Solutions, citations, code, and what else a reader has to open first; the theme looks at it within 300 ms.
 UNFOLD = """async () => {
     for (const details of document.querySelectorAll('details')) details.open = true;

@@ -6,7 +6,15 @@ from matplotlib.colors import to_hex
 
 from l2rw_core.experiments import interval
 from l2rw_core.figures import COLOURS, DASHES, MARKERS, dots, figure, live, pen
-from l2rw_core.figures.live import accuracy_dots, accuracy_lines, interval_rows, log_lines, mosaic, right_and_wrong
+from l2rw_core.figures.live import (
+    accuracy_dots,
+    accuracy_lines,
+    cosine_table,
+    interval_rows,
+    log_lines,
+    mosaic,
+    right_and_wrong,
+)
 
 ROLES = {"baseline": "baseline", "own": "l2rw"}
 
@@ -52,6 +60,18 @@ def test_dots_stand_at_the_means_and_the_words_have_them_with_their_intervals(dr
     assert second.get_title(loc="left") == "second"
     assert first.yaxis_inverted()
     assert drawn["caption"].startswith("Something, 2 trials from seed 3: mean and 95% interval.")
+
+
+def test_a_table_of_cosines_has_each_number_in_its_cell():
+    _, ax = figure()
+    cosine_table(ax, np.array([[1.0, -0.26], [-0.04, 0.5]]), ["boot", "dress"])
+    written = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in ax.texts}
+    assert written == {(0.5, 0.5): "1.0", (0.5, 1.5): "−.3", (1.5, 0.5): ".0", (1.5, 1.5): ".5"}
+    assert ax.yaxis_inverted()
+    assert dict(zip(ax.get_yticks(), [label.get_text() for label in ax.get_yticklabels()], strict=True)) == {
+        0.5: "boot",
+        1.5: "dress",
+    }
 
 
 @pytest.mark.parametrize("log", [False, True])

@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from l2rw_core.figures import COLOURS, DASHES, INK, MARKERS, PALETTE, PAPER, Drawing, figure, show, to_svg
+from l2rw_core.figures.style import ink_on
 
 ALT = "The curve rises from 0 to 1."
 
@@ -272,3 +273,23 @@ def test_drawing_is_a_figure_element_with_escaped_caption():
 
 def test_drawing_without_caption_has_no_caption_element():
     assert "figcaption" not in Drawing("<svg/>", ALT).html
+
+
+@pytest.mark.parametrize("colours", ["grey", "PuOr"])
+def test_words_can_be_read_on_a_cell_of_any_colour(colours):
+    def luminance(colour):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+        return np.dot(linear, (0.2126, 0.7152, 0.0722))
+
+    for fill in mpl.colormaps[colours](np.linspace(0, 1, 256)):
+        low, high = sorted((luminance(fill), luminance(ink_on(fill))))
+        assert (high + 0.05) / (low + 0.05) > 4.5, fill
+
+
+def test_words_on_a_cell_keep_their_colour_in_the_dark():
+    fig, ax = figure()
+    for where, fill in enumerate(("#202020", "#e0e0e0")):
+        ax.text(0.1, where / 2, fill, color=ink_on(fill))
+    svg = to_svg(fig, "two words")
+    assert ink_on("#202020") in svg
+    assert ink_on("#e0e0e0") in svg
