@@ -295,8 +295,8 @@ def audit(
     probabilities = (run.probabilities / run.counted).numpy()
     weighing = None
     if signs:
-        signs_of_plain = _plain(run, progress)
-        weighing, probabilities = _weigh(run, x, channel, planted, problem.y.numpy(), probabilities, signs_of_plain)
+        plain = _plain(run, progress)
+        weighing, probabilities = _weigh(run, x, channel, planted, problem.y.numpy(), probabilities, plain)
     steps = run.total * run.steps_an_epoch
     model = run.model.eval()
     return Audit(
@@ -304,15 +304,15 @@ def audit(
     )
 
 
-def _plain(run: _Run, progress: bool | None) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) mean losses and (N, K) probabilities of the same network, trained for as long with equal weights."""
+def _plain(run: _Run, progress: bool | None) -> np.ndarray:
+    """(N, K) probabilities of the same network, trained for as long with equal weights."""
     p, o = run.problem, run.options
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(o.seed)
         model = p.build_model()
         steps = run.total * run.steps_an_epoch
         with tqdm(total=steps, desc="training, equal weights", disable=not progress_wanted(progress)) as bar:
-            return train_plain(model, p.x, p.y, p.x, run.total, o.batch_size, o.lr, o.seed, bar)
+            return train_plain(model, p.x, p.y, p.x, run.total, o.batch_size, o.lr, o.seed, bar)[1]
 
 
 def _weigh(
@@ -322,7 +322,7 @@ def _weigh(
     planted: ranking.Planted,
     given: np.ndarray,
     probabilities: np.ndarray,
-    plain: tuple[np.ndarray, np.ndarray],
+    plain: np.ndarray,
 ) -> tuple[Weighing, np.ndarray]:
     """The signs together, and (N, K) probabilities of the trained network and a model that has not seen the example."""
     y, k, seed = planted.labels, len(run.problem.classes), run.options.seed
@@ -337,7 +337,7 @@ def _weigh(
     signs["network: probability"], signs["network: margin"] = ranking.doubts(trained, y)
     signs["network: loss"] = np.log(run.ledger.mean("loss").numpy() + 1e-3)
     signs["network: alignment"] = -run.ledger.mean("alignment").numpy()
-    of_plain = ranking.doubts(ranking.seen_through(plain[1], channel), y)
+    of_plain = ranking.doubts(ranking.seen_through(plain, channel), y)
     signs["plain network: probability"], signs["plain network: margin"] = of_plain
     wrong = ranking.wrong_by_class(y, channel)
     best = ranking.seen_through(unseen.get("boosted trees", unseen["linear model"]), channel)
