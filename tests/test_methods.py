@@ -18,8 +18,11 @@ from l2rw_core.scoring import alignment
 from l2rw_core.weights import to_weights
 
 LABELS = torch.tensor([0] * 5 + [1] * 95)
-OWN_LOSS = {"reed_soft", "reed_hard", "s_model", "s_model_conf", "focal"}
-"""Methods whose gradient is not that of weighted cross-entropies."""
+OWN_LOSS = {
+    *("reed_soft", "reed_hard", "s_model", "s_model_conf", "focal", "gce", "sce", "label_smoothing", "elr"),
+    *("logit_adjustment", "ldam_drw", "clean_mixed"),
+}
+"""Methods whose gradient is not that of weighted cross-entropies of the training batch."""
 UNNORMALISED = {"meta_weight_net"}
 
 
@@ -64,9 +67,10 @@ def test_a_step_follows_the_gradient_of_the_weights_it_reports(name):
 def test_uses_clean_says_who_looks_at_the_clean_set():
     for name, kind in methods.METHODS.items():
         case, other = make_case("mlp", 1), make_case("mlp", 1)
-        for c, clean in ((case, case.clean), (other, (-case.clean[0], case.clean[1].roll(1)))):
+        x, y = case.batch
+        for c, clean in ((case, (x, y)), (other, (x, (y + 1) % 3))):  # its loss falls, or rises
             method = build_for(name, c)
-            for step in (0, 50):
+            for step in (0, 24, 49, 74, 99):
                 torch.manual_seed(7)
                 method.step(minibatch(c), clean, step)
         same = all(torch.equal(p, q) for p, q in zip(case.model.parameters(), other.model.parameters(), strict=True))
@@ -347,6 +351,173 @@ def test_meta_weight_net_takes_a_model_with_a_parameter_that_it_does_not_use():
     method = build("meta_weight_net", model)
     method.step(Minibatch(*case.batch), case.clean, 0)
     assert torch.equal(model.unused, torch.ones(2).double())
+
+
+def cross_entropies(model, batch):
+    return nn.functional.cross_entropy(model(batch.x), batch.y, reduction="none")
+
+
+@pytest.mark.parametrize("p", [0.9, 0.3, 1e-3])
+def test_gce_pulls_as_cross_entropy_times_a_power_of_the_probability(p):
+    f = torch.tensor([-np.log(p)], requires_grad=True)
+    method = build("gce")
+    method.loss_fn = lambda outputs, y: outputs
+    loss = method.objective(f, torch.tensor([0]))
+    (slope,) = torch.autograd.grad(loss.sum(), f)
+    assert slope.item() == pytest.approx(p**0.7, rel=1e-5)
+    assert loss.item() < 1 / 0.7
+
+
+def test_sce_adds_the_other_direction_which_is_bounded():
+    case = make_case("mlp")
+    losses = build("sce", case.model).objective(case.model(case.batch[0]), case.batch[1])
+    p = case.model(case.batch[0]).softmax(1)
+    zeros_for_minus_four = torch.full_like(p, -4.0).scatter(1, case.batch[1][:, None], 0.0)
+    expected = 0.1 * cross_entropies(case.model, minibatch(case)) - (p * zeros_for_minus_four).sum(1)
+    torch.testing.assert_close(losses, expected)
+
+
+def test_label_smoothing_is_that_of_torch():
+    case = make_case("mlp")
+    outputs = case.model(case.batch[0])
+    expected = nn.functional.cross_entropy(outputs, case.batch[1], label_smoothing=0.1, reduction="none")
+    torch.testing.assert_close(build("label_smoothing", case.model).objective(outputs, case.batch[1]), expected)
+
+
+def test_elr_holds_on_to_what_was_thought_before():
+    case = make_case("mlp")
+    labels = case.batch[1]
+    method = build_for("elr", case)
+    thought = torch.zeros(len(labels), 3).double()
+    thought[range(len(labels)), (labels + 1) % 3] = 1.0
+    method.targets = thought.clone()
+    before = case.model(case.batch[0]).softmax(1).detach()
+    expected = make_case("mlp")
+    method.step(minibatch(case), case.clean, 0)
+    target = 0.7 * thought + 0.3 * before
+    torch.testing.assert_close(method.targets, target)
+    p = expected.model(expected.batch[0]).softmax(1)
+    (cross_entropies(expected.model, minibatch(expected)) + 3 * (1 - (p * target).sum(1)).log()).mean().backward()
+    for q, r in zip(case.model.parameters(), expected.model.parameters(), strict=True):
+        torch.testing.assert_close(q.detach(), r.detach() - 0.1 * r.grad)
+
+
+def test_elr_and_co_teaching_say_what_they_lack():
+    case = make_case("mlp")
+    with pytest.raises(ValueError, match="positions"):
+        build_for("elr", case).step(Minibatch(*case.batch), case.clean, 0)
+    with pytest.raises(ValueError, match="share_right"):
+        build("co_teaching")
+
+
+def test_each_of_two_networks_trains_on_what_the_other_finds_easiest():
+    case, expected = make_case("mlp"), make_case("mlp")
+    n = len(case.batch[1])
+    method = build("co_teaching", case.model, case.batch[1], share_right=torch.tensor([0.5, 0.5, 0.5]))
+    peer = copy.deepcopy(method.peer)
+    assert any(not torch.equal(p, q) for p, q in zip(peer.parameters(), case.model.parameters(), strict=True))
+    update = method.step(minibatch(case), case.clean, 50)
+    easiest = cross_entropies(peer, minibatch(case)).topk(round(n / 2), largest=False).indices
+    assert set(update.weights.nonzero()[:, 0].tolist()) == set(easiest.tolist())
+    assert update.weights[easiest].tolist() == pytest.approx([1 / len(easiest)] * len(easiest))
+    easiest_for_peer = cross_entropies(expected.model, minibatch(case)).topk(round(n / 2), largest=False).indices
+    cross_entropies(peer, minibatch(case))[easiest_for_peer].mean().backward()
+    for p, q in zip(method.peer.parameters(), peer.parameters(), strict=True):
+        torch.testing.assert_close(p.detach(), q.detach() - 0.1 * q.grad)
+
+
+def test_co_teaching_leaves_out_more_until_it_leaves_out_as_many_as_are_wrong():
+    method = build("co_teaching", total_steps=1000, share_right=torch.tensor([0.6, 0.6, 0.6]))
+    kept = [int((method.weights(torch.rand(100), batch_of([1] * 100), step) > 0).sum()) for step in (0, 25, 50, 999)]
+    assert kept == [100, 80, 60, 60]
+
+
+def test_co_teaching_follows_the_learning_rate():
+    case = make_case("mlp")
+    method = build_for("co_teaching", case)
+    method.optimizer.param_groups[0]["lr"] = 0.0
+    before = copy.deepcopy(method.peer.state_dict())
+    method.step(minibatch(case), case.clean, 0)
+    assert all(torch.equal(value, before[name]) for name, value in method.peer.state_dict().items())
+
+
+def test_logit_adjustment_is_cross_entropy_by_counts():
+    """The balanced softmax: p_k proportional to n_k exp(output_k)."""
+    case = make_case("mlp")
+    labels = torch.tensor([0] * 6 + [1] * 3 + [2])
+    outputs = case.model(case.batch[0])
+    weighted = torch.tensor([6.0, 3.0, 1.0]) * outputs.exp()
+    expected = -(weighted / weighted.sum(1, keepdim=True)).log()[range(len(outputs)), case.batch[1]]
+    torch.testing.assert_close(build("logit_adjustment", labels=labels).objective(outputs, case.batch[1]), expected)
+
+
+def test_logit_adjustment_of_two_classes_with_one_output_is_the_same():
+    method = build("logit_adjustment", labels=torch.tensor([0] * 9 + [1]))
+    method.task = Task(method.task.labels, 2, 1)
+    method.__post_init__()
+    output, y = torch.randn(5).double(), torch.tensor([0.0, 1, 1, 0, 1]).double()
+    method.loss_fn = nn.BCEWithLogitsLoss(reduction="none")
+    one = method.objective(output, y)
+    method.loss_fn = nn.CrossEntropyLoss(reduction="none")
+    torch.testing.assert_close(one, method.objective(torch.stack([torch.zeros(5).double(), output], 1), y.long()))
+
+
+def test_ldam_takes_a_larger_margin_from_rarer_classes():
+    labels = torch.tensor([0] * 16 + [1] * 1 + [2] * 81)
+    method = build("ldam_drw", labels=labels)
+    outputs = torch.zeros(3, 3).double()
+    losses = method.objective(outputs, torch.arange(3))
+    margins = [30 * 0.5 * (1 / count) ** 0.25 for count in (16, 1, 81)]
+    assert losses.tolist() == pytest.approx([np.log(2 + np.exp(-m)) + m for m in margins])
+
+
+def test_ldam_compares_directions_and_weighs_late():
+    labels = torch.tensor([0] * 90 + [1] * 10)
+    method = build("ldam_drw", labels=labels)
+    x = torch.randn(4, 4).double()
+    before = method.model(x)
+    with torch.no_grad():
+        [module for module in method.model.modules() if isinstance(module, nn.Linear)][-1].weight.mul_(7)
+    torch.testing.assert_close(method.model(x), before)
+    assert before.abs().max() <= 30
+    early, late = (method.weights(torch.rand(2), batch_of([0, 1]), step) for step in (79, 80))
+    assert early.tolist() == [0.5, 0.5]
+    numbers = [(1 - 0.9999**count) / (1 - 0.9999) for count in (90, 10)]
+    assert float(late[1] / late[0]) == pytest.approx(numbers[0] / numbers[1])
+
+
+def test_ldam_refuses_one_output_for_two_classes():
+    with pytest.raises(ValueError, match="one output a class"):
+        build("ldam_drw", model=Mlp([4, 8, 1]))
+
+
+def test_clean_images_in_every_batch_weigh_as_much_as_any_other():
+    case, expected = make_case("mlp"), make_case("mlp")
+    build_for("clean_mixed", case).step(minibatch(case), case.clean, 0)
+    x, y = (torch.cat(pair) for pair in zip(expected.batch, expected.clean, strict=True))
+    nn.functional.cross_entropy(expected.model(x), y).backward()
+    for p, q in zip(case.model.parameters(), expected.model.parameters(), strict=True):
+        torch.testing.assert_close(p.detach(), q.detach() - 0.1 * q.grad)
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_early_stopping_ends_with_the_parameters_of_the_lowest_clean_loss(resumed):
+    """Here labels are right for half of the run, and wrong from there on."""
+    case = make_case("mlp")
+    (x, y), positions = case.clean, torch.arange(len(case.clean[1]))
+    method, seen = build("clean_stopped", case.model, y), {}
+    for step in range(100):
+        method.step(Minibatch(x, y if step < 50 else (y + 1) % 3, positions), case.clean, step)
+        if step % 25 == 24 and step < 99:
+            loss = nn.functional.cross_entropy(case.model(x), y).item()
+            seen[loss] = copy.deepcopy(case.model.state_dict())
+        if resumed and step == 60:
+            state = copy.deepcopy(method.state_dict())
+            method = build("clean_stopped", case.model, y)
+            method.load_state_dict(state)
+    assert min(seen) == list(seen)[1], "the loss has to rise for the test to say anything"
+    best = seen[min(seen)]
+    assert all(torch.equal(value, best[name]) for name, value in case.model.state_dict().items())
 
 
 def test_unknown_method_lists_the_valid_ones():

@@ -163,6 +163,12 @@ TABLE_2_ROWS = (
 MORE_NOISE_ROWS = ("self-paced", "focal", "active-bias", "hard-mining", "meta-weight-net")
 """Methods that the paper names or that followed it, and its tables do not have."""
 
+LATER_ROWS = (
+    *("gce", "sce", "label-smoothing", "elr", "co-teaching", "logit-adjustment", "ldam-drw"),
+    *("clean-mixed", "clean-stopped", "l2rw+ft"),
+)
+"""Methods that came after the paper or that it leaves out; the last three look at the clean set."""
+
 
 @dataclass(frozen=True)
 class _Setting:
@@ -340,6 +346,24 @@ def _noise_and_imbalance(scale: str) -> Iterable[Cell]:
             yield Cell(row, place, experiment)
 
 
+def _later(scale: str) -> Iterable[Cell]:
+    for flip, uniform, bias in (("uniform", True, UniformFlip(0.4)), ("background", False, BackgroundFlip(0.4))):
+        setting = _setting(scale, uniform)
+        for data, row in product(setting.data, LATER_ROWS):
+            yield Cell(row, (("data", data), ("flip", flip)), _experiment(setting, row, data, "later", (bias,)))
+
+
+def _later_imbalance(scale: str) -> Iterable[Cell]:
+    """On the first data set alone."""
+    for cell in _noise_and_imbalance(scale):
+        first = cell.experiment.data == _setting(scale).data[0]
+        if first and cell.row == "l2rw" and cell.place["clean"] == _setting(scale).clean_size:
+            for row in LATER_ROWS:
+                named = cell.experiment.with_(name="later_imbalance", method=Row.named(row).registered)
+                tuned = _setting(scale).fine_tune_steps if "ft" in Row.named(row).stages else 0
+                yield Cell(row, cell.column, named.with_(fine_tune_steps=tuned))
+
+
 def _noise_and_imbalance_rows(usual: int) -> list[tuple[str, int]]:
     plain = ("baseline+ft", "baseline", "baseline+es", "proportion", "random")
     return [(row, usual) for row in (*plain, "l2rw")] + [("l2rw", usual // 5)]
@@ -504,6 +528,13 @@ _GRIDS: dict[str, tuple[str, str, tuple[str, ...], Callable[[str], Iterable[Cell
         "Long-tailed classes and uniform flips at once",
         _ALL,
         _noise_and_imbalance,
+    ),
+    "later": ("ours", "Later methods under either kind of flips", ("reduced", "quick"), _later),
+    "later_imbalance": (
+        "ours",
+        "Later methods under long-tailed classes and flips",
+        ("reduced", "quick"),
+        _later_imbalance,
     ),
     "clean_batch": ("ours", "Accuracy and cost against the clean batch size m", _ALL, _clean_batch),
     "unclean": ("ours", "A clean set that is not quite clean", _ALL, _unclean),

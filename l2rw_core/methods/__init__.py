@@ -1,17 +1,26 @@
 """Ways to train, by name: adding one is one class and one line of `METHODS`."""
 
 from l2rw_core.methods.base import Baseline, Method, Minibatch, Task, Update
-from l2rw_core.methods.by_class import Proportion, Resample, Smote
+from l2rw_core.methods.by_class import LdamDrw, LogitAdjustment, Proportion, Resample, Smote
 from l2rw_core.methods.by_label import ReedHard, ReedSoft, SModel, SModelConf, Weighted
 from l2rw_core.methods.by_loss import ActiveBias, Focal, HardMining, MentorNetPd, SelfPaced
-from l2rw_core.methods.clean_guided import CleanOnly, L2rw, Random
+from l2rw_core.methods.clean_guided import CleanMixed, CleanOnly, CleanStopped, L2rw, Random
+from l2rw_core.methods.co_teaching import CoTeaching
 from l2rw_core.methods.meta_weight_net import MetaWeightNet
+from l2rw_core.methods.robust_losses import (
+    EarlyLearning,
+    GeneralisedCrossEntropy,
+    LabelSmoothing,
+    SymmetricCrossEntropy,
+)
 
 METHODS: dict[str, type[Method]] = {
     "baseline": Baseline,
     "proportion": Proportion,
     "resample": Resample,
     "smote": Smote,
+    "logit_adjustment": LogitAdjustment,
+    "ldam_drw": LdamDrw,
     "hard_mining": HardMining,
     "focal": Focal,
     "self_paced": SelfPaced,
@@ -21,9 +30,16 @@ METHODS: dict[str, type[Method]] = {
     "reed_hard": ReedHard,
     "s_model": SModel,
     "s_model_conf": SModelConf,
+    "gce": GeneralisedCrossEntropy,
+    "sce": SymmetricCrossEntropy,
+    "label_smoothing": LabelSmoothing,
+    "elr": EarlyLearning,
+    "co_teaching": CoTeaching,
     "weighted": Weighted,
     "random": Random,
     "clean_only": CleanOnly,
+    "clean_mixed": CleanMixed,
+    "clean_stopped": CleanStopped,
     "meta_weight_net": MetaWeightNet,
     "l2rw": L2rw,
 }

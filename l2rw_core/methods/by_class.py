@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from l2rw_core.datasets import BatchStream, Examples
 from l2rw_core.methods.base import Method, Minibatch
@@ -92,3 +94,62 @@ class Smote(Method):
         return examples.extended(
             np.rint(x[len(examples) :]).astype(np.uint8).reshape(-1, *examples.x.shape[1:]), y[len(examples) :]
         )
+
+
+@dataclass
+class LogitAdjustment(Method):
+    """The logarithm of each class's frequency is added to its output while training (Menon et al., 2021, tau = 1).
+
+    The network is used without it, and so answers as if all classes were equally frequent. With tau = 1 this is also
+    the balanced softmax of J. Ren et al. (2020), so one row stands for both.
+    """
+
+    def __post_init__(self) -> None:
+        counts = self.task.class_counts.clamp(min=1)
+        self.log_prior = (counts / counts.sum()).log()
+
+    def objective(self, outputs: Tensor, y: Tensor) -> Tensor:
+        prior = self.log_prior.to(outputs)
+        return self.loss_fn(outputs + (prior[1] - prior[0] if outputs.ndim == 1 else prior), y)
+
+
+@dataclass
+class LdamDrw(Method):
+    """Larger margins for rare classes, and class weights for the last fifth of the run (Cao et al., 2019).
+
+    The last layer compares directions: its outputs are 30 times the cosines between features and the rows of its
+    weight. From the output of the given label k a margin is taken, ``30 * 0.5 (n_min / n_k)^(1/4)`` with n_k examples
+    of the class. The weights of the last part are those of effective numbers, ``(1 - b) / (1 - b^n_k)`` with
+    b = 0.9999, divided by their sum over the batch.
+    """
+
+    knows_length: ClassVar[bool] = True
+    scale: ClassVar[float] = 30.0
+    largest_margin: ClassVar[float] = 0.5
+    deferred: ClassVar[float] = 0.8
+    overlap: ClassVar[float] = 0.9999
+
+    def __post_init__(self) -> None:
+        layers = [module for module in self.model.modules() if isinstance(module, nn.Linear)]
+        if not layers or layers[-1].out_features != self.task.num_classes:
+            raise ValueError(
+                f"ldam_drw needs a model that ends in a linear layer with one output a class, {self.task.num_classes}; "
+                "choose another method"
+            )
+        layers[-1].register_forward_hook(self._cosines)
+        counts = self.task.class_counts.clamp(min=1).double()
+        self.margins = self.largest_margin * (counts.min() / counts) ** 0.25
+        self.class_weights = (1 - self.overlap) / (1 - self.overlap**counts)
+
+    def _cosines(self, layer: nn.Linear, inputs: tuple[Tensor], _: Tensor) -> Tensor:
+        return self.scale * F.linear(F.normalize(inputs[0]), F.normalize(layer.weight))
+
+    def objective(self, outputs: Tensor, y: Tensor) -> Tensor:
+        margin = F.one_hot(y.long(), self.task.num_classes) * self.margins.to(outputs)
+        return self.loss_fn(outputs - self.scale * margin, y)
+
+    def weights(self, losses: Tensor, batch: Minibatch, step: int) -> Tensor:
+        if step < self.deferred * self.task.total_steps:
+            return torch.full_like(losses, 1 / len(losses))
+        w = self.class_weights.to(losses)[batch.labels]
+        return w / w.sum()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -38,6 +38,60 @@ class CleanOnly(Method):
         losses = self.loss_fn(self.model(x), y)
         self.descend(losses, torch.full_like(losses, 1 / len(losses)))
         return Update(losses.detach(), None)
+
+
+class CleanMixed(Method):
+    """Plain training on each batch and the clean batch together, n + m examples that all weigh the same."""
+
+    uses_clean: ClassVar[bool] = True
+
+    def step(self, batch: Minibatch, clean_batch: tuple[Tensor, Tensor], step: int) -> Update:
+        x, y = (torch.cat(pair) for pair in zip((batch.x, batch.y), clean_batch, strict=True))
+        losses = self.objective(self.model(x), y)
+        weights = self.weights(losses.detach(), batch, step)
+        self.descend(losses, weights)
+        n = len(batch.y)
+        return Update(losses[:n].detach(), weights[:n])
+
+
+@dataclass
+class CleanStopped(Method):
+    """Plain training that ends with the parameters that had the lowest loss on the clean set: early stopping.
+
+    The clean batch is looked at after every 25 steps, in evaluation mode and without being trained on.
+    """
+
+    uses_clean: ClassVar[bool] = True
+    knows_length: ClassVar[bool] = True
+    every: ClassVar[int] = 25
+
+    def __post_init__(self) -> None:
+        self.lowest = float("inf")
+        self.best: dict[str, Tensor] = {}
+
+    def step(self, batch: Minibatch, clean_batch: tuple[Tensor, Tensor], step: int) -> Update:
+        update = super().step(batch, clean_batch, step)
+        last = step + 1 == self.task.total_steps
+        if last or (step + 1) % self.every == 0:
+            self._look(*clean_batch)
+        if last:
+            self.model.load_state_dict(self.best)
+        return update
+
+    @torch.no_grad()
+    def _look(self, x: Tensor, y: Tensor) -> None:
+        training = self.model.training
+        loss = float(self.loss_fn(self.model.eval()(x), y).mean())
+        self.model.train(training)
+        if loss < self.lowest:
+            self.lowest = loss
+            self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"lowest": self.lowest, "best": self.best}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.lowest, self.best = state["lowest"], state["best"]
 
 
 class Random(Method):

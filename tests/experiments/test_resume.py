@@ -13,7 +13,10 @@ from l2rw_core.running.checkpoints import read_checkpoint, write_checkpoint
 EXPERIMENT = SMALL.with_(
     method="l2rw", biases=(BackgroundFlip(0.4),), steps=12, lr_drops=(6,), fine_tune_steps=5, evaluate_every=4
 )
-STATEFUL = ("l2rw", "active_bias", "mentornet_pd", "s_model_conf", "meta_weight_net", "random")
+STATEFUL = (
+    *("l2rw", "active_bias", "mentornet_pd", "s_model_conf", "meta_weight_net", "random"),
+    *("elr", "co_teaching", "clean_stopped", "ldam_drw"),
+)
 
 
 def outcome(record):
