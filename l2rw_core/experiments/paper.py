@@ -346,22 +346,31 @@ def _noise_and_imbalance(scale: str) -> Iterable[Cell]:
             yield Cell(row, place, experiment)
 
 
+_BESIDE_LATER = ("baseline", "baseline+ft", "l2rw")
+
+
 def _later(scale: str) -> Iterable[Cell]:
-    for flip, uniform, bias in (("uniform", True, UniformFlip(0.4)), ("background", False, BackgroundFlip(0.4))):
-        setting = _setting(scale, uniform)
-        for data, row in product(setting.data, LATER_ROWS):
-            yield Cell(row, (("data", data), ("flip", flip)), _experiment(setting, row, data, "later", (bias,)))
+    """Below the rows of the tables that they are compared with."""
+    for flip, table, bias in (("uniform", "table1", UniformFlip(0.4)), ("background", "table2", BackgroundFlip(0.4))):
+        setting = _setting(scale, uniform=table == "table1")
+        for data, row in product(setting.data, _BESIDE_LATER + LATER_ROWS):
+            name = table if row in _BESIDE_LATER else "later"
+            yield Cell(row, (("data", data), ("flip", flip)), _experiment(setting, row, data, name, (bias,)))
 
 
 def _later_imbalance(scale: str) -> Iterable[Cell]:
-    """On the first data set alone."""
+    """On the first data set alone, below the rows of the grid that they are compared with."""
+    setting = _setting(scale)
     for cell in _noise_and_imbalance(scale):
-        first = cell.experiment.data == _setting(scale).data[0]
-        if first and cell.row == "l2rw" and cell.place["clean"] == _setting(scale).clean_size:
+        place = cell.place
+        if place["data"] != setting.data[0] or place["clean"] != setting.clean_size:
+            continue
+        if cell.row in _BESIDE_LATER:
+            yield cell
+        if cell.row == "l2rw":
             for row in LATER_ROWS:
-                named = cell.experiment.with_(name="later_imbalance", method=Row.named(row).registered)
-                tuned = _setting(scale).fine_tune_steps if "ft" in Row.named(row).stages else 0
-                yield Cell(row, cell.column, named.with_(fine_tune_steps=tuned))
+                later = _experiment(setting, row, cell.experiment.data, "later_imbalance", cell.experiment.biases)
+                yield Cell(row, cell.column, later.with_(hold_out=0))
 
 
 def _noise_and_imbalance_rows(usual: int) -> list[tuple[str, int]]:
