@@ -269,6 +269,20 @@ class Audit:
     by: Literal["measured", "both", "alignment", "weight", "loss"] = "measured"
     """What labels are ranked by. measured: many signs, weighed by how well they find labels that are changed on
     purpose. The others are signs of training alone; both is alignment and loss."""
+    model: str | None = None
+    """Another network, which returns a logit for each label: one of torchvision by its name, such as resnet18, built
+    without weights; package.module:callable, which gets num_classes if it takes that; or a file of
+    torch.save(model, file), which runs what is in it: name none that you do not trust."""
+    probabilities: Path | None = None
+    """Predictions of your own model, of examples that it has not seen, one row for each example in the order of
+    labels.csv: .npy with one column for each label in sorted order, or .csv or .parquet with columns of their names."""
+    features: Path | None = None
+    """Features of your own, in place of pixels or columns: .npz with the arrays data and clean, a row for each
+    example."""
+    device: str = "cpu"
+    """Where the network trains, for example cuda."""
+    budget: float | None = None
+    """Minutes that it should take at most: it makes fewer passes, one at least."""
     shown: int = 60
     """Examples shown in the report."""
     seed: int = 0
@@ -278,15 +292,20 @@ class Audit:
         from l2rw_core import audit
         from l2rw_core.running.checkpoints import check_writable
 
-        options = audit.Options(epochs=self.epochs, by=self.by, seed=self.seed)
+        options = audit.Options(epochs=self.epochs, by=self.by, seed=self.seed, device=self.device, budget=self.budget)
         _check_positive("shown", self.shown)
+        _check_device(self.device)
         _check_out(self.out, (audit.REPORT, audit.TABLE))
         train, clean = audit.read_pair(
             self.data, self.clean, self.label_column, self.ignore, self.text, self.keep, self.drop_unknown
         )
+        classes = sorted(set(train.labels.tolist()))
+        own = audit.read_own(classes, self.model, self.probabilities, self.features)
+        problem = audit.encode(train, clean, own)
+        options.check(problem)
         check_writable(self.out, "name another folder with --out")
         checkpoint = self.out / audit.CHECKPOINT
-        result = audit.audit(train, clean, options, checkpoint=checkpoint)
+        result = audit.audit(train, clean, options, checkpoint=checkpoint, problem=problem)
         for finding in result.findings:
             print(f"note: {finding}")
         if result.verdict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from l2rw_core.ledger import Labels
+from l2rw_core.running.progress import bar
 
 FEW = 5
 """A class with fewer clean examples than this is named."""
@@ -43,7 +45,11 @@ class CleanSetCheck:
 
 
 def check_clean_set(
-    train: tuple[Any, Labels], clean: tuple[Any, Labels], near: float = 0.1, gain: pd.DataFrame | None = None
+    train: tuple[Any, Labels],
+    clean: tuple[Any, Labels],
+    near: float = 0.1,
+    gain: pd.DataFrame | None = None,
+    progress: bool | None = False,
 ) -> CleanSetCheck:
     """Compare a clean set with the training set that it is to judge.
 
@@ -56,6 +62,7 @@ def check_clean_set(
             training example to its nearest neighbour.
         gain: what clean sets of other sizes were worth elsewhere, to compare with: one row a data set and size, with at
             least `data`, `clean` and `accuracy`, as `l2rw_core.report.clean_size.expected_gain` makes it of our runs.
+        progress: show a bar; None asks the environment variable ``L2RW_PROGRESS``.
 
     Raises:
         ValueError: if a set is empty, inputs and labels differ in length, shapes differ, inputs are not finite numbers,
@@ -76,7 +83,8 @@ def check_clean_set(
         raise ValueError(f"the clean set has the class {unknown[0]!r}, which the training set lacks")
     counts = _counts(y, clean_y)
     missing = counts.index[counts["clean"] == 0].tolist()
-    duplicates = _duplicates(x, clean_x, near)
+    with bar("looking for duplicates", 4, progress) as ticks:
+        duplicates = _duplicates(x, clean_x, near, ticks.update)
     duplicates["same_label"] = y[duplicates["train_id"]] == clean_y[duplicates["clean_id"]]
     findings = [*_about_counts(counts, missing), *_about_duplicates(duplicates), *_about_gain(gain, len(clean_y))]
     return CleanSetCheck(counts, missing, duplicates, gain, findings)
@@ -102,7 +110,7 @@ def _digest(row: np.ndarray) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(row).tobytes(), digest_size=16).digest()
 
 
-def _duplicates(x: np.ndarray, clean_x: np.ndarray, near: float) -> pd.DataFrame:
+def _duplicates(x: np.ndarray, clean_x: np.ndarray, near: float, tick: Callable[[], object]) -> pd.DataFrame:
     """Pairs of a training and a clean example that are exactly or nearly alike."""
     x, clean_x = (part.astype(np.result_type(x, clean_x)) + 0 for part in (x, clean_x))  # + 0 makes -0.0 a 0.0
     places: dict[bytes, list[int]] = {}
@@ -110,25 +118,29 @@ def _duplicates(x: np.ndarray, clean_x: np.ndarray, near: float) -> pd.DataFrame
         places.setdefault(_digest(row), []).append(position)
     exact = [(i, j) for j, row in enumerate(clean_x) for i in places.get(_digest(row), ())]
     found = dict.fromkeys(exact, 0.0)
+    tick()
     if near:
-        found = _near(x, clean_x, near) | found
+        found = _near(x, clean_x, near, tick) | found
     rows = [(i, j, distance) for (i, j), distance in sorted(found.items(), key=lambda item: (item[1], item[0]))]
     frame = pd.DataFrame(rows, columns=["train_id", "clean_id", "distance"])
     return frame.astype({"train_id": int, "clean_id": int, "distance": float})
 
 
-def _near(x: np.ndarray, clean_x: np.ndarray, near: float) -> dict[tuple[int, int], float]:
+def _near(x: np.ndarray, clean_x: np.ndarray, near: float, tick: Callable[[], object]) -> dict[tuple[int, int], float]:
     from sklearn.neighbors import NearestNeighbors
 
     x, clean_x = _flat(x), _flat(clean_x)
     if len(x) < 3:
         return {}
+    tick()
     search = NearestNeighbors(n_neighbors=2).fit(x)
+    tick()
     sample = np.random.default_rng(0).permutation(len(x))[:_SAMPLE]
     usual = float(np.median(search.kneighbors(x[sample])[0][:, 1]))
     if usual == 0:  # most training examples have a twin: nothing is unusual about another one
         return {}
     distances, places = search.radius_neighbors(clean_x, near * usual)
+    tick()
     owners = np.repeat(np.arange(len(clean_x)), [len(row) for row in places])
     pairs = zip(np.concatenate(places).tolist(), owners.tolist(), strict=True)
     shares = np.maximum(np.concatenate(distances) / usual, np.finfo(float).tiny)

@@ -6,6 +6,7 @@ what is left out or changed is in the `notes`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pandas as pd
 from l2rw_core.audit.columns import LARGEST_NUMBER, MOST_CATEGORIES, Reading, understand
 from l2rw_core.audit.pictures import Folder, Images, Pictures, Stack, check_not_all_alike, read_pictures
 from l2rw_core.audit.tables import TABLES, RawTable, end_of, parts_of, plain_label, read_table, some
+from l2rw_core.running.progress import bar
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,17 @@ def read_pair(
     if inner == folder or folder in inner.parents:
         raise ValueError(f"the clean set {clean} is inside the data {data}: it would be trained on, move it out")
     named = _Named(label_column, tuple(ignore), tuple(text), tuple(keep))
-    sources = [_open(Path(path), named) for path in (data, clean)]
+    with bar("reading", 3) as ticks:
+        return _read_pair(data, clean, named, drop_unknown, ticks.update)
+
+
+def _read_pair(
+    data: str | Path, clean: str | Path, named: _Named, drop_unknown: bool, tick: Callable[[], object]
+) -> tuple[Data, Data]:
+    sources = []
+    for path in (data, clean):
+        sources.append(_open(Path(path), named))
+        tick()
     named.check(data, *sources)
     tables = [source for source in sources if isinstance(source, RawTable)]
     if len(tables) == 1:

@@ -19,7 +19,8 @@ def train_plain(
     batch_size: int,
     lr: float,
     seed: int,
-    bar: tqdm,
+    ticks: tqdm,
+    device: str = "cpu",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Train `model` by Adam.
 
@@ -28,11 +29,13 @@ def train_plain(
         x, y: (n, ...) and (n,), what it learns.
         everything: (N, ...) what it is asked about.
         epochs, batch_size, lr, seed: of training.
-        bar: gets one tick a step.
+        ticks: gets one tick a step.
+        device: where to train; the tensors may be elsewhere.
 
     Returns:
         (n,) mean losses, and (N, K) mean probabilities over the second half of training.
     """
+    model.to(device)
     optimizer, loss_fn = torch.optim.Adam(model.parameters(), lr), nn.CrossEntropyLoss(reduction="none")
     stream, an_epoch = BatchStream(len(y), batch_size, seed), -(-len(y) // batch_size)
     losses, visits = (torch.zeros(len(y), dtype=torch.float64) for _ in range(2))
@@ -40,7 +43,7 @@ def train_plain(
     for number in range(epochs * an_epoch):
         ids = stream.indices(number)
         optimizer.zero_grad()
-        each = loss_fn(model(x[ids]), y[ids])
+        each = loss_fn(model(x[ids].to(device)), y[ids].to(device))
         each.mean().backward()
         optimizer.step()
         losses[ids] += each.detach().double().cpu()
@@ -48,14 +51,15 @@ def train_plain(
         if number % an_epoch == an_epoch - 1 and 2 * (number + 1) > epochs * an_epoch:
             found = predict(model, everything)
             said = said + found if len(said) else found
-        bar.update()
+        ticks.update()
     return (losses / visits.clamp(min=1)).numpy(), (said / said.sum(1, keepdim=True)).numpy()
 
 
 @torch.no_grad()
 def predict(model: nn.Module, x: Tensor) -> Tensor:
-    """(N, K) probabilities on the CPU, in eval mode; the model is in training mode afterwards."""
+    """(N, K) probabilities on the CPU, in eval mode, wherever the model is; it is in training mode afterwards."""
     model.eval()
-    logits = torch.cat([model(part) for part in x.split(500)])
+    device = next(model.parameters()).device
+    logits = torch.cat([model(part.to(device)) for part in x.split(500)])
     model.train()
     return logits.double().softmax(1).cpu()

@@ -24,10 +24,15 @@ LITTLE = 0.75
 _FEW = 40
 _MOST_ROWS = 20_000
 _MOST_WORK = 2e6
-_COMPONENTS = 50
+COMPONENTS = 50
+"""Of images, for models that are no network."""
+FEATURES = 200
+"""Components of features that somebody brings, where these are more."""
 _NEIGHBOURS = 20
 _LEAST = 1e-4
 _PULL = 5.0
+Tick = Callable[[], object]
+"""Called before each fold; `bool` does nothing."""
 _WORTH_A_LOOK = 3.0
 """How many right labels somebody looks at to find one that is wrong, where the score is one half."""
 
@@ -102,21 +107,21 @@ def plant(y: np.ndarray, probabilities: np.ndarray, channel: np.ndarray, seed: i
     return Planted(labels, np.sort(ids))
 
 
-def compact(x: np.ndarray, clean_x: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(N, features) and (M, features) for models that are no network: of images, their largest principal components."""
+def compact(x: np.ndarray, clean_x: np.ndarray, seed: int, most: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """(N, features) and (M, features) for models that are no network: all, or the largest principal components."""
     flat, clean = x.reshape(len(x), -1), clean_x.reshape(len(clean_x), -1)
-    if x.ndim == 2 or flat.shape[1] <= _COMPONENTS:
+    if most is None or flat.shape[1] <= most:
         return flat, clean
     from sklearn.decomposition import PCA
 
     some = _some_of(len(flat), _MOST_ROWS, seed)
-    parts = PCA(min(_COMPONENTS, len(some)), svd_solver="randomized", random_state=seed).fit(flat[some])
+    parts = PCA(min(most, len(some)), svd_solver="randomized", random_state=seed).fit(flat[some])
     return parts.transform(flat), parts.transform(clean)
 
 
-def linear(x: np.ndarray, y: np.ndarray, k: int, seed: int) -> np.ndarray:
-    """(N, K) out-of-fold probabilities of a logistic regression."""
-    return _out_of_fold(_logistic, x, y, k, seed)
+def linear(x: np.ndarray, y: np.ndarray, k: int, seed: int, tick: Tick = bool) -> np.ndarray:
+    """(N, K) out-of-fold probabilities of a logistic regression; a tick a fold."""
+    return _out_of_fold(_logistic, x, y, k, seed, tick)
 
 
 def _logistic() -> Any:
@@ -127,9 +132,9 @@ def _logistic() -> Any:
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=200, tol=1e-3))
 
 
-def boosted(x: np.ndarray, y: np.ndarray, k: int, seed: int) -> np.ndarray:
-    """(N, K) out-of-fold probabilities of gradient-boosted trees."""
-    return _out_of_fold(lambda: _trees(seed), x, y, k, seed, _most_rows(k, x.shape[1]))
+def boosted(x: np.ndarray, y: np.ndarray, k: int, seed: int, tick: Tick = bool) -> np.ndarray:
+    """(N, K) out-of-fold probabilities of gradient-boosted trees; a tick a fold."""
+    return _out_of_fold(lambda: _trees(seed), x, y, k, seed, tick, _most_rows(k, x.shape[1]))
 
 
 def _trees(seed: int) -> Any:
@@ -156,7 +161,13 @@ def neighbours(x: np.ndarray, y: np.ndarray, k: int, seed: int) -> np.ndarray:
 
 
 def _out_of_fold(
-    model: Callable[[], Any], x: np.ndarray, y: np.ndarray, k: int, seed: int, most: int = _MOST_ROWS
+    model: Callable[[], Any],
+    x: np.ndarray,
+    y: np.ndarray,
+    k: int,
+    seed: int,
+    tick: Tick,
+    most: int = _MOST_ROWS,
 ) -> np.ndarray:
     rng = np.random.default_rng(seed)
     order = np.lexsort((rng.random(len(y)), y))
@@ -164,6 +175,7 @@ def _out_of_fold(
     fold[order] = np.arange(len(y)) % FOLDS
     found = np.full((len(y), k), 1 / k)
     for number in range(FOLDS):
+        tick()
         rest, held = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         rest = rest[_some_of(len(rest), most, seed)]
         if len(np.unique(y[rest])) < 2 or not len(held):

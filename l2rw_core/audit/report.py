@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
+from tqdm.auto import tqdm
 
 from l2rw_core.audit.pictures import Images, as_image, open_image
 from l2rw_core.audit.run import Audit
+from l2rw_core.running.progress import progress_wanted
 
 REPORT, TABLE = "report.html", "labels.csv"
 _THUMBNAIL = 96
@@ -26,7 +28,9 @@ _LARGEST_CONFUSION = 12
 _FORMULA_STARTS = tuple("=+-@＝＋－＠")
 
 
-def write_report(audit: Audit, folder: Path, title: str = "the data", shown: int = 60) -> tuple[Path, Path]:
+def write_report(
+    audit: Audit, folder: Path, title: str = "the data", shown: int = 60, progress: bool | None = None
+) -> tuple[Path, Path]:
     """Write `report.html` and `labels.csv` into `folder`, which is made if it is not there.
 
     Args:
@@ -34,11 +38,12 @@ def write_report(audit: Audit, folder: Path, title: str = "the data", shown: int
         folder: where to; each file appears there whole or not at all.
         title: what the data are called in the report.
         shown: examples in the gallery, most suspect first.
+        progress: show a bar; by default unless the environment variable ``L2RW_PROGRESS`` is 0.
 
     Returns:
         The paths of the page and of the table.
     """
-    page, table = to_html(audit, title, shown), to_csv(audit)
+    page, table = to_html(audit, title, shown, progress), to_csv(audit)
     folder.mkdir(parents=True, exist_ok=True)
     return _replace(folder / REPORT, page), _replace(folder / TABLE, table)
 
@@ -81,7 +86,7 @@ def _is_number(text: str) -> bool:
     return text.isascii()
 
 
-def to_html(audit: Audit, title: str = "the data", shown: int = 60) -> str:
+def to_html(audit: Audit, title: str = "the data", shown: int = 60, progress: bool | None = None) -> str:
     """The report as one page: no script, no request to anywhere, every value from the data escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("l2rw_core.audit").joinpath("report.html").read_text("utf-8"))
@@ -98,7 +103,7 @@ def to_html(audit: Audit, title: str = "the data", shown: int = 60) -> str:
         histogram=Markup(_histogram(table)),
         classes=_by_class(audit),
         confusion=_confusion(table),
-        cards=_cards(audit, ranked),
+        cards=_cards(audit, ranked, progress),
         columns=_shown_columns(audit),
         more_columns=_left_out(audit),
         explained=_EXPLAINED,
@@ -107,13 +112,16 @@ def to_html(audit: Audit, title: str = "the data", shown: int = 60) -> str:
 
 def _facts(audit: Audit) -> dict[str, str]:
     o, p = audit.options, audit.problem
-    size = " x ".join(map(str, p.x.shape[2:])) + " pixels" if p.x.ndim == 4 else f"{p.x.shape[1]} features after coding"
+    size = f"{p.x.shape[1]} features {'of your own' if p.own_features else 'after coding'}"
+    if p.x.ndim == 4:
+        size = " x ".join(map(str, p.x.shape[2:])) + " pixels"
+    name = p.model_name or type(audit.model).__name__
     return {
         "examples": f"{len(p.y):,}",
         "trusted examples": f"{len(p.clean_y):,}",
         "labels": f"{len(p.classes):,}",
         "the model saw": size,
-        "model": f"{type(audit.model).__name__}, {sum(q.numel() for q in audit.model.parameters()):,} parameters",
+        "model": f"{name}, {sum(q.numel() for q in audit.model.parameters()):,} parameters",
         "training": f"{audit.steps:,} steps of {min(o.batch_size, len(p.y))}, Adam at {o.lr:g}, seed {o.seed}",
         "ranked by": {"both": "alignment and loss", "measured": _signs(audit)}.get(o.by, o.by),
     }
@@ -180,8 +188,9 @@ def _confusion(table: pd.DataFrame) -> dict[str, Any]:
     return {"names": kept, "rows": rows, "left_out": len(names) - len(kept)}
 
 
-def _cards(audit: Audit, ranked: pd.DataFrame) -> list[dict[str, Any]]:
+def _cards(audit: Audit, ranked: pd.DataFrame, progress: bool | None) -> list[dict[str, Any]]:
     picture, values = _pictures(audit), _values(audit)
+    rows = enumerate(ranked.itertuples(), start=1)
     return [
         {
             "rank": rank,
@@ -196,7 +205,7 @@ def _cards(audit: Audit, ranked: pd.DataFrame) -> list[dict[str, Any]]:
             "values": values(int(row.Index)),
             "why": _why(audit, int(row.Index)) if rank <= _EXPLAINED else [],
         }
-        for rank, row in enumerate(ranked.itertuples(), start=1)
+        for rank, row in tqdm(rows, "writing", len(ranked), leave=False, disable=not progress_wanted(progress))
     ]
 
 

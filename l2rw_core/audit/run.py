@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from math import inf
@@ -22,6 +24,8 @@ from l2rw_core.audit.clean_set import CleanSetCheck, check_clean_set
 from l2rw_core.audit.coding import code
 from l2rw_core.audit.data import Data, Images
 from l2rw_core.audit.explanation import Explanation, explain
+from l2rw_core.audit.own import Own, checked_features, checked_probabilities, out_of_order, tried
+from l2rw_core.audit.pace import in_words, seconds_each
 from l2rw_core.audit.plain import predict, train_plain
 from l2rw_core.audit.ranking import Weighing
 from l2rw_core.datasets import BatchStream
@@ -30,7 +34,7 @@ from l2rw_core.ledger import SIGNALS, WeightLedger, suspects
 from l2rw_core.models import Mlp, SmallCnn
 from l2rw_core.reweight import Reweighter
 from l2rw_core.running.checkpoints import read_checkpoint, restoring, write_checkpoint
-from l2rw_core.running.progress import progress_wanted
+from l2rw_core.running.progress import bar, progress_wanted
 
 LEAST_STEPS = 300
 DOUBTFUL = 0.2
@@ -39,6 +43,9 @@ RANKINGS = ("measured", *SIGNALS)
 """What labels can be ranked by."""
 CHECKPOINT = "unfinished.ckpt"
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
+WORTH_SAYING = 5.0
+"""Seconds; of an audit that takes less nothing is said before."""
+_PREDICTED = 500
 
 
 @dataclass(frozen=True)
@@ -60,17 +67,28 @@ class Options:
     by: str = "measured"
     """What labels are ranked by. measured: all signs together, weighed by how well they find labels that were changed
     on purpose. Or by one of training alone, with no label changed: both, alignment, weight, loss or margin."""
+    device: str = "cpu"
+    """Where the network trains; the other models stay on the CPU."""
+    budget: float | None = None
+    """Minutes that the audit should take at most: it makes so many fewer passes, one at least."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "clean_batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.budget is not None and not 0 < self.budget < inf:
+            raise ValueError(f"budget must be a positive number of minutes, got {self.budget:g}")
         if not 0 < self.lr < float("inf"):
             raise ValueError(f"lr must be positive, got {self.lr}")
         if not 0 <= self.seed <= LARGEST_SEED:
             raise ValueError(f"seed must lie between 0 and {LARGEST_SEED}, got {self.seed}")
         if self.by not in RANKINGS:
             raise ValueError(f"unknown signal {self.by!r}; choose one of {', '.join(RANKINGS)}")
+
+    def check(self, problem: Problem) -> None:
+        """ValueError if own probabilities would have no part in the ranking."""
+        if problem.probabilities is not None and self.by != "measured":
+            raise ValueError(f"probabilities count in a measured ranking, and not by {self.by}: leave one of them out")
 
 
 @dataclass(frozen=True)
@@ -83,31 +101,64 @@ class Problem:
     clean_y: Tensor
     classes: list[str]
     """Name of each label."""
+    build: Callable[[], nn.Module] | None = None
+    """Makes somebody's own network."""
+    model_name: str = ""
+    """Of that network."""
+    probabilities: np.ndarray | None = None
+    """(N, K) of somebody's own model, which has not seen the example."""
+    own_features: bool = False
+    """Whether `x` and `clean_x` are somebody's own features."""
+
+    @property
+    def table(self) -> bool:
+        """Whether the models see columns of a table."""
+        return self.x.ndim == 2 and not self.own_features
 
     @property
     def fingerprint(self) -> str:
         """sha256 of everything: a checkpoint belongs to these data alone."""
-        digest = hashlib.sha256(repr(self.classes).encode())
+        digest = hashlib.sha256(repr((self.classes, self.model_name)).encode())
         for part in (self.x, self.y, self.clean_x, self.clean_y):
             digest.update(part.contiguous().numpy())
+        if self.probabilities is not None:
+            digest.update(np.ascontiguousarray(self.probabilities))
         return digest.hexdigest()
 
     def build_model(self) -> nn.Module:
-        """A network of a size that goes with the data; its initial parameters come from torch's random state."""
+        """The own network, or one of a size that goes with the data; what is random comes from torch's state."""
+        if self.build is not None:
+            return self.build()
         if self.x.ndim == 4:
             return SmallCnn(len(self.classes), self.x.shape[1])
         return Mlp([self.x.shape[1], 64, 64, len(self.classes)])
 
 
-def encode(train: Data, clean: Data) -> Problem:
-    """Tensors for a training set and its clean set: pixels from 0 to 1, columns coded."""
+def encode(train: Data, clean: Data, own: Own | None = None) -> Problem:
+    """Tensors for a training set and its clean set: pixels from 0 to 1, columns coded; with what somebody brings.
+
+    Raises:
+        ValueError: if that does not fit the data: another number of rows, no probabilities, a network that does not
+            take the examples or does not return a logit for each label.
+    """
+    own = own or Own()
     classes = sorted(set(train.labels.tolist()))
     y, clean_y = (torch.from_numpy(np.searchsorted(classes, part.labels)) for part in (train, clean))
-    if isinstance(train, Images):
+    p = None if own.probabilities is None else checked_probabilities(own.probabilities, len(y), len(classes))
+    x, clean_x = _inputs(train, clean, own.features)
+    build = own.model and tried(own.model, own.model_name or "given", x[:2], len(classes))
+    return Problem(x, y, clean_x, clean_y, classes, build, own.model_name, p, own.features is not None)
+
+
+def _inputs(train: Data, clean: Data, features: tuple[np.ndarray, np.ndarray] | None) -> tuple[Tensor, Tensor]:
+    """What every model sees of the data and of the trusted examples."""
+    if features is not None:
+        x, clean_x = map(torch.from_numpy, checked_features(features, len(train), len(clean)))
+    elif isinstance(train, Images):
         x, clean_x = (torch.from_numpy(p.x).permute(0, 3, 1, 2).float().div(255) for p in (train, clean))
     else:
         x, clean_x = map(torch.from_numpy, code(train.frame, clean.frame, train.text))
-    return Problem(x, y, clean_x, clean_y, classes)
+    return x, clean_x
 
 
 @dataclass(frozen=True)
@@ -131,6 +182,8 @@ class Audit:
     """How the signs of wrong labels were weighed, and how well they find changed ones; None if one alone ranks."""
     planted: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=int))
     """Ids of the examples whose label was changed on purpose while training."""
+    cut: int = 0
+    """Passes over the data that were left out to keep to the budget."""
     trusted: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     """(M, K) what models that never saw the trusted examples take them for, were all classes as frequent; empty if the
     ranking is not measured."""
@@ -138,7 +191,22 @@ class Audit:
     @property
     def findings(self) -> list[str]:
         """What reading the data and comparing them with the clean set brought up, in sentences."""
-        return [*self.train.notes, *self.clean.notes, *self.check.findings, *self._about_trusted()]
+        notes = (*self.train.notes, *self.clean.notes, *self.check.findings)
+        return [*notes, *self._about_own(), *self._about_budget(), *self._about_trusted()]
+
+    def _about_own(self) -> list[str]:
+        """Own probabilities whose rows seem to be in another order."""
+        p = self.problem.probabilities
+        said = "" if p is None else out_of_order(p, self.problem.y.numpy())
+        return [said] if said else []
+
+    def _about_budget(self) -> list[str]:
+        if not self.cut:
+            return []
+        made = round(self.steps / -(-len(self.train) // self.options.batch_size))
+        return [
+            f"To keep to {self.options.budget:g} minutes, training made {made} passes instead of {made + self.cut}."
+        ]
 
     def _about_trusted(self) -> list[str]:
         """Trusted examples whose label every model doubts."""
@@ -255,93 +323,156 @@ def audit(
     progress: bool | None = None,
     checkpoint: Path | None = None,
     gain: pd.DataFrame | None = None,
+    problem: Problem | None = None,
 ) -> Audit:
     """Train a small network on `train`, weighted by `clean`, and rank the labels of `train`.
 
     Args:
         train, clean: as `l2rw_core.audit.read_pair` gives them.
         options: how to train.
-        progress: show a bar; by default unless the environment variable ``L2RW_PROGRESS`` is 0.
+        progress: show bars, and say how long it will take; by default unless the environment variable
+            ``L2RW_PROGRESS`` is 0.
         checkpoint: a file that is rewritten after an epoch, every few seconds. If it is there, training goes on from
             it, and ends with the numbers of a run that was never interrupted. Delete it once the results are kept.
         gain: what clean sets of other sizes were worth elsewhere, as for `check_clean_set`.
+        problem: `encode` of both and of what you bring: a network, probabilities or features; by default of both alone.
 
     Raises:
-        ValueError: if the checkpoint is damaged or belongs to other data or options, or training diverges.
+        ValueError: if the checkpoint is damaged or belongs to other data or options, probabilities are given and the
+            ranking is not measured, or training diverges.
     """
-    options, problem = options or Options(), encode(train, clean)
-    check = check_clean_set((problem.x.numpy(), train.labels), (problem.clean_x.numpy(), clean.labels), gain=gain)
-    x, channel, signs = np.zeros((0, 0)), np.zeros((0, 0)), options.by == "measured"
-    trusted = np.zeros((0, 0))
-    planted = ranking.Planted(problem.y.numpy(), np.zeros(0, dtype=int))
-    if signs:
-        k, y = len(problem.classes), planted.labels
-        x, clean_x = ranking.compact(problem.x.numpy(), problem.clean_x.numpy(), options.seed)
-        channel = ranking.channel(x, y, clean_x, problem.clean_y.numpy(), k, options.seed)
-        trusted = ranking.of_trusted(x, y, clean_x, k, options.seed, problem.x.ndim == 2)
-        trusted = ranking.seen_through(trusted, channel) / (np.bincount(y, minlength=k) + 1)
-        trusted /= trusted.sum(1, keepdims=True)
-        planted = ranking.plant(y, ranking.linear(x, y, k, options.seed), channel, options.seed)
-    with torch.random.fork_rng(devices=[]):
+    started = time.monotonic()
+    options, problem = options or Options(), problem or encode(train, clean)
+    measured = options.by == "measured"
+    options.check(problem)
+    given = (problem.x.numpy(), train.labels), (problem.clean_x.numpy(), clean.labels)
+    check = check_clean_set(*given, gain=gain, progress=progress)
+    others = _Others(problem, options, progress) if measured else None
+    planted = others.planted if others else ranking.Planted(problem.y.numpy(), np.zeros(0, dtype=int))
+    later = others.later if others else 0.0
+    with _own_randomness(options.device):
         run = _Run(replace(problem, y=torch.from_numpy(planted.labels)), options)
-        if checkpoint is not None:
-            run.resume(checkpoint)
-        epochs = tqdm(run.epochs(), "training", run.total, initial=run.done, disable=not progress_wanted(progress))
-        saved = -inf
-        for _ in epochs:
-            if checkpoint is not None and time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
-                run.save(checkpoint)
-                saved = time.monotonic()
+        wanted = run.total
+        resumed = checkpoint is not None and run.resume(checkpoint)
+        if options.budget is not None or progress_wanted(progress):
+            with _own_randomness(options.device):
+                each = _Run(run.problem, options).seconds_a_pass(measured)
+            if options.budget is not None and not resumed:
+                left = 60 * options.budget - (time.monotonic() - started) - later
+                run.total = min(max(int(left / each), 1), run.total)
+            _tell(each * (run.total - run.done) + later, run, wanted, progress)
+        run.train(checkpoint, progress)
     probabilities = (run.probabilities / run.counted).numpy()
     weighing = None
-    if signs:
-        plain = _plain(run, progress)
-        weighing, probabilities = _weigh(run, x, channel, planted, problem.y.numpy(), probabilities, plain)
+    if others:
+        weighing, probabilities = others.weigh(run, probabilities, _plain(run, progress))
     steps = run.total * run.steps_an_epoch
-    model = run.model.eval()
     return Audit(
-        train, clean, problem, options, check, model, run.ledger, probabilities, steps, weighing, planted.ids, trusted
+        train=train,
+        clean=clean,
+        problem=problem,
+        options=options,
+        check=check,
+        model=run.model.cpu().eval(),
+        ledger=run.ledger,
+        probabilities=probabilities,
+        steps=steps,
+        weighing=weighing,
+        planted=planted.ids,
+        cut=wanted - run.total,
+        trusted=others.trusted if others else np.zeros((0, 0)),
     )
+
+
+def _tell(seconds: float, run: _Run, wanted: int, progress: bool | None) -> None:
+    """Say how long it will take, where bars are wanted and it is worth a word."""
+    if not progress_wanted(progress) or seconds < WORTH_SAYING:
+        return
+    passes = f"{run.total} of {wanted} passes" if run.total < wanted else f"{run.total} passes"
+    tqdm.write(f"this will take about {in_words(seconds)}: {passes} over {len(run.problem.y):,} examples", sys.stderr)
+
+
+@contextmanager
+def _own_randomness(device: str) -> Iterator[None]:
+    """The caller's random states are as before afterwards."""
+    kind = torch.device(device)
+    with torch.random.fork_rng([kind.index or 0] if kind.type == "cuda" else []):
+        yield
 
 
 def _plain(run: _Run, progress: bool | None) -> np.ndarray:
     """(N, K) probabilities of the same network, trained for as long with equal weights."""
     p, o = run.problem, run.options
-    with torch.random.fork_rng(devices=[]):
+    with _own_randomness(o.device), bar("training, equal weights", run.total * run.steps_an_epoch, progress) as ticks:
         torch.manual_seed(o.seed)
         model = p.build_model()
-        steps = run.total * run.steps_an_epoch
-        with tqdm(total=steps, desc="training, equal weights", disable=not progress_wanted(progress)) as bar:
-            return train_plain(model, p.x, p.y, p.x, run.total, o.batch_size, o.lr, o.seed, bar)[1]
+        return train_plain(model, p.x, p.y, p.x, run.total, o.batch_size, o.lr, o.seed, ticks, o.device)[1]
 
 
-def _weigh(
-    run: _Run,
-    x: np.ndarray,
-    channel: np.ndarray,
-    planted: ranking.Planted,
-    given: np.ndarray,
-    probabilities: np.ndarray,
-    plain: np.ndarray,
-) -> tuple[Weighing, np.ndarray]:
-    """The signs together, and (N, K) probabilities of the trained network and a model that has not seen the example."""
-    y, k, seed = planted.labels, len(run.problem.classes), run.options.seed
-    trained = ranking.corrected(probabilities, y, run.problem.clean_y.numpy())
-    unseen = {"linear model": ranking.linear(x, y, k, seed), "neighbours": ranking.neighbours(x, y, k, seed)}
-    if run.problem.x.ndim == 2:
-        unseen["boosted trees"] = ranking.boosted(x, y, k, seed)
-    signs, blind = {}, {}
-    for name, p in unseen.items():
-        for found, labels in ((signs, y), (blind, given)):
-            found[name] = ranking.doubts(ranking.seen_through(p, channel), labels)[1]
-    signs["network: probability"], signs["network: margin"] = ranking.doubts(trained, y)
-    signs["network: loss"] = np.log(run.ledger.mean("loss").numpy() + 1e-3)
-    signs["network: alignment"] = -run.ledger.mean("alignment").numpy()
-    of_plain = ranking.doubts(ranking.seen_through(plain, channel), y)
-    signs["plain network: probability"], signs["plain network: margin"] = of_plain
-    wrong = ranking.wrong_by_class(y, channel)
-    best = ranking.seen_through(unseen.get("boosted trees", unseen["linear model"]), channel)
-    return ranking.weigh(signs, planted.ids, blind, wrong[y], seed), (trained + best) / 2
+class _Others:
+    """Models beside the network, for a measured ranking; what they say before training chooses the changed labels."""
+
+    def __init__(self, problem: Problem, options: Options, progress: bool | None) -> None:
+        self.problem, self.seed, self.progress = problem, options.seed, progress
+        y, k = problem.y.numpy(), len(problem.classes)
+        with bar("other models, before training", 3 + ranking.FOLDS, progress) as ticks:
+            most = None if problem.table else ranking.FEATURES if problem.own_features else ranking.COMPONENTS
+            self.x, clean_x = ranking.compact(problem.x.numpy(), problem.clean_x.numpy(), self.seed, most)
+            ticks.update()
+            self.channel = ranking.channel(self.x, y, clean_x, problem.clean_y.numpy(), k, self.seed)
+            ticks.update()
+            started = time.monotonic()
+            trusted = ranking.of_trusted(self.x, y, clean_x, k, self.seed, problem.table)
+            trusted = ranking.seen_through(trusted, self.channel) / (np.bincount(y, minlength=k) + 1)
+            self.trusted = trusted / trusted.sum(1, keepdims=True)
+            ticks.update()
+            each = time.monotonic() - started
+            self.planted = ranking.plant(
+                y, ranking.linear(self.x, y, k, self.seed, ticks.update), self.channel, self.seed
+            )
+            self.later = each * ranking.FOLDS
+            """Seconds, about, that the other models need after training."""
+
+    def weigh(self, run: _Run, probabilities: np.ndarray, plain: np.ndarray) -> tuple[Weighing, np.ndarray]:
+        """The signs together, and (N, K) probabilities of the network and a model that has not seen the example.
+
+        Args:
+            run: what was trained.
+            probabilities: (N, K) of the network.
+            plain: (N, K) of the same network, trained with equal weights.
+        """
+        y, given, seed = self.planted.labels, self.problem.y.numpy(), self.seed
+        trained = ranking.corrected(probabilities, y, self.problem.clean_y.numpy())
+        unseen = self._unseen()
+        signs, blind = {}, {}
+        for name, p in unseen.items():
+            for found, labels in ((signs, y), (blind, given)):
+                found[name] = ranking.doubts(ranking.seen_through(p, self.channel), labels)[1]
+        signs["network: probability"], signs["network: margin"] = ranking.doubts(trained, y)
+        signs["network: loss"] = np.log(run.ledger.mean("loss").numpy() + 1e-3)
+        signs["network: alignment"] = -run.ledger.mean("alignment").numpy()
+        of_plain = ranking.doubts(ranking.seen_through(plain, self.channel), y)
+        signs["plain network: probability"], signs["plain network: margin"] = of_plain
+        wrong = ranking.wrong_by_class(y, self.channel)
+        best = ranking.seen_through(unseen[next(name for name in _BEST if name in unseen)], self.channel)
+        return ranking.weigh(signs, self.planted.ids, blind, wrong[y], seed), (trained + best) / 2
+
+    def _unseen(self) -> dict[str, np.ndarray]:
+        """(N, K) of each model, which has not seen the example."""
+        y, k, table = self.planted.labels, len(self.problem.classes), self.problem.table
+        with bar("other models, after training", 1 + ranking.FOLDS * (1 + table), self.progress) as ticks:
+            found = {"linear model": ranking.linear(self.x, y, k, self.seed, ticks.update)}
+            found["neighbours"] = ranking.neighbours(self.x, y, k, self.seed)
+            ticks.update()
+            if table:
+                found["boosted trees"] = ranking.boosted(self.x, y, k, self.seed, ticks.update)
+        if self.problem.probabilities is not None:
+            found["own model"] = self.problem.probabilities
+        return found
+
+
+_BEST = ("own model", "boosted trees", "linear model")
+"""Whose probabilities are joined to those of the network: the first that is there."""
 
 
 @dataclass
@@ -360,7 +491,7 @@ class _Run:
     def __post_init__(self) -> None:
         p, o = self.problem, self.options
         torch.manual_seed(o.seed)
-        self.model = p.build_model()
+        self.model = p.build_model().to(o.device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), o.lr)
         self.reweighter = Reweighter(self.model, self.optimizer, self.loss_fn)
         self.ledger = WeightLedger(len(p.y))
@@ -370,21 +501,42 @@ class _Run:
         self.steps_an_epoch = -(-len(p.y) // o.batch_size)
         self.total = max(o.epochs, -(-LEAST_STEPS // self.steps_an_epoch))
 
-    def epochs(self) -> Iterator[int]:
-        """Train to the end, an epoch at a time."""
-        while self.done < self.total:
-            for step in range(self.done * self.steps_an_epoch, (self.done + 1) * self.steps_an_epoch):
-                self._step(step)
-            self.done += 1
-            if 2 * self.done > self.total:
-                self.probabilities += predict(self.model, self.problem.x)
-                self.counted += 1
-            yield self.done
+    def seconds_a_pass(self, plain: bool) -> float:
+        """What a pass over the data takes, from a few steps; the run is used up. `plain`: with equal weights too."""
+        step = seconds_each(self.step) + (seconds_each(self.plain_step) if plain else 0.0)
+        some = self.problem.x[:_PREDICTED]
+        predicted = seconds_each(lambda _: predict(self.model, some)) * len(self.problem.x) / len(some)
+        return step * self.steps_an_epoch + (1 + plain) / 2 * predicted  # half of the passes end with predictions
 
-    def _step(self, number: int) -> None:
+    def train(self, checkpoint: Path | None, progress: bool | None) -> None:
+        """Go on to the end, and keep what is done in a file every few seconds."""
+        an_epoch, saved = self.steps_an_epoch, -inf
+        with bar("training", self.total * an_epoch, progress, self.done * an_epoch) as ticks:
+            while self.done < self.total:
+                for number in range(self.done * an_epoch, (self.done + 1) * an_epoch):
+                    self.step(number)
+                    ticks.update()
+                self.done += 1
+                if 2 * self.done > self.total:
+                    self.probabilities += predict(self.model, self.problem.x)
+                    self.counted += 1
+                if checkpoint is not None and time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+                    self.save(checkpoint)
+                    saved = time.monotonic()
+
+    def step(self, number: int) -> None:
+        """One update, of the batch of this number."""
         p, ids, clean = self.problem, self.batches.indices(number), self.clean_batches.indices(number)
-        step = self.reweighter.step((p.x[ids], p.y[ids]), (p.clean_x[clean], p.clean_y[clean]), ids)
-        self.ledger.record(step)
+        batches = (p.x[ids], p.y[ids]), (p.clean_x[clean], p.clean_y[clean])
+        batch, trusted = ((x.to(self.options.device), y.to(self.options.device)) for x, y in batches)
+        self.ledger.record(self.reweighter.step(batch, trusted, ids))
+
+    def plain_step(self, number: int) -> None:
+        """An ordinary update, of the batch of this number."""
+        p, ids, device = self.problem, self.batches.indices(number), self.options.device
+        self.optimizer.zero_grad()
+        self.loss_fn(self.model(p.x[ids].to(device)), p.y[ids].to(device)).mean().backward()
+        self.optimizer.step()
 
     def _identity(self) -> dict[str, Any]:
         return {"data": self.problem.fingerprint, "options": asdict(self.options)}
@@ -393,6 +545,7 @@ class _Run:
         """Write everything that is needed to go on from here."""
         state = self._identity() | {
             "done": self.done,
+            "total": self.total,
             "counted": self.counted,
             "probabilities": self.probabilities,
             "model": self.model.state_dict(),
@@ -402,18 +555,20 @@ class _Run:
         }
         write_checkpoint(state, path)
 
-    def resume(self, path: Path) -> None:
-        """Go on from `path` if it is there; ValueError if it is damaged or belongs to another audit."""
+    def resume(self, path: Path) -> bool:
+        """Go on from `path` if it is there, and say whether; ValueError if it is damaged or of another audit."""
         state = read_checkpoint(path, torch.device("cpu"))
         if state is None:
-            return
+            return False
         if any(state.get(name) != value for name, value in self._identity().items()):
             raise ValueError(f"{path} belongs to an audit of other data or with other options: delete it to start anew")
         with restoring(path):
             self._restore(state)
+        return True
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.done, self.counted, self.probabilities = state["done"], state["counted"], state["probabilities"]
+        self.total = state["total"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.ledger.load_state_dict(state["ledger"])
