@@ -42,7 +42,7 @@ picture: $(INSTALLED) ## Draw the README's picture again, from the records and t
 	$(BIN)/python tools/make_picture.py
 
 TRIALS ?= 3
-FIGURES := settings_200 table2 table1 fig5 fig4 noise_imbalance clean_batch unclean schedule
+FIGURES := settings_200 table2 table1 fig5 fig4 noise_imbalance later later_imbalance clean_batch unclean schedule
 reproduce: $(INSTALLED) ## Run every experiment that a CPU can do (many hours, resumable; TRIALS=5 for more), and the report
 	set -e; for name in fig2 pair_8_2; do $(BIN)/l2rw reproduce $$name --scale paper --trials $(TRIALS); done
 	set -e; for name in $(FIGURES); do $(BIN)/l2rw reproduce $$name --scale reduced --trials $(TRIALS); done

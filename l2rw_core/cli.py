@@ -34,6 +34,8 @@ GridName = Literal[
     "fig6",
     "fig7",
     "noise_imbalance",
+    "later",
+    "later_imbalance",
     "clean_batch",
     "unclean",
     "schedule",

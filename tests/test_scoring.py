@@ -311,7 +311,8 @@ def test_wrong_calls_say_what_is_wrong(name, engine):
 
 
 def test_unknown_engine_lists_the_valid_ones():
-    with pytest.raises(ValueError, match="'forward', 'two_pass', 'ghost', 'reverse', 'loop', 'lookahead'"):
+    valid = "'auto', 'forward', 'two_pass', 'ghost', 'reverse', 'loop', 'difference', 'lookahead'"
+    with pytest.raises(ValueError, match=valid):
         scores(make_case("mlp"), "backward")
 
 
