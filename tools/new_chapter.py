@@ -24,7 +24,6 @@ TITLE = """\
 One question that a reader has at this point.
 
 Paper: the section that it belongs to.
-Time: how many minutes to read, and to run.
 :::
 
 At the end you can do something that you could not do before."""

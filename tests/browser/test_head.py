@@ -32,6 +32,15 @@ def test_a_page_says_its_version_its_date_and_its_minutes(book: Path, document: 
 
 
 @pytest.mark.parametrize("document", CHAPTERS)
+def test_a_chapter_says_once_how_long_it_takes_as_it_was_measured(book: Path, document: str) -> None:
+    article = soup(book / f"{document}.html").article
+    [line] = article.select(".l2rw-line")
+    assert re.search(r"\d+ min to read · \d+ min to run on 2 cores$", line.text)
+    line.extract()
+    assert re.findall(r"Time:|\bminutes? to (?:read|run)", article.text) == []
+
+
+@pytest.mark.parametrize("document", CHAPTERS)
 def test_what_can_be_assigned_has_the_number_of_its_chapter(book: Path, document: str) -> None:
     page, number = soup(book / f"{document}.html"), int(document.split("/")[1][:2])
     assert page.select_one("article h1").text.startswith(f"{number}. ")
