@@ -23,10 +23,15 @@ settings.load_profile("steady")
 
 @pytest.hookimpl(wrapper=True)  # a wrapper runs before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    """On several cores a file stays with one process, which makes its fixtures once; `apart` tests need not."""
+    """On several cores a file stays with one process, which makes its fixtures once; `apart` tests need not.
+
+    What looks at the book makes nothing but a browser, so there a test stays with one process, for all pages.
+    """
     for item in items:
         if not item.get_closest_marker("apart"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+            of_pages = item.path.parent.name == "browser"
+            group = f"{item.path.stem}, {item.originalname}" if of_pages else item.path.stem
+            item.add_marker(pytest.mark.xdist_group(group))
         if "book" in item.fixturenames:
             item.add_marker(pytest.mark.of_the_book)
     if config.getoption("loadgroup", False):
