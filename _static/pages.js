@@ -18,6 +18,42 @@
   addEventListener("load", tables);
 }
 
+// What scrolls sideways says on which sides it goes on; the style sheet lets it fade there.
+{
+  const wide = ".bd-article :is(table, pre, div.math, .cell_output, .output.text_html, .table-wrapper)";
+  const say = element => {
+    const beyond = element.scrollWidth - element.clientWidth;
+    const sides = [element.scrollLeft > 1 && "left", element.scrollLeft < beyond - 1 && "right"].filter(Boolean);
+    const scrolls = beyond > 1 && getComputedStyle(element).overflowX !== "visible";
+    if (scrolls && sides.length) element.dataset.more = sides.join(" ");
+    else delete element.dataset.more;
+  };
+  const all = () => document.querySelectorAll(wide).forEach(say);
+  addEventListener("resize", all);
+  addEventListener("load", all);
+  document.addEventListener("toggle", all, true);
+  document.addEventListener("scroll", event => event.target.matches?.(wide) && say(event.target), true);
+}
+
+// A note on a number opens below its row, or above it where there is more room, so that the number stays in sight.
+document.addEventListener(
+  "toggle",
+  event => {
+    const note = event.target;
+    if (event.newState !== "open" || !note.matches?.(".l2rw-record")) return;
+    const number = document.querySelector(`[popovertarget="${note.id}"]`);
+    const row = (number.closest("tr") ?? number).getBoundingClientRect();
+    const [above, below] = [row.top, innerHeight - row.bottom];
+    const room = Math.max(above, below) - 16;
+    note.style.maxHeight = `${room}px`;
+    const { width, height } = note.getBoundingClientRect();
+    const left = Math.min(number.getBoundingClientRect().left, innerWidth - width - 8);
+    note.style.left = `${Math.max(8, left)}px`;
+    note.style.top = `${below >= above || height < below - 16 ? row.bottom + 8 : row.top - height - 8}px`;
+  },
+  true,
+);
+
 // What the symbols of a formula mean, beside it: rows of the page's box, for a pointer that rests on the formula or a
 // finger that taps it. The keyboard and screen readers have the box itself.
 document.addEventListener("DOMContentLoaded", () => {

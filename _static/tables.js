@@ -1,8 +1,7 @@
-// Column headings of the book's tables sort their rows: first descending, then ascending.
+// Column headings of the book's tables sort their rows, within each group: first descending, then ascending.
 // Without this script the tables read the same, in the order in which they were written.
 document.addEventListener("DOMContentLoaded", () => {
   for (const table of document.querySelectorAll("table.l2rw-table")) {
-    const body = table.tBodies[0];
     for (const heading of table.tHead.rows[0].cells) {
       const button = document.createElement("button");
       button.type = "button";
@@ -12,8 +11,11 @@ document.addEventListener("DOMContentLoaded", () => {
         const descending = heading.getAttribute("aria-sort") !== "descending";
         for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
         heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
-        const rows = [...body.rows].sort((a, b) => compare(a.cells[heading.cellIndex], b.cells[heading.cellIndex], descending));
-        body.append(...rows);
+        for (const body of table.tBodies) {
+          const rows = [...body.rows].filter((row) => !row.matches(".l2rw-group"));
+          rows.sort((a, b) => compare(a.cells[heading.cellIndex], b.cells[heading.cellIndex], descending));
+          body.append(...rows);
+        }
       });
     }
   }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from l2rw_core.datasets import title_of
 from l2rw_core.ledger import Labels
 from l2rw_core.running.progress import bar
 
@@ -224,8 +225,8 @@ def _about_gain(gain: pd.DataFrame, size: int) -> list[str]:
         if len(below) and len(above):
             (a,), (b,) = below.itertuples(), above.itertuples()
             said.append(
-                f"For comparison, in our runs on {data} (ten classes, 40% background flips) reweighting reached "
-                f"{a.accuracy:.1%} with {a.clean} clean examples and {b.accuracy:.1%} with {b.clean}."
+                f"For comparison, in our runs on {title_of(data)} (ten classes, 40% background flips) reweighting "
+                f"reached {a.accuracy:.1%} with {a.clean} clean examples and {b.accuracy:.1%} with {b.clean}."
             )
     return said
 

@@ -52,6 +52,11 @@ class Source:
     classes: tuple[str, ...]
     """Name of each label."""
 
+    @property
+    def title(self) -> str:
+        """What it is called in a figure or a table."""
+        return title_of(self.name)
+
     def __post_init__(self) -> None:
         for part in ("train", "test"):
             x, y = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
@@ -122,9 +127,9 @@ def names() -> tuple[str, ...]:
 
 
 def title_of(name: str) -> str:
-    """What a data set is called in a figure or a table; ValueError if there is none of that name."""
-    _check_known(name)
-    return "digits" if name == "digits" else (PARTS[name] if name in PARTS else _PUBLISHED[name]).title
+    """What a data set is called in a figure or a table: its own name, unless `load` knows it."""
+    known = PARTS.get(name) or _PUBLISHED.get(name)
+    return known.title if known else name
 
 
 def data_root() -> Path:

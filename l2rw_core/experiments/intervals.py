@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
+from l2rw_core.numerals import number
+
 
 class Interval(NamedTuple):
     """A mean over trials with its 95% confidence interval (Student's t), mean ± half_width."""
@@ -94,5 +96,5 @@ def in_words(value: Interval, digits: int = 2, sign: str = "") -> str:
         digits: decimals.
         sign: ``+`` shows the sign of a positive mean too.
     """
-    mean = f"{value.mean:{sign}.{digits}f}"
+    mean = number(value.mean, f"{sign}.{digits}f")
     return mean if math.isnan(value.half_width) else f"{mean} ± {value.half_width:.{digits}f}"

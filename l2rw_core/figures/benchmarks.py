@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from l2rw_core.datasets import title_of
 from l2rw_core.experiments import Interval, results_root
 from l2rw_core.figures.numbers import NumberTable, fresh_name, opener
 from l2rw_core.figures.style import COLOURS, DASHES, MARKERS, Drawing, figure, show
@@ -326,8 +327,9 @@ def knob_table(lines: Sequence[Line]) -> NumberTable:
         rows.append([line.get("title", "exact"), Multiple(line), Multiple(line, "memory"), *off])
     steps = max(len(line.get("distances", ())) for line in lines)
     caption = (
-        f"LeNet on {first['data']} with 40% wrong labels, n = {first['n']}, m = {first['m']}; errors are means over "
-        f"{steps} of {first['steps']} training steps by exact weights, against the exact weights of the same step. "
+        f"LeNet on {title_of(first['data'])} with 40% wrong labels, n = {first['n']}, m = {first['m']}; errors are "
+        f"means over {steps} of {first['steps']} training steps by exact weights, against the exact weights of the "
+        "same step. "
         f"{made(lines)}"
     )
     return NumberTable(["step", "time", "memory", "distance of weights (L1)", "other sign"], rows, caption)

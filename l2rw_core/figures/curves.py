@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from l2rw_core.datasets import title_of
 from l2rw_core.experiments import Record, interval
 from l2rw_core.figures.methods import look_of, title_of_row
 from l2rw_core.figures.style import COLOURS, DASHES, INK, PALETTE, Drawing, dots, figure, show
@@ -117,7 +118,7 @@ def effective_lines(ax: Axes, groups: Groups, roles: Mapping[str, str] | None = 
         curves = [np.array(record.curve.effective_while_learning[1:], float) for record in records]
         mean = np.nanmean([curve[: min(map(len, curves))] for curve in curves], axis=0)
         colour, dash = style_of((roles or {}).get(name, name), position)
-        ax.plot(records[0].curve.step[1 : 1 + len(mean)], mean, color=colour, linestyle=dash, label=name)
+        ax.plot(records[0].curve.step[1 : 1 + len(mean)], mean, color=colour, linestyle=dash, label=title_of_row(name))
         ends[name] = float(mean[-1])
     ax.set(xlabel="training step", ylabel="effective examples")
     return ends
@@ -142,12 +143,12 @@ def trials_at(groups: Groups, step: int, what: str) -> Drawing:
             ax.plot(offsets, values, **dots(name))
         mean = interval(errors[:, at].tolist())
         told.append(
-            f"{name} has {mean.mean:.1%} ± {mean.half_width:.1%} test error "
+            f"{title_of_row(name)} has {mean.mean:.1%} ± {mean.half_width:.1%} test error "
             f"and puts {np.mean(shares):.1%} of the weight on the rare class"
         )
     for ax, label, top in ((left, "test error", 0.55), (right, "weight on the rare class", 1.02)):
         ax.set(ylabel=label, ylim=(-0.02, top), xlim=(-0.5, len(groups) - 0.5))
-        ax.set_xticks(range(len(groups)), list(groups))
+        ax.set_xticks(range(len(groups)), [title_of_row(name) for name in groups])
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     sentence = f"{'; '.join(told).capitalize()}. {what}, {len(records)} trials each."
     return show(fig, alt=sentence, caption=sentence)
@@ -181,21 +182,13 @@ def describe(records: Sequence[Record], error: bool = True) -> str:
 
 
 def provenance(groups: Groups) -> str:
-    """What a figure was made from, in a sentence: data, scale, trials, steps, device, commits."""
+    """What a figure was made from, in a sentence: data, scale, steps, trials, device."""
     records = [record for trials in groups.values() for record in trials]
     counts = {len(trials) for trials in groups.values()}
     trials = f"{counts.pop()}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
     first = records[0].experiment
-    scale = {
-        "paper": "the paper's scale",
-        "quarter": "a quarter of the paper's schedule",
-        "reduced": "a reduced scale",
-        "quick": "the quick scale",
-    }[first.scale]
-    commits = sorted({record.environment["commit"][:7] for record in records} - {""})
     return (
-        f"{first.data}, {scale}: {first.steps:,} steps, "
+        f"{title_of(first.data)}, {_SCALES[first.scale]}: {first.steps:,} steps, "
         + ("1 trial" if trials == "1" else f"{trials} trials a method, mean and 95% interval")
-        + f"; {records[0].environment['device']}"
-        + (f"; commit {', '.join(commits)}." if commits else ".")
+        + f"; {records[0].environment['device'].partition(',')[0]}."
     )

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from l2rw_core.experiments import interval
+from l2rw_core.figures.methods import title_of_row
 from l2rw_core.figures.style import COLOURS, Drawing, dots, figure, ink_on, pen, show
 
 
@@ -84,7 +85,7 @@ def interval_rows(
         halves = [one.half_width for one in spread]
         ax.errorbar([one.mean for one in spread], heights + offset, xerr=halves, label=kind, **dots(role))
     ax.axvline(equal, linewidth=1, alpha=0.5)
-    ax.set_yticks(heights, list(results))
+    ax.set_yticks(heights, [title_of_row(row) for row in results])
     ax.set(xlim=xlim, xlabel=xlabel)
     fig.legend(loc="outside lower center", ncols=2)
     return show(fig, alt=sentence, caption=sentence)
@@ -142,7 +143,7 @@ def accuracy_lines(
     """
     fig, ax = figure(height=height)
     for name, line in lines.items():
-        ax.plot(list(line), list(line.values()), label=name, **pen(roles[name], marker=True))
+        ax.plot(list(line), list(line.values()), label=title_of_row(name), **pen(roles[name], marker=True))
     if marked is not None:
         ax.axvline(marked, alpha=0.5, linewidth=1)
     if log:

@@ -14,6 +14,7 @@ from matplotlib.patches import Patch, Rectangle
 from l2rw_core.experiments import QUANTITIES, Cell, CellResult, Interval, Recorded, Row, grid, interval
 from l2rw_core.experiments.results import on_common_seeds
 from l2rw_core.figures.style import Drawing, figure, ink_on, show
+from l2rw_core.numerals import MINUS, number, typeset
 
 PLAIN, TUNED = "without clean labels", "with the same clean labels"
 RIVALS: dict[str, tuple[str, ...]] = {PLAIN: ("baseline", "proportion", "random"), TUNED: ("baseline+ft",)}
@@ -236,9 +237,9 @@ def describe(panels: Sequence[Panel], ours: str = "L2RW", rival: str = "its best
     )
     low, high = (pick(outcomes, key=lambda o: o.lead.mean) for pick in (min, max))
     if len(outcomes) > 1:
-        sentence += f" Least: {signed(low.lead.mean)} points at {low.duel.place}. Most: {signed(high.lead.mean)} at "
-        sentence += f"{high.duel.place}."
-    return sentence
+        least, most = (f"{o.lead.mean:+.1f}" for o in (low, high))
+        sentence += f" Least: {least} points at {low.duel.place}. Most: {most} at {high.duel.place}."
+    return typeset(sentence)
 
 
 def extremes(outcomes: Sequence[Outcome], each: int = 3) -> list[Outcome]:
@@ -246,12 +247,6 @@ def extremes(outcomes: Sequence[Outcome], each: int = 3) -> list[Outcome]:
     once = {(o.rival.cell.row, *(record.id for record in o.ours.records)): o for o in reversed(outcomes)}
     ranked = sorted(once.values(), key=lambda o: o.lead.mean)
     return ranked if len(ranked) <= 2 * each else [*ranked[:each], *ranked[-each:]]
-
-
-def signed(value: float) -> str:
-    """With one decimal and its sign, a minus as long as a plus; 0.0 has none."""
-    text = f"{abs(value):.1f}"
-    return text if text == "0.0" else f"{'+' if value > 0 else '−'}{text}"
 
 
 def colour_of(lead: float) -> str:
@@ -283,12 +278,12 @@ def _cell_text(ax: Axes, x: float, y: float, entry: Outcome | None, ink: str) ->
         return
     lead = entry.lead
     below = "1 trial" if lead.trials == 1 else f"± {lead.half_width:.1f}"
-    ax.text(x, y - 0.14, signed(lead.mean), fontsize=14, fontweight="bold", **centred)
+    ax.text(x, y - 0.14, number(lead.mean, "+.1f"), fontsize=14, fontweight="bold", **centred)
     ax.text(x, y + 0.27, below, fontsize=11, **centred)
 
 
 def _legend(fig: Figure, ours: str, rival: str) -> None:
-    names = {f"+ {ours} ahead": AHEAD[2], f"− {rival} ahead": BEHIND[2], "not run": NOT_RUN}
+    names = {f"+ {ours} ahead": AHEAD[2], f"{MINUS} {rival} ahead": BEHIND[2], "not run": NOT_RUN}
     fig.legend(
         handles=[Patch(facecolor=fill, edgecolor="none", label=name) for name, fill in names.items()],
         loc="outside upper left",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from l2rw_core.datasets import title_of
 from l2rw_core.figures.style import COLOURS
 
 TITLES = {
@@ -87,6 +88,16 @@ def title_of_row(row: str) -> str:
     if (key := method.replace("_", "-")) not in TITLES or not set(stages) <= STAGES.keys():
         return row
     return " + ".join([TITLES[key], *(STAGES[stage] for stage in stages)]) + comma + addition
+
+
+def titled(text: str) -> str:
+    """The text of a table's cell in a reader's words: the names of rows and of data sets that it consists of.
+
+    ``fashion_mnist, baseline`` is "Fashion-MNIST, plain training"; other text comes back as it is.
+    """
+    if (title := title_of_row(text)) != text:
+        return title
+    return ", ".join(title_of(title_of_row(part)) for part in text.split(", "))
 
 
 def is_row(name: str) -> bool:

@@ -6,17 +6,22 @@ import hashlib
 import html
 import itertools
 import math
+import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from l2rw_core.experiments import BySeed, CellResult, Experiment, Interval, Row, in_words, interval, quantity
-from l2rw_core.figures.methods import is_row, title_of_row
+from l2rw_core.figures.methods import is_row, titled
+from l2rw_core.numerals import MINUS, typeset
+from l2rw_core.numerals import number as number_as
 
 _USUAL = {"clean_noise": 0.0, "clean_imbalance": 1.0, "clean_origin": "clean", "label_scores": ""}
 _FEWEST_RIVALS = 3
 """Numbers of a column that make its best one worth marking."""
+_FEWEST_ALIKE = 2
+"""Rows that begin with the same words, for these to head them."""
 _FEW = 3
 """Trials of which a wide interval says less than the lowest and the highest."""
 _OURS = ' class="l2rw-ours"'
@@ -61,10 +66,10 @@ class Number:
         return self.result.interval(self.what)
 
     def __str__(self) -> str:
-        value, (digits, unit) = self.value, self._form
+        digits, unit = self._form
         if self._is_range:
-            return f"{min(self._of_trials):.{digits}f} to {max(self._of_trials):.{digits}f}{unit}"
-        return f"{in_words(value, digits)}{unit}"
+            return f"{_range(self._of_trials, f'.{digits}f')}{unit}"
+        return f"{in_words(self.value, digits)}{unit}"
 
     @property
     def html(self) -> str:
@@ -87,9 +92,7 @@ class Number:
 
     @property
     def _is_range(self) -> bool:
-        """Whether the interval says little: it is wider than the scale, or for a few trials than a tenth of it."""
-        few = self.value.trials <= _FEW and self.value.half_width > self._largest / 10
-        return few or self.value.half_width > self._largest / 2
+        return _says_little(self.value, self._largest)
 
     @property
     def _largest(self) -> float:
@@ -103,7 +106,7 @@ class Number:
     @property
     def _trials(self) -> list[str]:
         """The value of each trial."""
-        return [f"{value:.2f}" for value in self._of_trials]
+        return [number_as(value, ".2f") for value in self._of_trials]
 
     def _note(self) -> dict[str, str]:
         first, cell = self.result.records[0], self.result.cell
@@ -132,7 +135,7 @@ class Number:
 class Difference:
     """By how many points one cell is above another: trials with the same seed are compared with each other.
 
-    Shown as a `Number` is, with a note on the records of both cells.
+    Shown as a `Number` is, the range of few trials that lie far apart too, with a note on the records of both cells.
 
     Raises:
         ValueError: an unknown quantity, or no seed that both cells have.
@@ -156,8 +159,12 @@ class Difference:
     def _by_seed(self) -> BySeed:
         return self.result.by_seed(self.what) - self.other.by_seed(self.what)
 
+    @property
+    def _is_range(self) -> bool:
+        return _says_little(self.value, 100)
+
     def __str__(self) -> str:
-        return in_words(self.value, 1, "+")
+        return _range(self._by_seed.values(), "+.1f") if self._is_range else in_words(self.value, 1, "+")
 
     @property
     def html(self) -> str:
@@ -167,10 +174,10 @@ class Difference:
 
     def _note(self) -> dict[str, str]:
         mine, its = (result.by_seed(self.what) for result in (self.result, self.other))
-        trials = (f"seed {seed}: {mine[seed]:.2f} - {its[seed]:.2f}" for seed in self._by_seed)
-        kind = quantity(self.what)
+        trials = (f"seed {seed}: {mine[seed]:.2f} {MINUS} {its[seed]:.2f}" for seed in self._by_seed)
+        kind, counted = quantity(self.what), _counted(self.value.trials, self._is_range)
         return {
-            f"{kind.sentence}: a difference in {kind.difference_unit}": f"{self}, {_counted(self.value.trials)}",
+            f"{kind.sentence}: a difference in {kind.difference_unit}": f"{self}, {counted}",
             "First": f"{self.result.cell.label}; {command(self.result)}",
             "Second": f"{self.other.cell.label}; {command(self.other)}",
             "Trials": ", ".join(trials),
@@ -236,9 +243,17 @@ def describe_experiment(e: Experiment) -> str:
     return "; ".join(part for part in parts if part)
 
 
+Entry = Opening | Interval | str
+"""What stands in a cell of a table: what opens a note, a reported value, or text."""
+
+
 @dataclass(frozen=True)
 class NumberTable:
     """A table of numbers and text, its columns sortable on the book's pages.
+
+    Names of methods and of data sets stand as a reader knows them. Where the first cells of several rows in a row begin
+    with the same words, as in ``MNIST, 10:1, 20%`` and ``MNIST, 10:1, 40%``, these head the rows as a group, and
+    columns are sorted within it.
 
     Args:
         columns: headings.
@@ -247,40 +262,40 @@ class NumberTable:
     """
 
     columns: Sequence[str]
-    rows: Sequence[Sequence[Opening | Interval | str]]
+    rows: Sequence[Sequence[Entry]]
     caption: str
 
     @property
     def html(self) -> str:
         """One `<table class="l2rw-table">`."""
-        head = "".join(f'<th scope="col">{_heading(name)}</th>' for name in self.columns)
-        best = self._best
-        body = "".join(
+        head = "".join(f'<th scope="col">{_text(name)}</th>' for name in self.columns)
+        caption = f"<caption>{html.escape(typeset(self.caption))}</caption>"
+        bodies = "".join(self._body(group, rows) for group, rows in self._groups)
+        return f'<table class="l2rw-table">{caption}<thead><tr>{head}</tr></thead>{bodies}</table>'
+
+    @property
+    def _groups(self) -> list[tuple[str, list[Sequence[Entry]]]]:
+        """Words of a group -> its rows, whose first cells have the rest; one group without words if there are none."""
+        split = [_name(row).rpartition(", ") for row in self.rows]
+        runs = [(words, [*run]) for words, run in itertools.groupby(range(len(split)), lambda i: split[i][0])]
+        heads = [words for words, _ in runs]
+        if not all(heads) or len(set(heads)) < len(heads) or any(len(run) < _FEWEST_ALIKE for _, run in runs):
+            return [("", [*self.rows])]
+        return [(words, [[split[i][2], *self.rows[i][1:]] for i in run]) for words, run in runs]
+
+    def _body(self, group: str, rows: Sequence[Sequence[Entry]]) -> str:
+        best = _best_of(rows)
+        head = ""
+        if group:
+            words = f"<span>{_text(group)}</span>"
+            head = f'<tr class="l2rw-group"><th scope="rowgroup" colspan="{len(self.columns)}">{words}</th></tr>'
+        lines = (
             f"<tr{_OURS if _name(row) == 'l2rw' else ''}>"
             + "".join(_td(entry, k == 0, (i, k) in best) for k, entry in enumerate(row))
             + "</tr>"
-            for i, row in enumerate(self.rows)
+            for i, row in enumerate(rows)
         )
-        caption = f"<caption>{html.escape(self.caption)}</caption>"
-        return f'<table class="l2rw-table">{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-
-    @property
-    def _best(self) -> set[tuple[int, int]]:
-        """Row and column of the best number of each column, and of those within its interval; none for a table whose
-        rows are not all methods. An oracle, which knows the truth, does not compete."""
-        if len(self.rows) < _FEWEST_RIVALS or not all(is_row(_name(row)) for row in self.rows):
-            return set()
-        rivals = [i for i, row in enumerate(self.rows) if Row.named(_name(row)).sees_clean != "all of them"]
-        return {(i, k) for k in range(1, len(self.columns)) for i in self._best_of(k, rivals)}
-
-    def _best_of(self, column: int, rivals: Sequence[int]) -> list[int]:
-        numbers = {i: e for i in rivals if isinstance(e := self.rows[i][column], Number)}
-        if len(numbers) < _FEWEST_RIVALS:
-            return []
-        sign = -1 if next(iter(numbers.values())).what == "error" else 1
-        top = max(numbers.values(), key=lambda number: sign * number.value.mean).value
-        reach = 0.0 if math.isnan(top.half_width) else top.half_width
-        return [i for i, number in numbers.items() if sign * (top.mean - number.value.mean) <= reach]
+        return f"<tbody>{head}{''.join(lines)}</tbody>"
 
     def _repr_html_(self) -> str:
         return self.html
@@ -289,26 +304,60 @@ class NumberTable:
         return f"[Table: {self.caption}]"
 
 
-def _name(row: Sequence[Opening | Interval | str]) -> str:
+def _best_of(rows: Sequence[Sequence[Entry]]) -> set[tuple[int, int]]:
+    """Row and column of the best number of each column, and of those within its interval; none where rows are not all
+    methods. An oracle, which knows the truth, does not compete."""
+    if len(rows) < _FEWEST_RIVALS or not all(is_row(_name(row)) for row in rows):
+        return set()
+    rivals = [i for i, row in enumerate(rows) if Row.named(_name(row)).sees_clean != "all of them"]
+    columns = range(1, max(map(len, rows)))
+    return {(i, k) for k in columns for i in _best_in({i: rows[i][k] for i in rivals if k < len(rows[i])})}
+
+
+def _best_in(column: Mapping[int, Entry]) -> list[int]:
+    numbers = {i: entry for i, entry in column.items() if isinstance(entry, Number)}
+    if len(numbers) < _FEWEST_RIVALS:
+        return []
+    sign = -1 if next(iter(numbers.values())).what == "error" else 1
+    top = max(numbers.values(), key=lambda number: sign * number.value.mean).value
+    reach = 0.0 if math.isnan(top.half_width) else top.half_width
+    return [i for i, number in numbers.items() if sign * (top.mean - number.value.mean) <= reach]
+
+
+def _name(row: Sequence[Entry]) -> str:
     """What a row of a table is about: its first cell, if that is text."""
     return row[0] if row and isinstance(row[0], str) else ""
 
 
-def _heading(name: str) -> str:
-    """A heading in a reader's words: a row's name as it is called in figures, too."""
-    return html.escape(title_of_row(name))
+def _text(words: str) -> str:
+    """Text in a reader's words."""
+    return html.escape(typeset(titled(words)))
 
 
-def _td(entry: Opening | Interval | str, first: bool, best: bool = False) -> str:
-    """A cell; in a narrow column a number breaks before its ±, never after it."""
-    if not isinstance(entry, Interval | str):
-        number = entry.html.replace(" ± ", " ±&nbsp;", 1)
-        mark = ' class="l2rw-best"' if best else ""
-        return f'<td data-value="{entry.value.mean:.4f}"{mark}>{number}</td>'
+def _td(entry: Entry, first: bool, best: bool = False) -> str:
+    if isinstance(entry, str):
+        return f'<th scope="row">{_text(entry)}</th>' if first else f"<td>{_text(entry)}</td>"
     if isinstance(entry, Interval):
-        half = "" if math.isnan(entry.half_width) else f" ±&nbsp;{entry.half_width:.1f}"
-        return f'<td data-value="{entry.mean:.4f}" class="l2rw-reported">{entry.mean:.1f}{half}%</td>'
-    return f'<th scope="row">{html.escape(title_of_row(entry))}</th>' if first else f"<td>{html.escape(entry)}</td>"
+        return f'<td data-value="{entry.mean:.4f}" class="l2rw-reported">{_small_half(in_words(entry, 1))}%</td>'
+    mark = ' class="l2rw-best"' if best else ""
+    return f'<td data-value="{entry.value.mean:.4f}"{mark}>{_small_half(entry.html)}</td>'
+
+
+def _small_half(text: str) -> str:
+    """The half width of an interval smaller than its mean."""
+    return re.sub(r" ± [\d.,]+", lambda half: f'<span class="l2rw-half">{half[0]}</span>', text, count=1)
+
+
+def _says_little(value: Interval, largest: float) -> bool:
+    """Whether an interval is wider than the scale, or for a few trials than a tenth of it."""
+    few = value.trials <= _FEW and value.half_width > largest / 10
+    return few or value.half_width > largest / 2
+
+
+def _range(values: Iterable[float], form: str) -> str:
+    """The lowest and the highest."""
+    several = [*values]
+    return f"{number_as(min(several), form)} to {number_as(max(several), form)}"
 
 
 def number(result: CellResult | None, what: str = "last", identity: str = "") -> Number | str:

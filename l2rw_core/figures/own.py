@@ -16,6 +16,7 @@ from l2rw_core.experiments import (
     prediction_interval,
     quantity,
 )
+from l2rw_core.figures.methods import title_of_row
 from l2rw_core.figures.numbers import Number, NumberTable
 
 NOT_ON_RECORD = "not on record"
@@ -124,6 +125,6 @@ def summary(runs: Mapping[str, OwnRun], meaning: str) -> str:
         ("outside", "Outside of it, as one run in twenty is by chance"),
         (NOT_ON_RECORD, "No record of this configuration on these data"),
     ):
-        if names := [name for name, run in runs.items() if run.verdict == verdict]:
+        if names := [title_of_row(name) for name, run in runs.items() if run.verdict == verdict]:
             parts.append(f"{words}: {', '.join(names)}.")
     return " ".join(parts)

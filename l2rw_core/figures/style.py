@@ -29,6 +29,7 @@ from matplotlib.image import AxesImage
 
 from l2rw_core.figures.cut_off import warn_of_hidden
 from l2rw_core.figures.svg import for_page
+from l2rw_core.numerals import typeset
 
 INK = "#010203"
 """Colour that becomes the page's text colour (`currentColor`). Black does too."""
@@ -264,12 +265,15 @@ def show(fig: Figure, alt: str, caption: str = "") -> Drawing:
         alt: a sentence that says what is to be seen.
         caption: plain text under the picture.
 
+    Numbers in both are typeset, as those in the picture are; see `l2rw_core.numerals`.
+
     Raises:
         ValueError: `alt` is empty.
 
     Warns:
         UserWarning: the limits of an axis cut off a marker or a bar.
     """
+    alt, caption = typeset(alt), typeset(caption)
     return Drawing(_checked_svg(fig, alt), alt, caption)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from xml.etree import ElementTree
 
 from l2rw_core.figures.svg_path import as_circle, shortened
+from l2rw_core.numerals import typeset
 
 PIXELS_PER_POINT = 1.15
 """How large a figure is shown at most."""
@@ -75,6 +76,8 @@ def _tidy(element: ElementTree.Element, colours: Mapping[str, str]) -> None:
     element.tail = None
     if not (element.text or "").strip() and element.tag != "tspan":
         element.text = None
+    if element.text:
+        element.text = typeset(element.text)
     decimals = _MARKER_DECIMALS if "id" in element.attrib else _DECIMALS
     attributes = {_local(n): _short(_local(n), value, decimals, colours) for n, value in element.attrib.items()}
     if _SEGMENTS.fullmatch(attributes.get("d", "")):  # single lines have no inside to fill

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from l2rw_core.experiments import CellResult, quantity
-from l2rw_core.figures.methods import look_of
+from l2rw_core.figures.methods import look_of, title_of_row
 from l2rw_core.figures.style import COLOURS, DASHES, MARKERS, Drawing, figure, show
 
 Line = Mapping[Any, CellResult | None]
@@ -82,7 +82,7 @@ def _panel(ax: Axes, lines: Lines, what: str, log: bool, marked: Any) -> None:
         bars = np.stack([means - halves, means + halves, gap], axis=1)[halves > 0]
         at = np.repeat(np.array(list(line))[halves > 0], 3)
         ax.plot(at, bars.ravel(), color=colour, linestyle="-", linewidth=1.2, marker="")
-        ax.plot(list(line), means, color=colour, marker=marker, linestyle=dash, label=name)
+        ax.plot(list(line), means, color=colour, marker=marker, linestyle=dash, label=title_of_row(name))
     for value in _values(lines):
         if not any(line.get(value) for line in lines.values()):
             low, high = _around(value, _values(lines), log)
@@ -137,7 +137,7 @@ def style_of_row(name: str) -> tuple[str, str, Any]:
 
 def _legend(axes: np.ndarray, panels: Mapping[str, Lines]) -> tuple[list[Any], list[str]]:
     handles = {name: handle for ax in axes for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
-    run = {name for lines in panels.values() for name, line in lines.items() if any(line.values())}
+    run = {title_of_row(name) for lines in panels.values() for name, line in lines.items() if any(line.values())}
     return list(handles.values()), [name if name in run else f"{name} (not run)" for name in handles]
 
 
@@ -150,7 +150,9 @@ def _sentences(panels: Mapping[str, Lines], what: str, words: str | Callable[[An
             run = [(value, result.interval(what).mean) for value, result in line.items() if result]
             if run:
                 (first, a), (last, b) = run[0], run[-1]
-                ends.append(f"{name} {a:.1f}% at {_word(first, words)} and {b:.1f}% at {_word(last, words)}")
+                ends.append(
+                    f"{title_of_row(name)} {a:.1f}% at {_word(first, words)} and {b:.1f}% at {_word(last, words)}"
+                )
         sentences.append(f"{title}: {'; '.join(ends) or 'not run'}.".removeprefix(": "))
     return " ".join(sentences)
 
@@ -172,7 +174,7 @@ def about(panels: Mapping[str, Lines], words: str | Callable[[Any], str] = "{:,}
 
 def _missing(panels: Mapping[str, Lines], words: str | Callable[[Any], str]) -> str:
     missing = [
-        ", ".join(part for part in (f"{name} at {_word(value, words)}", title) if part)
+        ", ".join(part for part in (f"{title_of_row(name)} at {_word(value, words)}", title) if part)
         for title, lines in panels.items()
         for name, line in lines.items()
         for value, result in line.items()
@@ -201,7 +203,7 @@ def by_class(results: Line, sizes: np.ndarray, most: int = 4000) -> Drawing:
     for row, result in results.items():
         shares = class_accuracies(result) if result else None
         if shares is None:
-            left_out.append(row)
+            left_out.append(title_of_row(row))
             continue
         colour, marker, dash = style_of_row(row)
         ax.plot(
@@ -210,9 +212,9 @@ def by_class(results: Line, sizes: np.ndarray, most: int = 4000) -> Drawing:
             color=colour,
             marker=marker,
             linestyle=dash,
-            label=row,
+            label=title_of_row(row),
         )
-        told.append(f"{row} {100 * shares[:, -3:].mean():.0f}%")
+        told.append(f"{title_of_row(row)} {100 * shares[:, -3:].mean():.0f}%")
         trials.add(len(result.records))
     ax.set(ylim=(-3, 103), ylabel="accuracy")
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0f}%")

@@ -17,6 +17,7 @@ from typing import Any
 from tqdm import tqdm
 
 from l2rw_core.figures.style import Drawing
+from l2rw_core.numerals import typeset
 from l2rw_core.running.progress import progress_wanted
 
 MAX_FRAMES = 200
@@ -208,10 +209,10 @@ def _check_distinct(name: str, items: Sequence[Any], what: str) -> None:
 
 def _words(value: Any, form: Format | None) -> str:
     if isinstance(form, str):
-        return form.format(value)
+        return typeset(form.format(value))
     if form is not None:
-        return str(form(value))
-    return f"{value:,}" if isinstance(value, Integral) and not isinstance(value, bool) else str(value)
+        return typeset(str(form(value)))
+    return typeset(f"{value:,}" if isinstance(value, Integral) and not isinstance(value, bool) else str(value))
 
 
 def _drawings(draw: Callable[..., Drawing], axes: Sequence[_Axis]) -> list[Drawing]:

@@ -36,6 +36,7 @@ from l2rw_core.experiments import (
     interval,
 )
 from l2rw_core.experiments.paper import TABLE_1_ROWS, TABLE_2_ROWS
+from l2rw_core.figures.methods import title_of_row
 
 CIFAR_10, CIFAR_100 = ("paper", "cifar10"), ("paper", "cifar100")
 QUARTER = ("quarter", "cifar10")
@@ -192,7 +193,7 @@ def _above_all(name: str, row: str, rows: Iterable[str], called: str, by: float 
         ours = evidence.cell(name, row)
         best, its = _best_of(evidence, name, others)
         asked = [_ahead(ours, evidence.cell(name, other), by) for other in others]
-        text = f"{'L2RW' if row == 'l2rw' else row} {_percent(ours.last)}, best of {called} {best} "
+        text = f"{title_of_row(row)} {_percent(ours.last)}, best of {called} {title_of_row(best)} "
         text += f"{_percent(its.last)}, a difference of {_points(_difference(ours, its))} points; "
         return asked, text + _standing(verdicts_of(asked), by)
 
@@ -223,9 +224,9 @@ def _others_fail_at_200(evidence: Evidence) -> tuple[list[Asked], str]:
     best, its = _best_of(evidence, "fig2", rows, ratio=200)
     errors = [evidence.cell("fig2", row, ratio=200).by_seed("error") for row in rows]
     asked = [Asked((error - 2 * ours.by_seed("error")).interval) for error in errors]
-    text = f"test error {_percent(ours.error)}, of the next best, {best}, {_percent(its.error)}; "
+    text = f"test error {_percent(ours.error)}, of the next best, {title_of_row(best)}, {_percent(its.error)}; "
     text += "we ask each row to have more than twice L2RW's, "
-    return asked, f"{text}and {best} has {_points(asked[rows.index(best)].value)} points more than that"
+    return asked, f"{text}and {title_of_row(best)} has {_points(asked[rows.index(best)].value)} points more than that"
 
 
 def _random_is_comparable(name: str, what: str, **place: Any) -> Check:
@@ -234,7 +235,8 @@ def _random_is_comparable(name: str, what: str, **place: Any) -> Check:
     def check(evidence: Evidence) -> tuple[list[Asked], str]:
         random, base = (evidence.cell(name, row, **place) for row in ("random", "baseline"))
         apart = (random.by_seed(what) - base.by_seed(what)).interval
-        text = f"{'test error' if what == 'error' else 'test accuracy'} of random {_percent(random.interval(what))}, "
+        text = "test error" if what == "error" else "test accuracy"
+        text += f" of random weights {_percent(random.interval(what))}, "
         text += f"of the baseline {_percent(base.interval(what))}, a difference of {_points(apart)} points; "
         return _comparable(apart), f"{text}we allow 4 either way"
 
@@ -374,7 +376,7 @@ def _after_the_first_drop(evidence: Evidence) -> tuple[list[Asked], str]:
         before, after, end = (BySeed.of(result.records, lambda r, w=w: 100 * r.mean_between(*w)) for w in windows)
         changes[row] = (end - after).interval
         means = (in_words(each.interval, 1) for each in (before, after, end))
-        parts.append(f"{row} {', '.join(means)}, a change of {_points(changes[row])}")
+        parts.append(f"{title_of_row(row)} {', '.join(means)}, a change of {_points(changes[row])}")
     base, s_model, ours = changes.values()
     asked = [_below(base, -0.5), _below(s_model, -0.5), _below(ours, 1), Asked(ours, -1)]
     text = "accuracy in the tenth of the steps before the drop, the tenth after it, the last tenth: "

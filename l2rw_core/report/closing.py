@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from l2rw_core.experiments import Interval, in_words
 from l2rw_core.figures.numbers import NumberTable
+from l2rw_core.numerals import typeset
 
 COLUMNS = ("claim", "number", "margin", "holds")
 
@@ -114,6 +115,6 @@ def _in_short(value: Interval | float) -> str:
     if math.isnan(value.mean if isinstance(value, Interval) else value):
         return "unknown"
     if not isinstance(value, Interval):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{float(f'{value:.3g}'):g}"
+        return typeset(f"{value:,.0f}" if abs(value) >= 1000 else f"{float(f'{value:.3g}'):g}")
     largest = max(abs(value.mean), abs(value.half_width), 1e-9)
     return in_words(value, max(0, 2 - math.floor(math.log10(largest))))

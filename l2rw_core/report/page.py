@@ -14,6 +14,7 @@ import pandas as pd
 from l2rw_core.datasets import title_of
 from l2rw_core.experiments import Cell, Record, Recorded, Results, Row, grid, reported_numbers
 from l2rw_core.experiments.paper import grid_scales
+from l2rw_core.figures.methods import title_of_row
 from l2rw_core.figures.numbers import Number, NumberTable, number
 from l2rw_core.report.claims import NOT_RUN, VERDICTS
 from l2rw_core.report.reproduction import reproduction
@@ -72,7 +73,8 @@ def headline(records: Iterable[Record]) -> str:
         blind = [row for row in results if Row.named(row).sees_clean == "no"]
         best = max(blind, key=lambda row: results[row].last.mean, default="")
         numbers = {row: str(Number(result)).removesuffix("%") for row, result in results.items()}
-        values = [numbers.get("baseline", ""), f"{numbers[best]} ({best}, of {len(blind)})" if best else ""]
+        highest = f"{numbers[best]} ({title_of_row(best)}, of {len(blind)})" if best else ""
+        values = [numbers.get("baseline", ""), highest]
         values += [numbers.get("baseline+ft", ""), numbers.get("l2rw", "")]
         trials = [results[row].last.trials for row in ("baseline", best, "baseline+ft", "l2rw") if row in results]
         counted = "" if not trials else f"{min(trials)} to {max(trials)}" if len(set(trials)) > 1 else str(trials[0])

@@ -9,6 +9,7 @@ from html import escape
 
 from l2rw_core.experiments import Recorded, load_records
 from l2rw_core.figures.numbers import Opening
+from l2rw_core.numerals import typeset
 from l2rw_core.report.claims import AGREES, CLAIMS, DISAGREES, NOT_RUN, VERDICTS, Evidence
 
 Text = str | Sequence[str | Opening]
@@ -60,11 +61,11 @@ def _parts(text: Text) -> Sequence[str | Opening]:
 
 
 def _html(text: Text) -> str:
-    return "".join(escape(part) if isinstance(part, str) else part.html for part in _parts(text))
+    return "".join(escape(typeset(part)) if isinstance(part, str) else part.html for part in _parts(text))
 
 
 def _plain(text: Text) -> str:
-    return "".join(map(str, _parts(text)))
+    return typeset("".join(map(str, _parts(text))))
 
 
 def standing(*where: str) -> str:

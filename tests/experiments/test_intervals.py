@@ -30,7 +30,7 @@ def test_intervals_in_words():
     assert in_words(Interval(86.5, math.nan, 1)) == "86.50"
     assert in_words(Interval(86.5, 0.25, 3)) == "86.50 ± 0.25"
     assert in_words(Interval(1.26, 0.5, 3), 1, "+") == "+1.3 ± 0.5"
-    assert in_words(Interval(-1.26, 0.5, 3), 1, "+") == "-1.3 ± 0.5"
+    assert in_words(Interval(-1.26, 0.5, 3), 1, "+") == "−1.3 ± 0.5"
 
 
 def test_the_p_value_and_the_interval_say_the_same():

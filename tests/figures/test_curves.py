@@ -33,8 +33,8 @@ def test_errors_over_steps():
 def test_alt_text_and_caption_come_from_the_records():
     drawing = curves.error_curves(GROUPS, caption="Four against nine.")
     assert "L2RW 3.0% ± 2.5%; plain training 40.0% ± 0.0%" in drawing.alt
-    assert drawing.caption.startswith("Four against nine. mnist, the paper's scale: 8,000 steps, 3 trials a method")
-    assert drawing.caption.endswith("CPU; commit aaaaaaa.")
+    assert drawing.caption.startswith("Four against nine. MNIST, the paper's scale: 8,000 steps, 3 trials a method")
+    assert drawing.caption.endswith("mean and 95% interval; CPU.")
 
 
 def test_one_trial_is_drawn_without_an_interval():
@@ -97,5 +97,5 @@ def test_trials_at_a_step_are_a_dot_each_and_told_in_the_mean(monkeypatch):
     errors, shares = ([line.get_ydata() for line in ax.lines] for ax in seen[0].axes)
     np.testing.assert_allclose(errors, [[0.2, 0.2], [0.2, 0.2]])
     np.testing.assert_allclose(shares, [[0.0, 0.1], [0.3, 0.4]])
-    assert "l2rw has 20.0% ± 0.0% test error and puts 35.0% of the weight on the rare class" in drawing.alt
+    assert "L2RW has 20.0% ± 0.0% test error and puts 35.0% of the weight on the rare class" in drawing.alt
     assert drawing.caption.endswith("MNIST, 2 trials each.")

@@ -39,7 +39,10 @@ def test_a_number_is_the_mean_over_trials_and_names_each(result, what, scale, di
     values = [scale * r.detection[what]["weight"] for r in result.records]
     assert values[0] != values[1]
     assert number.value.mean == pytest.approx(np.mean(values))
-    assert f">{np.mean(values):.{digits}f} ±" in number.html
+    low, high = sorted(values)
+    apart = 12.706 * (high - low) / 2 > scale / 10  # the half width of two trials
+    words = f"{low:.{digits}f} to {high:.{digits}f}" if apart else f"{np.mean(values):.{digits}f} ±"
+    assert f">{words}" in number.html
     for record, value in zip(result.records, values, strict=True):
         assert f"seed {record.experiment.seed}: {value:.{2 if what == 'first' else 4}f} ({record.id})" in number.html
     assert "by weight" in number.html

@@ -5,6 +5,7 @@ import pytest
 
 from l2rw_core.figures.benchmarks import load_benchmark
 from l2rw_core.figures.growth import AXES, along, growth, slope
+from l2rw_core.numerals import typeset
 
 LINES = load_benchmark("growth")
 
@@ -29,5 +30,5 @@ def test_the_sentence_comes_from_the_lines():
     for axis, title in AXES.items():
         steps = along(LINES, axis)[-3:]
         x, y = np.log([line["size"] for line in steps]), np.log([line["memory_ratio"] for line in steps])
-        assert f"{title} {slope(steps):.2f} and {np.polyfit(x, y, 1)[0]:.2f}" in drawing.alt
+        assert typeset(f"{title} {slope(steps):.2f} and {np.polyfit(x, y, 1)[0]:.2f}") in drawing.alt
     assert LINES[0]["started"][:10] in drawing.caption

@@ -79,10 +79,11 @@ def test_lines_go_through_the_accuracies(drawn, log):
     lines = {"baseline": {1: 0.2, 10: 0.4}, "own": {1: 0.5, 10: 0.9}}
     accuracy_lines(lines, ROLES, "images", "What is seen.", log=log, marked=10, words="{:.0f} images".format)
     (ax,) = drawn["fig"].axes
-    shown = {line.get_label(): line for line in ax.lines if line.get_label() in lines}
+    names = {"plain training": "baseline", "own": "own"}
+    shown = {names[line.get_label()]: line for line in ax.lines if line.get_label() in names}
     assert {name: dict(zip(*line.get_data(), strict=True)) for name, line in shown.items()} == lines
     assert to_hex(shown["own"].get_color()) == COLOURS["l2rw"]
-    (mark,) = [line for line in ax.lines if line.get_label() not in lines]
+    (mark,) = [line for line in ax.lines if line.get_label() not in names]
     assert list(mark.get_xdata()) == [10, 10]
     assert ax.get_xscale() == ("log" if log else "linear")
     assert drawn["alt"] == drawn["caption"] == "What is seen."

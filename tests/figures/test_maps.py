@@ -21,7 +21,6 @@ from l2rw_core.figures.maps import (
     lead_map,
     noise_and_imbalance,
     outcome,
-    signed,
 )
 
 PANELS = (noise_and_imbalance, background_by_noise, background_by_clean, by_schedule)
@@ -158,8 +157,6 @@ def test_losses_are_as_strong_as_gains():
     assert colour_of(0.4) == colour_of(-0.4) == maps.EVEN
 
 
-def test_signs_are_words_too():
-    assert [signed(value) for value in (2.04, -3.16, 0.01, -0.04)] == ["+2.0", "−3.2", "0.0", "0.0"]
 
 
 def test_extremes_are_not_told_twice(template, panel):

@@ -11,6 +11,7 @@ import pytest
 from l2rw_core import cli
 from l2rw_core.experiments import CellResult, Interval, Results, grid
 from l2rw_core.figures.numbers import Difference, Number, NumberTable, command, describe_experiment, number
+from l2rw_core.numerals import typeset
 
 RESULT = Results.load("fig2", "paper").cell("l2rw", ratio=200)
 CELL = RESULT.cell
@@ -93,11 +94,12 @@ def test_configuration_says_what_is_unusual():
 
 def test_a_table_can_be_sorted_and_tells_reported_from_ours():
     table = NumberTable(["a", "b", "c"], [["<x>", Interval(86.92, 0.19, 5), Number(RESULT)]], "seen")
-    assert '<td data-value="86.9200" class="l2rw-reported">86.9 ±&nbsp;0.2%</td>' in table.html
+    reported = '<td data-value="86.9200" class="l2rw-reported">86.9<span class="l2rw-half"> ± 0.2</span>%</td>'
+    assert reported in table.html
     assert f'<td data-value="{RESULT.last.mean:.4f}"><span class="l2rw-number"' in table.html
     assert '<th scope="row">&lt;x&gt;</th>' in table.html
     assert "<caption>seen</caption>" in table.html
-    assert f" ±&nbsp;{RESULT.last.half_width:.1f}%</button>" in table.html
+    assert f'<span class="l2rw-half"> ± {RESULT.last.half_width:.1f}</span>%</button>' in table.html
     assert '<th scope="col">plain training + fine-tuning</th>' in NumberTable(["baseline+ft"], [], "").html
     assert "±" not in NumberTable(["a"], [[Interval(76.6, math.nan, 5)]], "").html
 
@@ -116,7 +118,12 @@ def test_differences_compare_trials_with_the_same_seed():
     assert difference.value.mean == pytest.approx(gaps.mean())
     half = 12.706 * gaps.std(ddof=1) / np.sqrt(2)
     assert difference.value.half_width == pytest.approx(half, rel=1e-4)
-    assert str(difference) == f"{gaps.mean():+.1f} ± {half:.1f}"
+    assert half > 10
+    assert str(difference) == typeset(f"{gaps.min():+.1f} to {gaps.max():+.1f}")
+    assert "lowest and highest of 2 trials" in difference.html
+    every = Difference(RESULT, other)
+    assert every.value.half_width < 10
+    assert str(every) == typeset(f"{every.value.mean:+.1f} ± {every.value.half_width:.1f}")
     assert Difference(ours, theirs, "error").value.mean == pytest.approx(-gaps.mean())
     for record in (*ours.records, *theirs.records):
         assert record.id in difference.html
@@ -169,3 +176,24 @@ def test_three_trials_far_apart_are_a_range_and_close_ones_an_interval():
     apart, close = shown((4, 20, 12), (4, 4.5, 5))
     assert str(apart) == "4.0 to 20.0%"
     assert "±" in str(close)
+
+
+def test_rows_that_begin_with_the_same_words_are_a_group_with_its_own_best():
+    cells = [*shown((4.0, 5.0, 4.5), (20, 21, 22), (30, 31, 32), (60, 61, 62), (40, 41, 42), (50, 51, 52))]
+    names = [f"{data}, 10:1, {row}" for data in ("fashion_mnist", "mnist") for row in ("l2rw", "random", "baseline")]
+    text = NumberTable(["where", "error"], [list(row) for row in zip(names, cells, strict=True)], "").html
+    heads = re.findall(r'<th scope="rowgroup" colspan="2"><span>([^<]*)</span></th>', text)
+    assert heads == ["Fashion-MNIST, 10:1", "MNIST, 10:1"]
+    assert re.findall(r'<th scope="row">([^<]*)</th>', text) == ["L2RW", "random weights", "plain training"] * 2
+    assert text.count("<tbody>") == text.count('<tr class="l2rw-ours">') == 2
+    best = re.findall(r'<tr[^>]*><th scope="row">([^<]*)</th><td data-value="[^"]*" class="l2rw-best">', text)
+    assert best == ["L2RW", "random weights"]
+    for alone in (["a, 1", "a, 2", "b, 1"], ["a, 1", "a, 2", "b, 1", "b, 2", "a, 3", "a, 4"], ["a", "b, 1", "b, 2"]):
+        assert "rowgroup" not in NumberTable(["where"], [[name] for name in alone], "").html
+
+
+def test_words_and_signs_of_a_table_are_a_readers():
+    text = NumberTable(["data", "x"], [["mnist", "baseline+ft"], ["a", "-0.03"]], "from -1 to 1").html
+    assert '<th scope="row">MNIST</th><td>plain training + fine-tuning</td>' in text
+    assert "<td>−0.03</td>" in text
+    assert "<caption>from −1 to 1</caption>" in text

@@ -53,7 +53,8 @@ def test_accuracy_of_classes_is_that_of_the_confusions_beside_their_sizes(swept,
     shares = class_accuracies(ours)
     np.testing.assert_allclose(line.get_ydata(), 100 * shares.mean(0))
     assert [bar.get_y() + bar.get_height() for bar in counts.patches] == sizes.tolist()
-    assert drawing.alt == (f"Three rarest classes: l2rw {100 * shares[:, -3:].mean():.0f}%, 2 trials. Not run: random.")
+    ours_on_rare = f"L2RW {100 * shares[:, -3:].mean():.0f}%, 2 trials"
+    assert drawing.alt == f"Three rarest classes: {ours_on_rare}. Not run: random weights."
     assert by_class({"random": None}, sizes).caption == "This cell was not run."
 
 
@@ -72,7 +73,7 @@ def test_the_words_are_those_of_the_numbers(swept):
     line = swept.line("l2rw", "noise", data="digits")
     drawing = against({"": {"l2rw": line}}, "wrong labels", words="{:.0%}", caption="Digits.")
     ends = [line[rate].last.mean for rate in (0.0, 0.4)]
-    assert drawing.alt == f"Test accuracy, last step. l2rw {ends[0]:.1f}% at 0% and {ends[1]:.1f}% at 40%."
+    assert drawing.alt == f"Test accuracy, last step. L2RW {ends[0]:.1f}% at 0% and {ends[1]:.1f}% at 40%."
     assert drawing.caption == "Digits. 1 to 2 trials a cell; bars are 95% intervals. A single trial has none."
     best = against({"": {"l2rw": line}}, "wrong labels", "best")
     assert f"{line[0.4].best.mean:.1f}%" in best.alt
@@ -83,11 +84,11 @@ def test_cells_that_were_not_run_are_grey_and_named(swept):
     half = {0.0: None, 0.4: line[0.4]}
     drawing = against({"digits": {"l2rw": half}}, "wrong labels", words="{:.0%}")
     assert drawing.svg.count(">not run<") == 1
-    assert "Not run: l2rw at 0%, digits." in drawing.caption
+    assert "Not run: L2RW at 0%, digits." in drawing.caption
     assert ">not run<" not in against({"": {"l2rw": line}}, "wrong labels").svg
     nothing = against({"": {"l2rw": {0.0: None, 0.4: None}}}, "wrong labels")
     assert nothing.svg.count(">not run<") == 2
-    assert "l2rw (not run)" in nothing.svg
+    assert "L2RW (not run)" in nothing.svg
     assert nothing.caption == "Not run."
     assert "not run" in nothing.alt
 
@@ -115,8 +116,8 @@ def test_a_row_that_lacks_a_cell_beside_one_that_has_it_is_not_hidden_by_a_band(
     line = swept.line("l2rw", "noise", data="digits")
     drawing = against({"": {"l2rw": line, "random": dict.fromkeys(line)}}, "wrong labels")
     assert ">not run<" not in drawing.svg
-    assert "random (not run)" in drawing.svg
-    assert "Not run: random at 0.0; random at 0.4." in drawing.caption
+    assert "random weights (not run)" in drawing.svg
+    assert "Not run: random weights at 0.0; random weights at 0.4." in drawing.caption
 
 
 def test_errors_are_what_accuracies_leave(swept):
@@ -125,7 +126,7 @@ def test_errors_are_what_accuracies_leave(swept):
     assert line[0.4].error.half_width == pytest.approx(line[0.4].last.half_width)
     drawing = against({"": {"l2rw": line}}, "wrong labels", what="error", words="{:.0%}")
     low, high = (f"{line[value].error.mean:.1f}%" for value in (0.0, 0.4))
-    assert drawing.alt == f"Test error, last step. l2rw {low} at 0% and {high} at 40%."
+    assert drawing.alt == f"Test error, last step. L2RW {low} at 0% and {high} at 40%."
     assert drawing.svg != against({"": {"l2rw": line}}, "wrong labels", words="{:.0%}").svg
 
 

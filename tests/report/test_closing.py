@@ -72,7 +72,7 @@ def test_under_a_readers_own_parameters_a_claim_that_fails_is_a_line_and_no_erro
     claims = {"low": above(0.2, 0.5), "right": True, "one": above(alone, 0), "none": above(nothing, 0), "plain": False}
     table = hold(claims, own=True)
     assert repr(table).splitlines() == [
-        "does not hold: low (0.2 > 0.5; margin -0.3)",
+        "does not hold: low (0.2 > 0.5; margin −0.3)",
         "holds: right",
         "does not hold: one (4.00 > 0; margin unknown)",
         "does not hold: none (unknown > 0; margin unknown)",

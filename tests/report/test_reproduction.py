@@ -107,7 +107,8 @@ def test_a_claim_needs_every_cell_and_more_than_one_trial():
     assert best.finding(evidence(lambda row, _: 80.0, trials=1)) is None
     beaten = best.finding(evidence(lambda row, _: {"l2rw": 80.0, "weighted+ft": 80.5}.get(row, 70.0)))
     assert beaten.verdict == "disagrees"
-    assert "best of the others weighted+ft 80.5 ± 0.2%, a difference of -0.5 ± 0.0 points; " in beaten.text
+    rival = "best of the others weighted (oracle) + fine-tuning 80.5 ± 0.2%"
+    assert f"{rival}, a difference of −0.5 ± 0.0 points; " in beaten.text
     assert beaten.text.endswith("of 15 rows ahead of 14, behind 1")
     assert beaten.trials == 3
 
@@ -398,7 +399,8 @@ def test_every_number_of_the_page_stands_in_the_table_it_is_made_from(report):
     assert len(numbers)
     for row in numbers.itertuples():
         assert f'<span class="l2rw-number" data-records="{row.records}">' in page
-        assert f'<td data-value="{row.reproduced:.4f}">' in page
+        best = ' class="l2rw-best"'
+        assert any(f'<td data-value="{row.reproduced:.4f}"{mark}>' in page for mark in ("", best))
     ids = {record.id for record in load_records()}
     for records in rows.records.dropna():
         assert set(records.split()) <= ids
