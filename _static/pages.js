@@ -35,21 +35,21 @@
   document.addEventListener("scroll", event => event.target.matches?.(wide) && say(event.target), true);
 }
 
-// A note on a number opens below its row, or above it where there is more room, so that the number stays in sight.
+// A note on a number opens below its row, or above it where there is more room, so that the row stays in sight.
 document.addEventListener(
-  "toggle",
+  "beforetoggle",
   event => {
     const note = event.target;
     if (event.newState !== "open" || !note.matches?.(".l2rw-record")) return;
     const number = document.querySelector(`[popovertarget="${note.id}"]`);
     const row = (number.closest("tr") ?? number).getBoundingClientRect();
     const [above, below] = [row.top, innerHeight - row.bottom];
-    const room = Math.max(above, below) - 16;
-    note.style.maxHeight = `${room}px`;
-    const { width, height } = note.getBoundingClientRect();
-    const left = Math.min(number.getBoundingClientRect().left, innerWidth - width - 8);
-    note.style.left = `${Math.max(8, left)}px`;
-    note.style.top = `${below >= above || height < below - 16 ? row.bottom + 8 : row.top - height - 8}px`;
+    const widest = Math.min(640, 0.92 * innerWidth);
+    const left = Math.max(8, Math.min(number.getBoundingClientRect().left, innerWidth - widest - 8));
+    note.style.left = `${left + scrollX}px`;
+    note.style.maxHeight = `${Math.max(above, below) - 16}px`;
+    note.style.top = below >= above ? `${row.bottom + scrollY + 8}px` : "auto";
+    note.style.bottom = below >= above ? "auto" : `${innerHeight - row.top - scrollY + 8}px`;
   },
   true,
 );

@@ -47,6 +47,7 @@ OWN_EXTENSIONS = (
     "search_entries",
     "mathematics",
     "light_pages",
+    "status",
 )
 CELL_TIMEOUT_S = 600
 KEPT_CACHES = 3
