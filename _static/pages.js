@@ -7,9 +7,9 @@
     if (event.target.closest(".toggle > .admonition-title")) lookAgain();
   });
 
-  // It forgets tables, which scroll inside themselves on a narrow page.
+  // It forgets tables and figures, which scroll inside themselves on a narrow page.
   const tables = () => {
-    for (const table of document.querySelectorAll(".bd-article table")) {
+    for (const table of document.querySelectorAll(".bd-article :is(table, figure.l2rw-figure)")) {
       if (table.scrollWidth > table.clientWidth) table.tabIndex = 0;
       else table.removeAttribute("tabindex");
     }
@@ -20,7 +20,7 @@
 
 // What scrolls sideways says on which sides it goes on; the style sheet lets it fade there.
 {
-  const wide = ".bd-article :is(table, pre, div.math, .cell_output, .output.text_html, .table-wrapper)";
+  const wide = ".bd-article :is(table, figure.l2rw-figure, pre, div.math, .cell_output, .output.text_html, .table-wrapper)";
   const say = element => {
     const beyond = element.scrollWidth - element.clientWidth;
     const sides = [element.scrollLeft > 1 && "left", element.scrollLeft < beyond - 1 && "right"].filter(Boolean);

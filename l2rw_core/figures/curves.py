@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from l2rw_core.datasets import title_of
 from l2rw_core.experiments import Record, interval
+from l2rw_core.figures.labels import name_lines
 from l2rw_core.figures.methods import look_of, title_of_row
 from l2rw_core.figures.style import COLOURS, DASHES, INK, PALETTE, Drawing, dots, figure, show
 
@@ -80,8 +81,9 @@ def _curves(groups: Groups, ylim: tuple[float, float], caption: str, error: bool
         _curve(ax, method, records, position, error)
     what = "test error" if error else "test accuracy"
     ax.set(xlabel="training step", ylabel=what, ylim=ylim)
+    ax.margins(x=0)
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    ax.legend()
+    name_lines(ax)
     told = "; ".join(f"{title_of_row(method)} {describe(records, error)}" for method, records in groups.items())
     return show(
         fig, alt=f"{what.capitalize()} at the last step: {told}.", caption=f"{caption} {provenance(groups)}".strip()

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from l2rw_core.experiments import interval
+from l2rw_core.figures.labels import name_lines
 from l2rw_core.figures.methods import title_of_row
 from l2rw_core.figures.style import COLOURS, Drawing, dots, figure, ink_on, pen, show
 
@@ -154,10 +155,7 @@ def accuracy_lines(
         ax.xaxis.set_major_formatter(lambda value, _: words(value))
     ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, 1.02))
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    if len(lines) > 3:
-        fig.legend(loc="outside lower center", ncols=4)
-    else:
-        ax.legend()
+    name_lines(ax)
     return show(fig, alt=sentence, caption=sentence)
 
 

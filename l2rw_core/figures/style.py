@@ -110,7 +110,7 @@ _RC: dict[str, Any] = {
     "grid.linewidth": 0.8,
     "image.cmap": "cividis",
     "image.interpolation": "none",
-    "legend.fontsize": _FONT - 1,
+    "legend.fontsize": _FONT,
     "legend.frameon": False,
     "legend.labelcolor": INK,
     "lines.linewidth": 2.0,
@@ -124,9 +124,9 @@ _RC: dict[str, Any] = {
     "text.color": INK,
     "text.usetex": False,
     "xtick.color": INK,
-    "xtick.labelsize": _FONT - 1,
+    "xtick.labelsize": _FONT,
     "ytick.color": INK,
-    "ytick.labelsize": _FONT - 1,
+    "ytick.labelsize": _FONT,
 }
 
 _PAGE_BACKGROUND = "var(--pst-color-background, var(--jp-layout-color0, Canvas))"
@@ -190,12 +190,13 @@ def ink_on(fill: Any) -> str:
     return "#010101" if luminance > 0.179 else "#fefefe"  # pure ones would follow the theme
 
 
-def figure(width: float = 6.4, height: float = 3.6, ncols: int = 1, nrows: int = 1, **kw: Any) -> tuple[Figure, Any]:
+def figure(width: float = 5.8, height: float = 3.6, ncols: int = 1, nrows: int = 1, **kw: Any) -> tuple[Figure, Any]:
     """Return an empty figure in house style and its axes, outside pyplot's global state.
 
     Args:
-        width, height: inches. On a page the figure is as wide as its column, at most 83 pixels an inch. Text is 15 to
-            16 pixels high there, and about 9 on a phone at the default width: prefer more rows to a wider figure.
+        width, height: inches. On a page the figure is as wide as its column, at most 86 pixels an inch, so that text is
+            17 pixels high. At the default width it fits a phone with text of 12 pixels; no text gets smaller, so that a
+            wider figure scrolls there: prefer more rows.
         ncols, nrows: the grid of axes.
         **kw: passed to `Figure.subplots` (`sharex`, `width_ratios`, ...).
 
@@ -248,7 +249,7 @@ class Drawing:
         """The picture and its caption as one `<figure class="l2rw-figure">`."""
         text = html.escape(self.caption)
         caption = f'<figcaption style="{_CAPTION_STYLE}">{text}</figcaption>' if text else ""
-        return f'<figure class="l2rw-figure" style="margin:0.5rem 0">{self.svg}{caption}</figure>'
+        return f'<figure class="l2rw-figure" style="margin:0.5rem 0;overflow-x:auto">{self.svg}{caption}</figure>'
 
     def _repr_html_(self) -> str:
         return self.html

@@ -11,8 +11,10 @@ from xml.etree import ElementTree
 from l2rw_core.figures.svg_path import as_circle, shortened
 from l2rw_core.numerals import typeset
 
-PIXELS_PER_POINT = 1.15
+PIXELS_PER_POINT = 1.2
 """How large a figure is shown at most."""
+SMALLEST_TEXT = 12.0
+"""Pixels that text is high at least, on a phone too."""
 
 _NAMESPACE = "http://www.w3.org/2000/svg"
 _LENGTHS = ("x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "width", "height")
@@ -153,12 +155,20 @@ def _set_root(root: ElementTree.Element, alt: str) -> None:
             "aria-label": alt.strip(),
             "viewBox": f"0 0 {width} {height}",
             "width": "100%",
-            "style": f"max-width:{float(width) * PIXELS_PER_POINT:.0f}px;height:auto",
+            "style": f"min-width:{_least_width(root, float(width)):.0f}px;"
+            f"max-width:{float(width) * PIXELS_PER_POINT:.0f}px;height:auto",
             "font-family": "system-ui, sans-serif",
             "fill": "currentColor",
             "stroke-linejoin": "round",
         }
     )
+
+
+def _least_width(root: ElementTree.Element, width: float) -> float:
+    """Pixels below which the smallest text would be smaller than `SMALLEST_TEXT`; a narrower page scrolls there."""
+    sizes = [_properties(text.get("style", "")).get("font-size", "") for text in root.iter("text")]
+    points = [float(size.removesuffix("px")) for size in sizes if size]
+    return width * SMALLEST_TEXT / min(points) if points else 0
 
 
 def _rename_ids(root: ElementTree.Element) -> None:

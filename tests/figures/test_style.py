@@ -114,10 +114,10 @@ def test_grid_is_fainter_than_axes():
 
 def test_root_scales_with_its_column_and_has_an_upper_width():
     root = parsed(to_svg(curve(), ALT))
-    assert root.get("viewBox") == "0 0 460.8 259.2"
+    assert root.get("viewBox") == "0 0 417.6 259.2"
     assert root.get("width") == "100%"
     assert "height" not in root.attrib
-    assert root.get("style") == "max-width:530px;height:auto"
+    assert root.get("style") == "min-width:358px;max-width:501px;height:auto"
 
 
 def test_alt_is_spoken_and_escaped():
