@@ -152,7 +152,8 @@ def trials_at(groups: Groups, step: int, what: str) -> Drawing:
         ax.set(ylabel=label, ylim=(-0.02, top), xlim=(-0.5, len(groups) - 0.5))
         ax.set_xticks(range(len(groups)), [title_of_row(name) for name in groups])
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    sentence = f"{'; '.join(told).capitalize()}. {what}, {len(records)} trials each."
+    said = "; ".join(told)
+    sentence = f"{said[:1].upper()}{said[1:]}. {what}, {len(records)} trials each."
     return show(fig, alt=sentence, caption=sentence)
 
 

@@ -157,8 +157,6 @@ def test_losses_are_as_strong_as_gains():
     assert colour_of(0.4) == colour_of(-0.4) == maps.EVEN
 
 
-
-
 def test_extremes_are_not_told_twice(template, panel):
     duel = panel.entries[0][0]
     recorded = table(template, duel, [(50, 50)], [(40, 40)], [(30, 30)], [(20, 20)])
