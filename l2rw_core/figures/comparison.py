@@ -74,7 +74,8 @@ def _dots(ax: object, rows: Sequence[str], values: Mapping[str, Interval], ours:
             mean, half = values[row].mean, np.nan_to_num(values[row].half_width)
             reach = [[min(half, mean)], [min(half, 100 - mean)]]
             ax.errorbar(mean, height, xerr=reach, **dots(role))
-    ax.set(xlabel="accuracy, %", ylim=(-0.7, len(rows) - 0.3))
+    ax.set(ylim=(-0.7, len(rows) - 0.3))
+    ax.set_xlabel("accuracy, %", fontsize=12)
 
 
 def _agreement(reported: Mapping[str, Interval], ours: Mapping[str, Interval], name: str) -> str:
@@ -109,7 +110,7 @@ def confusions(groups: Mapping[str, Sequence[Record]], caption: str = "") -> Dra
 def weight_histograms(records: Sequence[Record], part: str = "midway", caption: str = "") -> Drawing:
     """Weights of examples with right and with wrong labels, in units of an equal share (Figure 3)."""
     edges = records[0].weight_histograms["edges"]
-    names = ["0", *(f"to {edge:g}" for edge in edges[1:]), f"> {edges[-1]:g}"]
+    names = ["0", *(f"≤ {edge:g}" for edge in edges[1:]), f"> {edges[-1]:g}"]
     fig, ax = figure(height=3.4)
     zero = {}
     for offset, kind, role in ((-0.2, "right", "clean"), (0.2, "wrong", "noisy")):
