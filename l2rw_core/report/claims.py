@@ -246,7 +246,7 @@ def _random_is_comparable(name: str, what: str, **place: Any) -> Check:
 def _early_stopping_helps_s_model(evidence: Evidence) -> tuple[list[Asked], str]:
     stopped, full = (evidence.cell("table2", row) for row in ("s-model+conf+es", "s-model+conf"))
     gain = _difference(stopped, full)
-    text = f"s-model+conf+es {_percent(stopped.last)}, s-model+conf {_percent(full.last)}, "
+    text = f"S-model with early stop {_percent(stopped.last)}, without {_percent(full.last)}, "
     return [Asked(gain, 10)], f"{text}a difference of {_points(gain)} points; we ask for 10"
 
 
@@ -292,7 +292,7 @@ def _accuracy_without_noise(evidence: Evidence) -> tuple[list[Asked], str]:
 def _clean_labels_help_more_than_random(evidence: Evidence) -> tuple[list[Asked], str]:
     ours, random, base = (evidence.cell("table2", row) for row in ("l2rw", "random", "baseline"))
     over_random, over_base = (_difference(ours, other) for other in (random, base))
-    text = f"L2RW {_percent(ours.last)}, random {_percent(random.last)}, baseline {_percent(base.last)}, "
+    text = f"L2RW {_percent(ours.last)}, random weights {_percent(random.last)}, plain training {_percent(base.last)}, "
     text += f"{_points(over_random)} points over random and {_points(over_base)} over the baseline"
     return [Asked(over_random, of_two=True), Asked(over_base, of_two=True)], text
 
