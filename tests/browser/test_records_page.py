@@ -79,7 +79,7 @@ def test_caption_and_names_stay_while_a_wide_table_is_scrolled(visit: Visit):
     edge = table.bounding_box()["x"]
     for part in "caption", "thead th:first-child", ".l2rw-group span >> nth=0", "tbody th[scope=row] >> nth=0":
         box = table.locator(part).bounding_box()
-        assert abs(box["x"] - edge) <= 1
+        assert abs(box["x"] - edge) <= (6 if "span" in part else 1), "all but the padding of its cell"
         assert box["x"] + box["width"] <= 390
     name = table.locator("tbody th[scope=row]").first
     assert "rgba(0, 0, 0, 0)" not in name.evaluate("e => getComputedStyle(e).backgroundColor"), "numbers shine through"
@@ -147,10 +147,10 @@ def test_a_note_closes_by_its_button_and_leaves_its_row_in_sight(visit: Visit):
 def test_columns_are_sorted_within_each_group(visit: Visit):
     page = visit.open("chapters/09_noise_and_imbalance")
     table = page.locator("table.l2rw-table:has(.l2rw-group)").first
-    values = """t => [...t.tBodies].map(b => [...b.rows].map(r => r.cells[1]?.dataset.value ?? r.cells[0].innerText))"""
+    values = """t => [...t.tBodies].map(b => [...b.rows].map(r => r.cells[3]?.dataset.value ?? r.cells[0].innerText))"""
     before = table.evaluate(values)
     assert len(before) > 2
-    table.locator("thead th").nth(1).locator("button").click()
+    table.locator("thead th").nth(3).locator("button").click()
     after = table.evaluate(values)
     assert [group[0] for group in after] == [group[0] for group in before], "a heading left its place"
     assert [sorted(group) for group in after] == [sorted(group) for group in before], "a row left its group"
