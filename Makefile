@@ -29,6 +29,10 @@ serve: $(INSTALLED) ## Serve the built book on http://localhost:8000 (PORT=8001 
 	@echo "The book is at http://localhost:$(PORT), Ctrl-C stops it."
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
+.PHONY: notebooks
+notebooks: $(INSTALLED) ## Make of each chapter a notebook that reads well in Colab, in JupyterLab and at GitHub
+	$(BIN)/python tools/build_book.py --notebooks
+
 .PHONY: archive
 archive: book ## Pack the book into one file that opens from a folder, with no network
 	$(BIN)/python tools/make_archive.py
@@ -84,7 +88,7 @@ test: lint ## Check style, then run every test: package, chapters, and the built
 	$(BIN)/pytest --numprocesses $(CORES) --dist loadgroup --no-loadscope-reorder
 
 COLAB_PYTHON ?= 3.13
-colab-check: $(INSTALLED) ## Run every notebook and the method's tests with Colab's versions (COLAB_PYTHON=path of a Python 3.13)
+colab-check: notebooks ## Run every notebook and the method's tests with Colab's versions (COLAB_PYTHON=path of a Python 3.13)
 	$(BIN)/python tools/colab_check.py --python $(COLAB_PYTHON)
 
 .PHONY: wheel-check

@@ -1,6 +1,6 @@
-"""Build the book: run the chapters that need it, refuse what must not be published, make the pages.
+"""Build the book: run the chapters that need it, refuse what must not be published, make notebooks and pages.
 
-    python tools/build_book.py [ROOT]
+    python tools/build_book.py [ROOT] [--notebooks]
 
 Jupyter-cache recognises a chapter by its code cells alone, so a change in the package, in the recorded results or in
 an installed version would leave old figures in the book. Here the cache folder is named after all of these, and a
@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import make_notebooks
 import nbformat
 import papermill
 import yaml
@@ -435,28 +436,48 @@ def record_weights(root: Path) -> None:
         print(f"{weight['bytes'] / 1e6:6.2f} MB ({weight['gzipped'] / 1e6:.2f} MB compressed)  {name}")
 
 
-def build(root: Path) -> None:
-    """Execute, check, and make the pages of the book at `root`."""
+# --- notebooks -------------------------------------------------------------------------------------------------------
+
+
+def write_notebooks(root: Path, executed: dict[str, nbformat.NotebookNode]) -> Path:
+    """Make the notebooks that readers open, and return their folder; BuildError for what they cannot show."""
+    ran = json.loads(timings_file(root).read_text())
+    try:
+        return make_notebooks.make(
+            root, toc_documents(root), executed, {name: times["seconds"] for name, times in ran.items()}
+        )
+    except make_notebooks.NotebookError as error:
+        raise BuildError(f"a notebook cannot be made: {error}") from None
+
+
+def build(root: Path, pages: bool = True) -> None:
+    """Execute, check, and make the pages of the book at `root` and its notebooks, or these alone."""
     documents = chapter_documents(root)
     folder = update_cache(root, documents)
     record_timings(root, folder, documents)
-    check_outputs(executed_chapters(root, folder, documents))
-    build_pages(root, folder)
-    record_weights(root)
+    executed = executed_chapters(root, folder, documents)
+    check_outputs(executed)
+    notebooks = write_notebooks(root, executed)
+    if pages:
+        build_pages(root, folder)
+        make_notebooks.offer(notebooks, root / "_build" / "html")
+        record_weights(root)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(description="Execute the chapters and build the book.")
     parser.add_argument("root", nargs="?", type=Path, default=Path(__file__).parents[1], help="folder of _config.yml")
-    root = parser.parse_args(arguments).root.resolve()
-    started = time.monotonic()
+    parser.add_argument("--notebooks", action="store_true", help="make the readers' notebooks, and no pages")
+    options = parser.parse_args(arguments)
+    root, started = options.root.resolve(), time.monotonic()
     try:
-        build(root)
+        build(root, pages=not options.notebooks)
     except BuildError as error:
         print(f"\nThe book was not built: {error}", file=sys.stderr)
         return 1
-    print(f"Built in {time.monotonic() - started:.1f} s: {root / '_build' / 'html' / 'index.html'}")
+    made = make_notebooks.FOLDER if options.notebooks else Path("_build", "html", "index.html")
+    print(f"Built in {time.monotonic() - started:.1f} s: {root / made}")
     return 0
 
 

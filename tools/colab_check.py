@@ -2,9 +2,10 @@
 
     python tools/colab_check.py [NAME ...]
 
-Builds the wheel; makes an environment with the versions of `tools/colab.txt`; lets one notebook install the package by
-its own first cell, from the last commit in place of the public address; then installs the wheel, requires that this
-has changed none of Colab's versions, and runs the notebooks by papermill in an empty folder. Without a NAME it ends
+The notebooks are those that readers open, as `make notebooks` leaves them. Builds the wheel; makes an environment with
+the versions of `tools/colab.txt`; lets one notebook install the package by its own first cell, from the last commit in
+place of the public address; then installs the wheel, requires that this has changed none of Colab's versions, and runs
+the notebooks by papermill in an empty folder, which has to stay empty. Without a NAME it ends
 with the tests that depend on what PyTorch does inside. The environment is kept in `_build/colab`, so a second run is
 quick; outputs never are.
 """
@@ -25,9 +26,10 @@ from pathlib import Path
 
 import nbformat
 import papermill
-from repository import CELL_ID, CHAPTERS, current_address, extras_of, notebooks
+from repository import CELL_ID, CHAPTERS, current_address, extras_of
 
 ROOT = Path(__file__).parents[1]
+NOTEBOOKS = ROOT / "_build" / "notebooks"
 PYTHON = "3.13"
 KERNEL = "colab"
 METHOD = (
@@ -51,9 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--python", default=PYTHON, help="version or interpreter, for uv")
     parser.add_argument("--keep", type=Path, default=ROOT / "_build" / "colab", help="folder of the environment")
     options = parser.parse_args(arguments)
-    chosen = [p for p in notebooks(ROOT) if not options.names or any(name in p.stem for name in options.names)]
+    made = sorted(NOTEBOOKS.rglob("*.ipynb"))
+    chosen = [path for path in made if not options.names or any(name in path.stem for name in options.names)]
     if not chosen:
-        parser.error(f"no notebook is named like {', '.join(options.names)}")
+        wanted = f" is named like {', '.join(options.names)}" if options.names else " is there"
+        parser.error(f"no notebook{wanted}; `make notebooks` makes them")
     try:
         python = make_environment(options.keep, options.python)
         with tempfile.TemporaryDirectory() as folder:
@@ -181,8 +185,10 @@ def run(path: Path, folder: Path) -> bool:
         fault = f"wrote to stderr: {' '.join(noise)}" if noise else ""
     except papermill.PapermillExecutionError as error:
         fault = str(error)
+    left = sorted(str(file.relative_to(work)) for file in work.rglob("*"))
     shutil.rmtree(work)
-    return told(str(path.relative_to(ROOT)), fault, started)
+    fault = fault or (f"left behind: {', '.join(left)}" if left else "")
+    return told(str(path.relative_to(NOTEBOOKS)), fault, started)
 
 
 # --- the method ------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,21 @@ MODULES = {"imbalanced-learn": "imblearn", "scikit-learn": "sklearn", "pyyaml": 
 """Distributions that are imported under another name."""
 
 CELL = """\
-# Only where the package is missing, as in an empty Colab runtime: install it.
-# It brings the recorded runs with it; nothing else of the repository is needed.
+# @title Install the package, where it is missing
+# As in an empty Colab runtime. It brings the recorded runs with it; nothing else of the repository is needed.
+from importlib import invalidate_caches
 from importlib.util import find_spec
 
-if None in map(find_spec, {modules}):
-    %pip install --quiet "{requirement}"\
+needed = {modules}
+if None in map(find_spec, needed):
+    %pip install --quiet "{requirement}"
+    invalidate_caches()
+if missing := [name for name in needed if find_spec(name) is None]:
+    raise ModuleNotFoundError(
+        f"{{' and '.join(missing)}} could not be installed; pip says above why. "
+        "Is there a network, and a repository at `git+{address}`? "
+        "In a clone of it, `pip install '.[{extras}]'` does the same."
+    )\
 """
 
 
@@ -69,6 +78,12 @@ def checked(url: str) -> str:
 # --- the cell --------------------------------------------------------------------------------------------------------
 
 
+def requirement(root: Path, extras: Iterable[str] = ()) -> str:
+    """What pip is asked for where a notebook runs: the package, what every chapter needs, and these extras."""
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    return f"{project['name']}[{','.join([CHAPTERS, *extras])}] @ git+{project['urls']['Repository']}"
+
+
 def bootstrap_source(root: Path, extras: tuple[str, ...] = ()) -> str:
     """Source of the first code cell of a notebook that needs these extras, besides what every chapter needs.
 
@@ -81,8 +96,8 @@ def bootstrap_source(root: Path, extras: tuple[str, ...] = ()) -> str:
         raise ValueError(f"pyproject.toml has no extra {', '.join(sorted(unknown))}; choose from {', '.join(known)}")
     names = [re.match(r"[\w.-]+", requirement)[0] for extra in extras for requirement in known[extra]]
     modules = ["l2rw_core", ITS_MODULE, *(MODULES.get(name, name.replace("-", "_")) for name in names)]
-    requirement = f"{project['name']}[{','.join([CHAPTERS, *extras])}] @ git+{project['urls']['Repository']}"
-    return CELL.format(modules=json.dumps(modules), requirement=requirement)
+    wanted = {"requirement": requirement(root, extras), "address": project["urls"]["Repository"]}
+    return CELL.format(modules=json.dumps(modules), extras=",".join([CHAPTERS, *extras]), **wanted)
 
 
 def extras_of(notebook: dict[str, Any]) -> tuple[str, ...]:

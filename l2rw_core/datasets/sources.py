@@ -133,12 +133,16 @@ def title_of(name: str) -> str:
 
 
 def data_root() -> Path:
-    """Where data sets are kept: ``$L2RW_DATA``, else ``data/cache`` of the checkout, else of the working directory."""
-    given = os.environ.get("L2RW_DATA")
-    if given:
+    """Where data sets are kept: ``$L2RW_DATA``, else ``data/cache`` of the checkout, else ``l2rw`` in the user's cache.
+
+    The user's cache is ``$XDG_CACHE_HOME``, or ``~/.cache``. Nothing is written to the working directory.
+    """
+    if given := os.environ.get("L2RW_DATA"):
         return Path(given)
     checkout = Path(__file__).parents[2]
-    return (checkout if (checkout / "pyproject.toml").exists() else Path.cwd()) / "data" / "cache"
+    if (checkout / "pyproject.toml").exists():
+        return checkout / "data" / "cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "l2rw"
 
 
 def load(name: str, root: str | Path | None = None, download: bool = True) -> Source:

@@ -57,13 +57,6 @@ def test_the_data_of_a_page_are_the_records_that_it_shows(book: Path, document: 
         assert row.seed == json.loads(line)["experiment"]["seed"]
 
 
-def test_a_notebook_is_offered_without_outputs(book: Path) -> None:
-    end = page_end(book, "chapters/02_method")
-    notebook = (book / "chapters" / end.select_one("a[download$='.ipynb']")["href"]).resolve()
-    cells = json.loads(notebook.read_text())["cells"]
-    assert not any(cell.get("outputs") for cell in cells)
-
-
 def test_an_entry_is_copied_by_its_button(visit: Visit) -> None:
     visit.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = visit.open("chapters/02_method")

@@ -165,6 +165,22 @@ def test_data_root_is_the_variable_or_the_cache(monkeypatch, tmp_path):
     assert data_root().parts[-2:] == ("data", "cache")
 
 
+def test_without_a_checkout_data_go_to_the_users_cache_and_not_where_one_works(monkeypatch, tmp_path):
+    monkeypatch.delenv("L2RW_DATA", raising=False)
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "site-packages" / "l2rw_core" / "datasets" / "sources.py"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    assert data_root() == tmp_path / "caches" / "l2rw"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert data_root() == tmp_path / "home" / ".cache" / "l2rw"
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    with pytest.raises(DataUnavailable):
+        load("mnist", download=False)
+    assert list(work.iterdir()) == []
+
+
 def test_a_source_of_nothing_is_refused():
     empty = np.zeros((0, 2, 2, 1), np.uint8), np.zeros(0, np.int64)
     with pytest.raises(DataCorrupt, match="empty"):

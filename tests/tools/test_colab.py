@@ -8,8 +8,8 @@ from itertools import chain
 from pathlib import Path
 
 import colab_check
+import make_notebooks
 import pytest
-import repository
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +43,7 @@ def test_an_unknown_notebook_is_refused_before_anything_is_made(
 ) -> None:
     with pytest.raises(SystemExit):
         colab_check.main(["no_such_chapter", "--keep", str(tmp_path / "environment")])
-    assert "no notebook is named like no_such_chapter" in capsys.readouterr().err
+    assert "no notebook is named like no_such_chapter; `make notebooks` makes them" in capsys.readouterr().err
     assert not (tmp_path / "environment").exists()
 
 
@@ -55,10 +55,9 @@ def test_the_kernel_sees_neither_the_working_tree_nor_a_network(tmp_path: Path) 
     assert spec.count(colab_check.CLOSED_PORT) == 4
 
 
-def test_every_notebook_of_the_book_is_run() -> None:
-    names = {path.name for path in repository.notebooks(ROOT)}
-    others = {"intro.ipynb", "reproduction.ipynb"}
-    assert {path.name for path in (ROOT / "chapters").glob("*.ipynb")} | others == names
+def test_what_is_run_is_what_readers_open() -> None:
+    assert colab_check.NOTEBOOKS == ROOT / make_notebooks.FOLDER
+    assert re.search(r"^colab-check: notebooks\b", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
 def test_the_tests_of_the_method_are_there() -> None:

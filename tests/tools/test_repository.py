@@ -10,12 +10,14 @@ import sys
 import tomllib
 from pathlib import Path
 
+import make_notebooks
 import pytest
 import repository
 import yaml
 
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = "https://github.com/someone/reweight"
+PUSHES = "peaceiris/actions-gh-pages"
 
 
 @pytest.fixture
@@ -105,44 +107,63 @@ def test_nothing_is_published_under_a_placeholder(copy: Path, capsys: pytest.Cap
     assert runs.index("make public") < runs.index("make book")
 
 
+def test_the_branch_that_the_launch_buttons_name_is_filled_with_the_notebooks() -> None:
+    """Before the pages are published, and by nobody else."""
+    branch = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["branch"]
+    (job,) = (flow := yaml.safe_load((ROOT / ".github" / "workflows" / "pages.yml").read_text()))["jobs"].values()
+    assert flow["permissions"]["contents"] == "write"
+    steps = [step.get("uses", step.get("run", "")).partition("@")[0] for step in job["steps"]]
+    assert steps.index("make book") < steps.index(PUSHES) < steps.index("actions/deploy-pages")
+    given = job["steps"][steps.index(PUSHES)]["with"]
+    assert (given["publish_branch"], given["publish_dir"]) == (branch, make_notebooks.FOLDER.as_posix())
+
+
 # --- the cell --------------------------------------------------------------------------------------------------------
 
 
-def run_cell(source: str, folder: Path, *without: str) -> list[str]:
-    """The pip commands that a cell gives in a process that lacks these modules."""
+def run_cell(source: str, folder: Path, *without: str, pip_works: bool = True) -> subprocess.CompletedProcess[str]:
+    """A cell in a process that lacks these modules until pip is asked for something; prints what it asked."""
     (folder / "cell.ipy").write_text(source)
     program = f"""
 import importlib.util, sys
 from IPython.core.interactiveshell import InteractiveShell
-find = importlib.util.find_spec
-importlib.util.find_spec = lambda name: None if name in {without} else find(name)
-shell, given = InteractiveShell.instance(), []
+find, given = importlib.util.find_spec, []
+importlib.util.find_spec = lambda name: None if name in {without} and not (given and {pip_works}) else find(name)
+shell = InteractiveShell.instance()
 shell.register_magic_function(given.append, magic_name="pip")
 shell.run_cell(open("cell.ipy").read()).raise_error()
 for command in given:
     print(command)
 """
     environment = os.environ | {"IPYTHONDIR": str(folder / "ipython")}
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    return subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
-    return done.stdout.splitlines()
 
 
 def test_the_cell_installs_only_what_is_missing(tmp_path: Path) -> None:
     source = repository.bootstrap_source(ROOT)
     requirement = f'install --quiet "l2rw-core[chapters] @ git+{repository.current_address(ROOT)}"'
-    assert run_cell(source, tmp_path) == []
-    assert run_cell(source, tmp_path, "l2rw_core") == [requirement]
-    assert run_cell(source, tmp_path, "anywidget") == [requirement], "the package alone is not enough for a chapter"
+    for without, given in [((), ""), (("l2rw_core",), f"{requirement}\n"), (("anywidget",), f"{requirement}\n")]:
+        done = run_cell(source, tmp_path, *without)
+        assert (done.returncode, done.stdout) == (0, given), without
+
+
+def test_the_cell_stops_and_says_why_when_pip_has_not_installed_it(tmp_path: Path) -> None:
+    """pip itself raises nothing, and the next cells would fail for a reason that nobody sees."""
+    done = run_cell(repository.bootstrap_source(ROOT, ("smote",)), tmp_path, "l2rw_core", "imblearn", pip_works=False)
+    assert done.returncode != 0
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith("ModuleNotFoundError: l2rw_core and imblearn could not be installed; pip says above why.")
+    assert f"a repository at `git+{repository.current_address(ROOT)}`?" in said
+    assert "`pip install '.[chapters,smote]'`" in said
 
 
 def test_a_tag_makes_the_cell_install_an_extra_too(tmp_path: Path) -> None:
     cell = {"cell_type": "code", "id": "a", "metadata": {"tags": ["hide-input", "needs-smote"]}, "source": []}
     assert repository.extras_of({"cells": [cell, {**cell, "metadata": {}}]}) == ("smote",)
     source = repository.bootstrap_source(ROOT, ("smote",))
-    (given,) = run_cell(source, tmp_path, "imblearn")
-    assert "l2rw-core[chapters,smote] @ git+" in given
+    assert "l2rw-core[chapters,smote] @ git+" in run_cell(source, tmp_path, "imblearn").stdout
 
 
 def test_an_extra_that_does_not_exist_is_refused() -> None:
