@@ -143,7 +143,7 @@ def _plain_loss(train: Any, clean: Any, problem: Problem, seed: int) -> np.ndarr
 
 def _plain(problem: Problem, rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Training with equal weights on some rows: (rows,) mean loss, (N, K) mean probabilities of the second half."""
-    options, chosen = Options(), torch.from_numpy(rows)
+    options, chosen = Options().on(problem), torch.from_numpy(rows)
     torch.manual_seed(seed)
     an_epoch = -(-len(rows) // options.batch_size)
     epochs = max(options.epochs, -(-LEAST_STEPS // an_epoch))

@@ -37,6 +37,8 @@ from l2rw_core.running.checkpoints import read_checkpoint, restoring, write_chec
 from l2rw_core.running.progress import bar, progress_wanted
 
 LEAST_STEPS = 300
+USUAL, FEW_IMAGES = 100, 32
+"""Examples a step."""
 DOUBTFUL = 0.2
 """A trusted label is named if it is less likely than this, as a share of the likeliest."""
 RANKINGS = ("measured", *SIGNALS)
@@ -58,7 +60,8 @@ class Options:
 
     epochs: int = 20
     """Passes over the data; small data get more, so that there are at least 300 steps."""
-    batch_size: int = 100
+    batch_size: int | None = None
+    """By default 100; of fewer than 1,000 images a tenth of them, 32 at least, which finds as much in less time."""
     clean_batch_size: int = 100
     """Clean examples a step; all of them, if there are fewer."""
     lr: float = 1e-3
@@ -74,8 +77,9 @@ class Options:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "clean_batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
         if self.budget is not None and not 0 < self.budget < inf:
             raise ValueError(f"budget must be a positive number of minutes, got {self.budget:g}")
         if not 0 < self.lr < float("inf"):
@@ -84,6 +88,11 @@ class Options:
             raise ValueError(f"seed must lie between 0 and {LARGEST_SEED}, got {self.seed}")
         if self.by not in RANKINGS:
             raise ValueError(f"unknown signal {self.by!r}; choose one of {', '.join(RANKINGS)}")
+
+    def on(self, problem: Problem) -> Options:
+        """The same with a batch size that goes with the problem, if none was given."""
+        few = min(max(len(problem.y) // 10, FEW_IMAGES), USUAL) if problem.x.ndim == 4 else USUAL
+        return self if self.batch_size is not None else replace(self, batch_size=few)
 
     def check(self, problem: Problem) -> None:
         """ValueError if own probabilities would have no part in the ranking."""
@@ -345,6 +354,7 @@ def audit(
     options, problem = options or Options(), problem or encode(train, clean)
     measured = options.by == "measured"
     options.check(problem)
+    options = options.on(problem)
     given = (problem.x.numpy(), train.labels), (problem.clean_x.numpy(), clean.labels)
     check = check_clean_set(*given, gain=gain, progress=progress)
     others = _Others(problem, options, progress) if measured else None
@@ -489,6 +499,7 @@ class _Run:
     loss_fn: nn.Module = field(default_factory=lambda: nn.CrossEntropyLoss(reduction="none"))
 
     def __post_init__(self) -> None:
+        self.options = self.options.on(self.problem)
         p, o = self.problem, self.options
         torch.manual_seed(o.seed)
         self.model = p.build_model().to(o.device)

@@ -5,12 +5,11 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from samples import frames, sample
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
 from l2rw_core import cli
-from l2rw_core.audit import TABLE, Options, Table, audit, ranking
+from l2rw_core.audit import TABLE, Table, audit, ranking
 
 
 def even(k, rate):
@@ -151,29 +150,14 @@ def noisy(kind, seed=0):
 def test_the_default_ranks_no_worse_than_its_own_loss(kind):
     train, clean, wrong = noisy(kind)
     done = audit(train, clean, progress=False)
-    measured = roc_auc_score(~wrong, done.suspects.sort_index()["label_score"])
-    alone = audit(train, clean, Options(by="loss"), progress=False)
-    assert measured > roc_auc_score(wrong, alone.ledger.mean("loss")) - 0.03
-    assert measured > 0.95
+    score = done.suspects.sort_index()["label_score"]
+    assert roc_auc_score(~wrong, score) > 0.95
+    given = np.setdiff1d(np.arange(len(wrong)), done.planted)  # only of these is the loss one of the label as given
+    alone = roc_auc_score(wrong[given], done.ledger.mean("loss")[given])
+    assert roc_auc_score(~wrong[given], score[given]) > alone - 0.03
     assert done.weighing.trusted
     calls = done.suspects.sort_index()["is_label_issue"].to_numpy()
     assert wrong[calls].mean() > 0.75
-
-
-def test_changed_labels_are_given_back_and_the_trusted_ones_are_left_alone():
-    train, clean = (
-        Table(f.drop(columns="label"), f["label"].to_numpy(dtype=str), [str(i) for i in range(len(f))])
-        for f in frames(sample("wine"))
-    )
-    given, trusted = train.labels.copy(), clean.labels.copy()
-    done = audit(train, clean, progress=False)
-    assert (train.labels == given).all()
-    assert (clean.labels == trusted).all()
-    assert len(done.planted) == done.weighing.planted > 0
-    found = done.suspects.sort_index()
-    assert found["given_label"].tolist() == given.tolist()
-    assert found["weight"].isna().to_numpy().nonzero()[0].tolist() == done.planted.tolist()
-    assert found["label_score"].notna().all()
 
 
 def test_where_features_say_nothing_the_command_says_so_and_calls_no_label_wrong(tmp_path, capsys):

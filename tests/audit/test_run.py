@@ -12,7 +12,7 @@ from samples import folders, frames, sample
 from sklearn.metrics import roc_auc_score
 
 from l2rw_core import cli
-from l2rw_core.audit import CHECKPOINT, REPORT, TABLE, Images, Options, Table, audit
+from l2rw_core.audit import CHECKPOINT, REPORT, TABLE, Images, Options, Table, audit, encode, run
 from l2rw_core.audit.run import _Run
 
 
@@ -30,10 +30,26 @@ def as_tables(s):
     )
 
 
-@pytest.mark.parametrize(("name", "pair"), [("digits", as_images), ("wine", as_tables)])
-def test_wrong_labels_come_first_and_most_right_ones_are_left_alone(name, pair):
+@pytest.fixture(scope="module")
+def wine():
+    return as_tables(sample("wine"))
+
+
+@pytest.fixture(scope="module")
+def done(wine):
+    torch.manual_seed(5)
+    return audit(*wine, progress=False)
+
+
+@pytest.fixture(scope="module")
+def done_images():
+    return audit(*as_images(sample("digits")), progress=False)
+
+
+@pytest.mark.parametrize(("name", "audited"), [("digits", "done_images"), ("wine", "done")])
+def test_wrong_labels_come_first_and_most_right_ones_are_left_alone(name, audited, request):
     s = sample(name)
-    table = audit(*pair(s), progress=False).suspects.sort_index()
+    table = request.getfixturevalue(audited).suspects.sort_index()
     assert roc_auc_score(~s.wrong, table["label_score"]) > 0.9
     issue = table["is_label_issue"].to_numpy()
     assert issue[s.wrong].mean() > 0.65
@@ -62,23 +78,39 @@ def test_a_rare_class_is_not_simply_suspect():
     assert table["label_score"][y == 2].median() > table["label_score"][wrong].quantile(0.9)
 
 
-@pytest.fixture(scope="module")
-def wine():
-    return as_tables(sample("wine"))
+def test_the_same_seed_gives_the_same_table_and_leaves_the_callers_random_state(wine, monkeypatch):
+    monkeypatch.setattr(run, "LEAST_STEPS", 20)
 
+    def found(seed):
+        return audit(*wine, Options(seed=seed, epochs=10), progress=False).suspects
 
-@pytest.fixture(scope="module")
-def done(wine):
     torch.manual_seed(5)
-    return audit(*wine, progress=False)
-
-
-def test_the_same_seed_gives_the_same_table_and_leaves_the_callers_random_state(wine, done):
+    first = found(0)
     torch.manual_seed(6)
-    before, first = torch.get_rng_state(), done.suspects
-    pd.testing.assert_frame_equal(audit(*wine, progress=False).suspects, first)
+    before = torch.get_rng_state()
+    pd.testing.assert_frame_equal(found(0), first)
     assert torch.equal(torch.get_rng_state(), before)
-    assert not audit(*wine, Options(seed=1), progress=False).suspects["loss"].equals(first["loss"])
+    assert not found(1)["loss"].equals(first["loss"])
+
+
+def test_changed_labels_are_given_back_and_the_trusted_ones_are_left_alone(wine, done):
+    """Compared with tables made anew: these have been through the audit."""
+    for part, fresh in zip(wine, as_tables(sample("wine")), strict=True):
+        assert (part.labels == fresh.labels).all()
+    assert len(done.planted) == done.weighing.planted > 0
+    found = done.suspects.sort_index()
+    assert found["given_label"].tolist() == wine[0].labels.tolist()
+    assert found["weight"].isna().to_numpy().nonzero()[0].tolist() == done.planted.tolist()
+    assert found["label_score"].notna().all()
+
+
+def test_of_few_images_a_step_takes_fewer(done, done_images):
+    """So three hundred thumbnails take seconds; what somebody asks for is done."""
+    assert (done.options.batch_size, done_images.options.batch_size) == (100, 32)
+    assert done_images.ledger.seen.sum() == 32 * done_images.steps
+    few, many = (as_images(sample("digits", most=most))[0] for most in (30, 300))
+    for data, asked, got in ((few, None, 32), (many, 7, 7)):
+        assert Options(batch_size=asked).on(encode(data, data)).batch_size == got
 
 
 def test_an_example_is_explained_by_clean_examples_and_layers(wine, done):
@@ -122,7 +154,7 @@ def arguments(root, out, *more):
 
 def test_killed_it_goes_on_and_ends_as_if_never_stopped(tables, tmp_path):
     """One process is killed, a second one never is; the first is then finished in this process."""
-    command = [sys.executable, "-m", "l2rw_core", *arguments(tables, tmp_path / "killed", "--epochs", "300")]
+    command = [sys.executable, "-m", "l2rw_core", *arguments(tables, tmp_path / "killed", "--epochs", "160")]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         last = time.monotonic() + 300
         while not (tmp_path / "killed" / CHECKPOINT).exists():
@@ -131,12 +163,12 @@ def test_killed_it_goes_on_and_ends_as_if_never_stopped(tables, tmp_path):
             time.sleep(0.02)
         process.kill()
     assert [path.name for path in (tmp_path / "killed").iterdir() if path.name in (REPORT, TABLE)] == []
-    command = [sys.executable, "-m", "l2rw_core", *arguments(tables, tmp_path / "whole", "--epochs", "300")]
+    command = [sys.executable, "-m", "l2rw_core", *arguments(tables, tmp_path / "whole", "--epochs", "160")]
     whole = subprocess.run(command, capture_output=True, text=True, check=False)
     assert whole.returncode == 0, whole.stderr
     assert whole.stderr == ""
     assert "labels look wrong" in whole.stdout
-    cli.main(arguments(tables, tmp_path / "killed", "--epochs", "300"))
+    cli.main(arguments(tables, tmp_path / "killed", "--epochs", "160"))
     for name in (REPORT, TABLE):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert sorted(path.name for path in (tmp_path / "whole").iterdir()) == sorted((REPORT, TABLE))
