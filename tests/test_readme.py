@@ -60,12 +60,12 @@ def test_the_shell_commands_are_understood(monkeypatch):
     commands = re.findall(r"^(?:\.venv/bin/|\$ )l2rw (.*?)\s*(?:#.*)?$", README, flags=re.MULTILINE)
     assert len(commands) >= 2
     ran = []
-    for kind in (cli.Audit, cli.Reproduce, cli.Report):
+    for kind in (cli.Audit, cli.Apply, cli.Reproduce, cli.Report):
         monkeypatch.setattr(kind, "__call__", lambda self: ran.append(self))
     for command in commands:
         cli.main(command.split())
-    assert [type(command) for command in ran] == [cli.Audit, *[cli.Reproduce] * 4, cli.Report]
-    for command in ran[1:-1]:
+    assert [type(command) for command in ran] == [cli.Audit, cli.Apply, *[cli.Reproduce] * 4, cli.Report]
+    for command in ran[2:-1]:
         assert experiments.grid(command.name, command.scale).cells
 
 
