@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -205,6 +206,56 @@ def test_binder_installs_the_package_from_its_address(made: dict[str, nbformat.N
     first = next(cell for cell in made["chapters/02_method"].cells if cell.cell_type == "code")
     assert re.fullmatch(r"l2rw-core\[chapters[\w,]*\] @ git\+https?://\S+\n", wanted)
     assert wanted.split("@ ")[1].strip() in first.source
+
+
+# --- what cannot be made ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """The least that a notebook is made from."""
+    for name in ("pyproject.toml", "_config.yml", "reference/references.bib"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: one\n")
+    (tmp_path / "_build").mkdir()
+    (tmp_path / "_build" / "execution.json").write_text("{}")
+    return tmp_path
+
+
+def notebook_with(text: str) -> nbformat.NotebookNode:
+    cell = nbformat.v4.new_markdown_cell(text, id="first")
+    return nbformat.v4.new_notebook(cells=[cell])
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("# One\n\n:::{tip}\nx\n:::", r"one, cell first: the directive \{tip\} is unknown"),
+        ("x\n\n# One", "one has to begin with its heading, '# One'"),
+    ],
+)
+def test_what_cannot_be_written_plainly_stops_the_build_and_keeps_the_last_ones(
+    small: Path, text: str, what: str
+) -> None:
+    build_book.write_notebooks(small, {"one": notebook_with("# One\n\nKept.")})
+    with pytest.raises(build_book.BuildError, match=f"a notebook cannot be made: {what}"):
+        build_book.write_notebooks(small, {"one": notebook_with(text)})
+    assert "Kept." in (small / make_notebooks.FOLDER / "one.ipynb").read_text()
+
+
+def test_links_need_to_know_where_the_book_is_read(small: Path) -> None:
+    given = (small / "pyproject.toml").read_text()
+
+    def address(urls: str) -> str:
+        (small / "pyproject.toml").write_text(re.sub(r'Repository = "[^"]*"', urls, given))
+        return make_notebooks.book_address(small)
+
+    assert address('Repository = "https://github.com/Some/book"') == "https://some.github.io/book"
+    elsewhere = 'Repository = "https://git.some.org/a/book"'
+    assert address(f'{elsewhere}\nDocumentation = "https://some.org/book/"') == "https://some.org/book"
+    with pytest.raises(make_notebooks.NotebookError, match=r"Add `Documentation` to \[project.urls\]"):
+        address(elsewhere)
 
 
 @pytest.mark.apart

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import colab_check
 import make_notebooks
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +60,30 @@ def test_the_kernel_sees_neither_the_working_tree_nor_a_network(tmp_path: Path) 
 def test_what_is_run_is_what_readers_open() -> None:
     assert colab_check.NOTEBOOKS == ROOT / make_notebooks.FOLDER
     assert re.search(r"^colab-check: notebooks\b", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("cell", "fault"),
+    [
+        ("print('quiet')", ""),
+        ("open('left.txt', 'w').close()", "left behind: left.txt"),
+        ("import sys; print('careful', file=sys.stderr)", "wrote to stderr: careful"),
+    ],
+)
+def test_a_notebook_is_to_leave_its_folder_empty_and_say_nothing_on_stderr(
+    cell: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(colab_check, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(colab_check, "KERNEL", "python3")
+    monkeypatch.delenv("L2RW_DATA", raising=False)
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = new_notebook(cells=[new_code_cell(cell)], metadata={"kernelspec": kernel})
+    nbformat.write(notebook, tmp_path / "one.ipynb")
+    (tmp_path / "runs").mkdir()
+    assert colab_check.run(tmp_path / "one.ipynb", tmp_path / "runs") == bool(fault)
+    said = capsys.readouterr()
+    assert re.match(r"(FAILED|ok    ) one\.ipynb  \d", said.out)
+    assert fault in said.err
 
 
 def test_the_tests_of_the_method_are_there() -> None:
