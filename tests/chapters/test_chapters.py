@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
-NOTEBOOKS = [*CHAPTERS, ROOT / "intro.ipynb", ROOT / "reference" / "reproduction.ipynb"]
+NOTEBOOKS = [*CHAPTERS, ROOT / "intro.ipynb", *sorted((ROOT / "reference").glob("*.ipynb"))]
 FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 LONGEST, MEDIAN = 14, 8
 """Lines with something on them, of a cell that is shown and of the middle one of a chapter."""
