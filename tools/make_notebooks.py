@@ -22,7 +22,7 @@ import nbformat
 import resvg_py
 import yaml
 from nbformat.v4 import new_output
-from plain_markdown import Book, Label, NotPlain, Page, Reader, Work, directives, numbered
+from plain_markdown import Book, Label, NotPlain, Page, Reader, Work, directives, headings, numbered
 from pybtex.database import Entry, parse_file
 from pybtex.richtext import Text
 from repository import extras_of, is_placeholder, requirement
@@ -55,9 +55,10 @@ def read_book(root: Path, documents: Mapping[str, nbformat.NotebookNode], names:
     texts = {name: texts_of(documents[name]) for name in documents}
     texts |= {name: [(root / f"{name}.md").read_text()] for name in names if name not in documents}
     labels: dict[str, Label] = {}
-    for name in documents:
+    for name in names:
         found = (one for text in texts[name] for one in directives(reader, text))
         labels.update(numbered(found, name, numbers.get(name)))
+        labels.update(label for text in texts[name] for label in headings(reader, text, name))
     return Book(
         address=book_address(root),
         titles={name: next(filter(None, map(reader.title, texts[name])), name) for name in names},

@@ -66,7 +66,7 @@ class Book:
     numbers: Mapping[str, int]
     """Document -> its number in the table of contents, where it bears one."""
     labels: Mapping[str, Label]
-    """Label of an exercise or a statement, which is its anchor too -> its page and name."""
+    """Label of an exercise, a statement or a heading, which is its anchor too -> its page and name."""
     works: Mapping[str, Work]
     """Key in the bibliography -> how it is cited."""
 
@@ -131,14 +131,22 @@ def directives(reader: Reader, text: str) -> Iterator[Directive]:
 
 
 def numbered(found: Iterable[Directive], document: str, chapter: int | None) -> Iterator[tuple[str, Label]]:
-    """Label and name of every exercise and statement of a document, counted kind by kind as on its page."""
+    """Label and name of the exercises and statements of a document, counted kind by kind as on its page."""
     counts: Counter[str] = Counter()
     for one in found:
         kind = one.name.removeprefix("prf:")
         if one.name == "exercise" or kind in NUMBERED:
             counts[kind] += 1
             number = f"{chapter}.{counts[kind]}" if chapter else f"{counts[kind]}"
-            yield one.options.get("label", ""), Label(document, f"{kind.capitalize()} {number}")
+            if label := one.options.get("label"):
+                yield label, Label(document, f"{kind.capitalize()} {number}")
+
+
+def headings(reader: Reader, text: str, document: str) -> Iterator[tuple[str, Label]]:
+    """Label and title of each heading that has one on the line before it."""
+    for before, block in pairwise(reader.blocks(text)):
+        if before[0].type == "myst_target" and block[0].type == "heading_open":
+            yield before[0].content, Label(document, block[1].content)
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -179,9 +187,16 @@ class Page:
             start, end = block[0].map
             between, box = _empty(lines[done:start]), directive(block[0]) is not None
             written += between or [""] * (bool(written) and (box or after_box))
-            written.append(self._block(block, "\n".join(lines[start:end])))
+            if not self._is_target(block[0]):
+                written.append(self._block(block, "\n".join(lines[start:end])))
             done, after_box = end, box
         return "\n".join([*written, *_empty(lines[done:])])
+
+    def _is_target(self, token: Token) -> bool:
+        """Whether it is the label of a heading, which is an anchor of the page and nothing of a notebook's."""
+        if token.type == "myst_target" and token.content not in self._book.labels:
+            raise NotPlain(f"the label ({token.content})= stands before no heading")
+        return token.type == "myst_target"
 
     def _block(self, block: list[Token], text: str) -> str:
         for token in block:
@@ -302,7 +317,7 @@ class Page:
 
     def _to_label(self, text: str, target: str) -> str:
         if (label := self._book.labels.get(target)) is None:
-            raise NotPlain(f"no exercise or statement has the label {target}")
+            raise NotPlain(f"no exercise, statement or heading has the label {target}")
         return self._book.link(text or label.text, label.document, target)
 
     def _to_works(self, keys: list[str], in_text: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from plain_markdown import Book, Label, NotPlain, Page, Reader, Work, directives, numbered
+from plain_markdown import Book, Label, NotPlain, Page, Reader, Work, directives, headings, numbered
 
 READER = Reader(["amsmath", "attrs_block", "attrs_inline", "colon_fence", "deflist", "dollarmath", "substitution"])
 BOOK = Book(
@@ -62,6 +62,13 @@ def test_a_statement_has_its_number_and_a_proof_its_end() -> None:
     assert plain(text) == "> **Theorem 2.1 (Rate)**\n>\n> It falls.\n\n**Proof**\n\nClear.\n\n∎"
 
 
+def test_the_label_of_a_heading_is_an_anchor_of_the_page_and_left_out() -> None:
+    text = "before\n\n(thm)=\n## A *heading*\n\nafter"
+    assert plain(text) == "before\n\n## A *heading*\n\nafter"
+    assert dict(headings(READER, text, "p")) == {"thm": Label("p", "A *heading*")}
+    assert dict(headings(READER, "(thm)=\n\ntext", "p")) == {}
+
+
 def test_a_grid_is_a_list() -> None:
     card = ":::{grid-item-card} To build\nWith {doc}`02_two`.\n```python\nx\n```\n:::"
     button = ":::{grid-item}\n```{button-ref} 02_two\n:ref-type: doc\n:expand:\nStart\n```\n:::"
@@ -114,9 +121,9 @@ def test_a_chapter_is_named_by_its_title_once() -> None:
         ("::::{grid} 2\ntext\n::::", "a grid has something beside its items"),
         ("{math}`x`", r"the role \{math\} is unknown"),
         ("{doc}`03_three`", "the book has no page 03_three"),
-        ("{ref}`ex-9-9`", "no exercise or statement has the label ex-9-9"),
+        ("{ref}`ex-9-9`", "no exercise, statement or heading has the label ex-9-9"),
         ("{cite:p}`x,z`", "the bibliography has no z"),
-        ("(here)=\n# A", "a myst_target is unknown"),
+        ("(here)=\ntext", r"the label \(here\)= stands before no heading"),
         ("$$ x $$ (label)", "a math_block_label is unknown"),
         ("by {{ version }}", "a substitution_inline is unknown"),
         ("% a note", "a myst_line_comment is unknown"),
