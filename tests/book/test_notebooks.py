@@ -25,7 +25,7 @@ QUICKEST = "chapters/05_convergence"
 ADDRESS = make_notebooks.book_address(ROOT)
 # In a text without its formulas and code.
 MYST = re.compile(r":::|`{3,}\{|\{[\w:+-]+\}`|^:[\w-]+:|^\([\w-]+\)=$|\{\{|^\+\+\+|^%", re.MULTILINE)
-LABEL = re.compile(r"#(ex|ass|lem|thm|two|own)-")
+LABEL = re.compile(r"^:label: (\S+)$|^\(([\w-]+)\)=$", re.MULTILINE)
 ASIDE = "div.admonition:not(.exercise, .solution, .proof, .l2rw-in-short) > .admonition-title"
 SAFE = {"image/png", "text/plain", "text/markdown"}
 """What is shown of a notebook that nobody trusts yet; of HTML each program leaves out something else."""
@@ -117,7 +117,8 @@ def test_links_read_as_on_the_page(made: dict[str, nbformat.NotebookNode], book:
     to_pages = [words(a) for a in page.select("a.internal:has(> .doc), a.sd-btn")]
     ours = [text for text, address in found[1:] if address.endswith(".html") and "references.html" not in address]
     assert ours == to_pages
-    to_labels = [words(a) for a in page.select("p a.internal") if re.search(r"#(ex|ass|lem|thm|two)-", a["href"])]
+    known = {a or b for name in DOCUMENTS for a, b in LABEL.findall(text_of(source(name)))}
+    to_labels = [words(a) for a in page.select("p a.internal") if a["href"].partition("#")[2] in known]
     assert [text for text, address in found if "#" in address] == to_labels
 
 
