@@ -257,16 +257,19 @@ def suspects(
 ) -> pd.DataFrame:
     """The training examples, most suspect label first, with the column names of cleanlab.
 
-    A label is judged beside the others of its class: its evidence minus the `reference` quantile of that class. A class
-    whose examples all have little weight, or all a large loss, is therefore not simply suspect; and a class of which
-    most labels are wrong is not excused, as it would be by comparison with its median.
+    A label is judged by its evidence minus what a right label has, the `reference` quantile. By alignment or weight
+    that is the quantile of its own class, so that a class whose examples all have little weight is not suspect as a
+    whole. By loss or margin it is one for all classes: a network that learns by weights takes no wrong label for likely
+    because its class is full of them. By ``"both"`` the alignment is compared with its own class only as far as the
+    losses bear that out; where all losses are alike, it counts alone.
 
     Args:
         ledger: filled during training.
         labels: (n,) given labels: numbers, strings, or anything that can be compared.
         predicted: (n,) what a model takes the examples for, if known. A label that the model agrees with is then never
             called an issue.
-        by: ``"alignment"``, ``"weight"``, ``"loss"``, ``"margin"``, or ``"both"``: the mean of alignment and loss.
+        by: ``"alignment"``, ``"weight"``, ``"loss"``, ``"margin"``, or ``"both"``: a quarter of alignment and
+            three quarters of loss.
         recent: rank by the moving averages instead of the means over the whole training.
         reference: quantile that stands for a right label of a class, between 0 and 1.
 
@@ -282,10 +285,11 @@ def suspects(
     import pandas as pd
 
     given = _as_labels(labels, ledger.n, "labels")
-    evidence = _evidence(ledger, by, recent)
+    if by not in SIGNALS:
+        raise ValueError(f"unknown signal {by!r}; choose one of {', '.join(SIGNALS)}")
     if not 0 < reference <= 1:
         raise ValueError(f"reference must lie between 0 and 1, got {reference}")
-    score = _squash(_beside_class(evidence, given, reference))
+    score = _squash(_standing(ledger, by, recent, given, reference))
     columns: dict[str, Any] = {"given_label": given}
     issue = score < 0.5
     if predicted is not None:
@@ -308,12 +312,32 @@ def _as_labels(labels: Any, n: int, name: str) -> np.ndarray:
     return values
 
 
+def _standing(ledger: WeightLedger, by: str, recent: bool, given: np.ndarray, reference: float) -> np.ndarray:
+    """(n,) evidence minus that of a right label; NaN for examples never seen."""
+    if by != "both":
+        of_class = 1.0 if by in ("alignment", "weight") else 0.0
+        return _beside_right(_evidence(ledger, by, recent), given, reference, of_class)
+    alignment = _evidence(ledger, "alignment", recent)
+    loss = _beside_right(_evidence(ledger, "loss", recent), given, reference, 0.0)
+    if np.nanmin(loss) == np.nanmax(loss):
+        return _beside_right(alignment, given, reference, 1.0)
+    candidates = [_beside_right(alignment, given, reference, of_class) for of_class in (1.0, 0.75, 0.5, 0.25, 0.0)]
+    best = int(np.argmax([_rank_correlation(candidate, loss) for candidate in candidates]))
+    return 0.25 * candidates[best] + 0.75 * loss
+
+
+def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's, over the examples that were seen; -1 where the first is the same for all."""
+    import pandas as pd
+
+    ranks = pd.DataFrame({"a": a, "b": b}).dropna().rank()
+    if ranks["a"].nunique() < 2:
+        return -1.0
+    return float(np.corrcoef(ranks["a"], ranks["b"])[0, 1])
+
+
 def _evidence(ledger: WeightLedger, by: str, recent: bool) -> np.ndarray:
     """(n,) in [-1, 1], the larger the more likely right; NaN for examples never seen."""
-    if by not in SIGNALS:
-        raise ValueError(f"unknown signal {by!r}; choose one of {', '.join(SIGNALS)}")
-    if by == "both":
-        return (_evidence(ledger, "alignment", recent) + _evidence(ledger, "loss", recent)) / 2
     values = (ledger.recent(by) if recent else ledger.mean(by)).numpy()
     if np.isnan(values).all():
         raise ValueError(f"the ledger holds no {by}: record steps first" + (", with logits" if by == "margin" else ""))
@@ -325,8 +349,11 @@ def _evidence(ledger: WeightLedger, by: str, recent: bool) -> np.ndarray:
     return values / (np.abs(values) + scale)
 
 
-def _beside_class(evidence: np.ndarray, given: np.ndarray, reference: float) -> np.ndarray:
-    """(n,) evidence minus what a right label of the same class has; a class of few borrows from the others."""
+def _beside_right(evidence: np.ndarray, given: np.ndarray, reference: float, of_class: float) -> np.ndarray:
+    """(n,) evidence minus what a right label has: in its own class by the share `of_class`, else in the middle class.
+
+    A class of few borrows from the others.
+    """
     classes, place, counts = np.unique(given, return_inverse=True, return_counts=True)
     seen = ~np.isnan(evidence)
     typical = np.array(
@@ -336,10 +363,10 @@ def _beside_class(evidence: np.ndarray, given: np.ndarray, reference: float) -> 
         ]
     )
     middle = np.nanmedian(typical)
-    few = 5 / (counts + 5)
-    return evidence - ((1 - few) * np.nan_to_num(typical, nan=middle) + few * middle)[place]
+    own = of_class * counts / (counts + 5)
+    return evidence - (own * np.nan_to_num(typical, nan=middle) + (1 - own) * middle)[place]
 
 
 def _squash(standing: np.ndarray) -> np.ndarray:
-    """(n,) in (0, 1), increasing; one half where the evidence lies 0.5 below what is usual for a right label."""
-    return 1 / (1 + np.exp(-_STEEPNESS * (standing + 0.5)))
+    """(n,) in (0, 1), increasing; one half where the evidence lies 0.7 below what is usual for a right label."""
+    return 1 / (1 + np.exp(-_STEEPNESS * (standing + 0.7)))

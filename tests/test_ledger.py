@@ -14,7 +14,16 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from l2rw_core import Reweighter, Step, to_weights
-from l2rw_core.datasets import BatchStream, CleanSet, LongTail, UniformFlip, load, make_split, to_tensors
+from l2rw_core.datasets import (
+    BackgroundFlip,
+    BatchStream,
+    CleanSet,
+    LongTail,
+    UniformFlip,
+    load,
+    make_split,
+    to_tensors,
+)
 from l2rw_core.ledger import QUANTITIES, WeightLedger, suspects
 from l2rw_core.models import Mlp
 
@@ -256,6 +265,24 @@ def uniform():
 @pytest.mark.parametrize(("by", "least"), [("alignment", 0.93), ("loss", 0.93), ("margin", 0.93), ("weight", 0.75)])
 def test_the_ranking_finds_flipped_labels(uniform, by, least):
     assert area(*uniform, by=by) > least
+
+
+BIASES = {
+    "uniform": (UniformFlip(0.4),),
+    "few wrong": (UniformFlip(0.1),),
+    "one class flooded": (BackgroundFlip(0.4, 3),),
+    "long tail": (LongTail(20), UniformFlip(0.2)),
+    "long tail, one class flooded": (LongTail(20), BackgroundFlip(0.2, 3)),
+}
+
+
+@pytest.mark.parametrize("biases", BIASES.values(), ids=BIASES)
+def test_the_default_ranks_as_well_as_the_best_of_what_it_is_made_of(biases):
+    ledger, split = trained(biases, steps=300)
+    of_loss = roc_auc_score(split.train.flipped, ledger.mean("loss"))
+    of_alignment = roc_auc_score(~split.train.flipped, ledger.mean("alignment"))
+    assert area(ledger, split) > max(of_loss, of_alignment) - 0.015
+    assert area(ledger, split, by="loss") == pytest.approx(of_loss)
 
 
 def test_flagged_labels_are_mostly_wrong_and_few_wrong_ones_are_missed(uniform):
