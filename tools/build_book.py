@@ -189,7 +189,7 @@ def execute_chapter(root: Path, document: str) -> Execution:
                 record_timing=False,  # it would be written into the cells, and the cache not recognise them any more
                 on_cell_execute=on_start,
                 on_cell_executed=on_end,
-                extra_arguments=["--log-level=ERROR"],  # else each kernel warns of its unencrypted local socket
+                extra_arguments=["--log-level=CRITICAL"],  # else each kernel warns of its local socket, and of its end
             )
         except (papermill.PapermillExecutionError, CellTimeoutError, DeadKernelError) as error:
             where = document if running["index"] is None else quote_cell(document, notebook, running["index"])

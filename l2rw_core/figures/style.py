@@ -266,7 +266,7 @@ def show(fig: Figure, alt: str, caption: str = "") -> Drawing:
         alt: a sentence that says what is to be seen.
         caption: plain text under the picture.
 
-    Numbers in both are typeset, as those in the picture are; see `l2rw_core.numerals`.
+    Numbers in both are typeset, as those in the picture are.
 
     Raises:
         ValueError: `alt` is empty.
