@@ -142,7 +142,7 @@ def _histogram(table: pd.DataFrame) -> str:
     weight, issue = table["weight"].fillna(0).to_numpy(), table["is_label_issue"].to_numpy(dtype=bool)
     edges = np.linspace(0, max(float(np.quantile(weight, 0.99)), 1.0), 26)
     capped = np.minimum(weight, edges[-1])
-    fig, ax = figure(height=3.0)
+    fig, ax = figure(width=5.2, height=3.0)  # at 12 px as wide as a small phone
     ax.hist(capped[~issue], edges, color=COLOURS["clean"], alpha=0.55, label="not suspect")
     ax.hist(capped[issue], edges, color=COLOURS["noisy"], histtype="step", hatch="////", linewidth=2, label="suspect")
     ax.axvline(1, linestyle=":", color=COLOURS["neutral"])

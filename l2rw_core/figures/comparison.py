@@ -29,10 +29,10 @@ def beside_the_paper(results: Results, data: Sequence[str], paper_data: str = "c
     ours = {d: {row: result.last for row, result in results.by_row(data=d).items() if result} for d in data}
     fig, axes = figure(width=8.4, ncols=1 + len(data), height=0.34 * len(rows) + 1.0, sharey=True)
     _dots(axes[0], rows, reported, ours=False)
-    axes[0].set_title(f"paper: {title_of(paper_data)}", fontsize=12)
+    axes[0].set_title(f"paper:\n{title_of(paper_data)}", fontsize=12)
     for ax, d in zip(axes[1:], data, strict=True):
         _dots(ax, rows, ours[d], ours=True)
-        ax.set_title(title_of(d) if d != data[0] else f"ours: {title_of(d)}", fontsize=12)
+        ax.set_title(f"ours:\n{title_of(d)}".replace("-", "-\n"), fontsize=12)
     axes[0].set_yticks(range(len(rows)), [title_of_row(row) for row in rows])
     sentences = [_agreement(reported, ours[d], title_of(d)) for d in data]
     alt = f"Test accuracy of {len(rows)} methods, the paper's on {title_of(paper_data)} and ours. {' '.join(sentences)}"

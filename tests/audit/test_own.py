@@ -381,7 +381,7 @@ def test_how_long_it_will_take_is_said_before_and_every_part_has_a_bar(slow, cap
     command("--budget", "2", "--epochs", "100", data="scans", clean="checked")
     told = capsys.readouterr()
     assert "will take" not in told.out
-    before, said, after = told.err.partition("this will take about 2 minutes: 36 of 100 passes over 40 examples")
+    before, said, after = told.err.partition("this will take about 2 minutes: 18 of 100 passes over 40 examples")
     assert said
     for part in ("reading", "looking at scans", "reading checked", "looking for duplicates", "other models, before"):
         assert part in before
