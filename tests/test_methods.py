@@ -486,7 +486,17 @@ def test_ldam_compares_directions_and_weighs_late():
     assert float(late[1] / late[0]) == pytest.approx(numbers[0] / numbers[1])
 
 
-def test_ldam_refuses_one_output_for_two_classes():
+def test_ldam_of_two_classes_with_one_output_takes_the_margin_from_the_given_one():
+    model = Mlp([4, 8, 1])
+    task = Task(torch.tensor([0] * 16 + [1]), 2, 100)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    method = methods.get("ldam_drw")(model, optimizer, nn.BCEWithLogitsLoss(reduction="none"), task)
+    losses = method.objective(torch.zeros(2), torch.tensor([0.0, 1.0]))
+    margins = [30 * 0.5 * (1 / count) ** 0.25 for count in (16, 1)]
+    assert losses.tolist() == pytest.approx([np.log1p(np.exp(-m)) + m for m in margins])
+
+
+def test_ldam_refuses_a_model_that_does_not_end_in_the_classes():
     with pytest.raises(ValueError, match="one output a class"):
         build("ldam_drw", model=Mlp([4, 8, 1]))
 

@@ -31,7 +31,7 @@ def name_lines(ax: Axes, size: float = 14.0) -> None:
     axes_height = 72 * ax.figure.get_figheight() * _OF_THE_FIGURE / ax.get_gridspec().nrows
     heights = np.array([_LINE_HEIGHT * size * (1 + name.count("\n")) / axes_height for name in names])
     ends = [_end(ax, line) for line in lines]
-    for line, name, end, y in zip(lines, names, ends, apart(ends, heights), strict=True):
+    for line, name, end, y in zip(lines, names, ends, apart(ends, heights, least=0.0), strict=True):
         lead = {"arrowstyle": "-", "color": line.get_color(), "linestyle": line.get_linestyle(), "relpos": (0, 0.5)}
         lead |= {"linewidth": line.get_linewidth(), "shrinkA": 2, "shrinkB": 0}
         ax.annotate(
@@ -57,20 +57,22 @@ def _end(ax: Axes, line: Line2D) -> float:
     return float(np.clip(height, 0, 1))
 
 
-def apart(wanted: Sequence[float], heights: np.ndarray) -> np.ndarray:
+def apart(wanted: Sequence[float], heights: np.ndarray, least: float = -np.inf) -> np.ndarray:
     """Places as near to those wanted as their heights allow without lying on each other, in the same order.
 
     Args:
         wanted: (n,) places.
         heights: (n,) how much each takes, centred on its place.
+        least: nothing reaches below it.
     """
     order = np.argsort(wanted, kind="stable")
     groups: list[tuple[list[int], float]] = []  # neighbours that touch, and the place of the lowest one's lower edge
     for one in order:
-        members, low = [int(one)], float(wanted[one] - heights[one] / 2)
+        members, low = [int(one)], max(float(wanted[one] - heights[one] / 2), least)
         while groups and groups[-1][1] + heights[groups[-1][0]].sum() > low:
             members = [*groups.pop()[0], *members]
-            low = float(np.mean([wanted[m] - _above(members, heights)[k] for k, m in enumerate(members)]))
+            middle = np.mean([wanted[m] - _above(members, heights)[k] for k, m in enumerate(members)])
+            low = max(float(middle), least)
         groups.append((members, low))
     places = np.empty(len(order))
     for members, low in groups:

@@ -131,10 +131,11 @@ class LdamDrw(Method):
 
     def __post_init__(self) -> None:
         layers = [module for module in self.model.modules() if isinstance(module, nn.Linear)]
-        if not layers or layers[-1].out_features != self.task.num_classes:
+        classes = self.task.num_classes
+        if not layers or layers[-1].out_features not in {classes, 1 if classes == 2 else classes}:
             raise ValueError(
-                f"ldam_drw needs a model that ends in a linear layer with one output a class, {self.task.num_classes}; "
-                "choose another method"
+                f"ldam_drw needs a model that ends in a linear layer with one output a class, {classes}, or with one for "
+                "two classes; choose another method"
             )
         layers[-1].register_forward_hook(self._cosines)
         counts = self.task.class_counts.clamp(min=1).double()
@@ -145,8 +146,10 @@ class LdamDrw(Method):
         return self.scale * F.linear(F.normalize(inputs[0]), F.normalize(layer.weight))
 
     def objective(self, outputs: Tensor, y: Tensor) -> Tensor:
-        margin = F.one_hot(y.long(), self.task.num_classes) * self.margins.to(outputs)
-        return self.loss_fn(outputs - self.scale * margin, y)
+        margins = self.margins.to(outputs)
+        if outputs.ndim == 1:  # one output for two classes: the margin draws it towards the other one
+            return self.loss_fn(outputs - self.scale * margins[y.long()] * (2 * y - 1), y)
+        return self.loss_fn(outputs - self.scale * F.one_hot(y.long(), len(margins)) * margins, y)
 
     def weights(self, losses: Tensor, batch: Minibatch, step: int) -> Tensor:
         if step < self.deferred * self.task.total_steps:

@@ -10,13 +10,15 @@ from l2rw_core.figures import COLOURS, figure, pen
 from l2rw_core.figures.labels import apart, name_lines
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.02, 0.3)), min_size=1, max_size=8))
-def test_names_keep_their_order_and_do_not_lie_on_each_other(pairs):
+@pytest.mark.parametrize("least", [-np.inf, 0.0])
+@given(pairs=st.lists(st.tuples(st.floats(0, 1), st.floats(0.02, 0.3)), min_size=1, max_size=8))
+def test_names_keep_their_order_and_do_not_lie_on_each_other_or_below_the_axes(pairs, least):
     wanted, heights = np.array(pairs).T
-    places = apart(wanted, heights)
+    places = apart(wanted, heights, least)
     order = np.argsort(wanted, kind="stable")
     lower, upper = (places + sign * heights / 2 for sign in (-1, 1))
     assert (lower[order][1:] >= upper[order][:-1] - 1e-9).all()
+    assert lower.min() >= least - 1e-9
 
 
 def test_names_that_have_room_stay_and_a_pair_that_has_none_moves_as_little_up_as_down():
