@@ -27,7 +27,6 @@ CALLED_BY_OTHERS = {
     "training_step": "Lightning and transformers call it",
     "on_*": "Lightning and transformers call hooks",
     "write_step": "for people who log to TensorBoard, in a loop of their own",
-    "with_ids": "for people who keep a ledger, in a loop of their own",
     "external_attr": "zipfile reads it",
     "page_mode": "pypdf reads it",
     "setup": "Sphinx calls it in an extension",

@@ -134,8 +134,8 @@ class LdamDrw(Method):
         classes = self.task.num_classes
         if not layers or layers[-1].out_features not in {classes, 1 if classes == 2 else classes}:
             raise ValueError(
-                f"ldam_drw needs a model that ends in a linear layer with one output a class, {classes}, or one for two "
-                "classes; choose another method"
+                f"ldam_drw needs a model that ends in a linear layer with one output a class, {classes}, or with one "
+                "for two classes; choose another method"
             )
         layers[-1].register_forward_hook(self._cosines)
         counts = self.task.class_counts.clamp(min=1).double()
