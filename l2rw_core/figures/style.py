@@ -26,6 +26,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.legend import Legend
 
 from l2rw_core.figures.cut_off import warn_of_hidden
 from l2rw_core.figures.svg import for_page
@@ -180,7 +181,20 @@ class _HouseAxes(
         return super().pcolormesh(*args, **kwargs)
 
 
-_HouseFigure = _styled(Figure, "add_subplot colorbar legend subplots suptitle supxlabel supylabel text")
+class _HouseFigure(_styled(Figure, "add_subplot colorbar legend subplots suptitle supxlabel supylabel text")):
+    def legend(self, *args: Any, **kwargs: Any) -> Legend:
+        """In as many columns as are asked for, or as fit the width of the figure."""
+        legend = super().legend(*args, **kwargs)
+        for columns in range(kwargs.get("ncols", 1) - 1, 0, -1):
+            if legend.get_window_extent().width <= _FULL * self.bbox.width:
+                break
+            legend.remove()
+            legend = super().legend(*args, **{**kwargs, "ncols": columns})
+        return legend
+
+
+_FULL = 0.96
+"""Of the width of a figure, what a legend may take: a browser's letters are a little wider than those measured here."""
 
 
 def ink_on(fill: Any) -> str:

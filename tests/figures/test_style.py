@@ -293,3 +293,15 @@ def test_words_on_a_cell_keep_their_colour_in_the_dark():
     svg = to_svg(fig, "two words")
     assert ink_on("#202020") in svg
     assert ink_on("#e0e0e0") in svg
+
+
+@pytest.mark.parametrize(("name", "columns"), [("short", 3), ("with a stop by loss", 2), ("x" * 60, 1)])
+def test_a_legend_has_no_more_columns_than_fit(name, columns):
+    fig, ax = figure()
+    for number in range(3):
+        ax.plot([0, 1], [0, 1], label=f"{name} {number}")
+    legend = fig.legend(loc="outside lower center", ncols=3)
+    assert legend._ncols == columns
+    assert fig.legends == [legend]
+    if columns > 1:
+        assert legend.get_window_extent().width < fig.bbox.width
