@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import html
 import io
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -111,8 +112,11 @@ _RC: dict[str, Any] = {
     "grid.linewidth": 0.8,
     "image.cmap": "cividis",
     "image.interpolation": "none",
+    "legend.columnspacing": 1.0,
     "legend.fontsize": _FONT,
     "legend.frameon": False,
+    "legend.handlelength": 1.7,
+    "legend.handletextpad": 0.5,
     "legend.labelcolor": INK,
     "lines.linewidth": 2.0,
     "lines.markersize": 6.0,
@@ -183,16 +187,22 @@ class _HouseAxes(
 
 class _HouseFigure(_styled(Figure, "add_subplot colorbar legend subplots suptitle supxlabel supylabel text")):
     def legend(self, *args: Any, **kwargs: Any) -> Legend:
-        """In as many columns as are asked for, or as fit the width of the figure."""
+        """In as many columns as are asked for, or as fit the width of the figure, which grows by the rows that adds."""
         legend = super().legend(*args, **kwargs)
-        for columns in range(kwargs.get("ncols", 1) - 1, 0, -1):
+        asked = kwargs.get("ncols", 1)
+        for columns in range(asked - 1, 0, -1):
             if legend.get_window_extent().width <= _FULL * self.bbox.width:
                 break
             legend.remove()
             legend = super().legend(*args, **{**kwargs, "ncols": columns})
+            names = len(legend.get_texts())
+            added = math.ceil(names / columns) - math.ceil(names / (columns + 1))
+            self.set_figheight(self.get_figheight() + added * _ROW)
         return legend
 
 
+_ROW = 0.27
+"""Inches of a row of a legend."""
 _FULL = 0.96
 """Of the width of a figure, what a legend may take: a browser's letters are a little wider than those measured here."""
 

@@ -300,8 +300,10 @@ def test_a_legend_has_no_more_columns_than_fit(name, columns):
     fig, ax = figure()
     for number in range(3):
         ax.plot([0, 1], [0, 1], label=f"{name} {number}")
+    height = fig.get_figheight()
     legend = fig.legend(loc="outside lower center", ncols=3)
     assert legend._ncols == columns
+    assert (fig.get_figheight() > height) == (columns < 3)
     assert fig.legends == [legend]
     if columns > 1:
         assert legend.get_window_extent().width < fig.bbox.width
