@@ -201,7 +201,7 @@ class _HouseFigure(_styled(Figure, "add_subplot colorbar legend subplots suptitl
         return legend
 
 
-_ROW = 0.27
+_ROW = 0.3
 """Inches of a row of a legend."""
 _FULL = 0.96
 """Of the width of a figure, what a legend may take: a browser's letters are a little wider than those measured here."""
