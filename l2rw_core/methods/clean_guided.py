@@ -74,7 +74,7 @@ class CleanStopped(Method):
         last = step + 1 == self.task.total_steps
         if last or (step + 1) % self.every == 0:
             self._look(*clean_batch)
-        if last:
+        if last and self.best:  # none if every loss was NaN, which the evaluation after this step says
             self.model.load_state_dict(self.best)
         return update
 
