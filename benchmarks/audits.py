@@ -30,7 +30,7 @@ from benchmarks.step_cost import machine
 from l2rw_core.audit import Audit, Options, Table, audit, ranking
 from l2rw_core.audit.columns import date_parts
 from l2rw_core.audit.plain import train_plain
-from l2rw_core.audit.run import LEAST_STEPS, Problem, encode
+from l2rw_core.audit.run import LEAST_STEPS, AuditProblem, encode
 from l2rw_core.experiments import results_root
 
 METHODS = ("measured", "own loss", "plain loss", "cleanlab, network", "cleanlab, trees")
@@ -132,16 +132,16 @@ def _calls(done: Audit, wrong: np.ndarray) -> dict[str, Any]:
     return found | {"expected": expected, "planted": tried.planted, "planted_auroc": round(float(tried.auroc), 4)}
 
 
-def _own_loss(train: Any, clean: Any, problem: Problem, seed: int) -> np.ndarray:
+def _own_loss(train: Any, clean: Any, problem: AuditProblem, seed: int) -> np.ndarray:
     """Mean loss of reweighted training, with no label changed."""
     return audit(train, clean, Options(seed=seed, by="loss"), progress=False).ledger.mean("loss").numpy()
 
 
-def _plain_loss(train: Any, clean: Any, problem: Problem, seed: int) -> np.ndarray:
+def _plain_loss(train: Any, clean: Any, problem: AuditProblem, seed: int) -> np.ndarray:
     return _plain(problem, np.arange(len(problem.y)), seed)[0]
 
 
-def _plain(problem: Problem, rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _plain(problem: AuditProblem, rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Training with equal weights on some rows: (rows,) mean loss, (N, K) mean probabilities of the second half."""
     options, chosen = Options().on(problem), torch.from_numpy(rows)
     torch.manual_seed(seed)
@@ -161,14 +161,14 @@ def _plain(problem: Problem, rows: np.ndarray, seed: int) -> tuple[np.ndarray, n
         )
 
 
-def _cleanlab_network(train: Any, clean: Any, problem: Problem, seed: int) -> np.ndarray:
+def _cleanlab_network(train: Any, clean: Any, problem: AuditProblem, seed: int) -> np.ndarray:
     y, found = problem.y.numpy(), np.zeros((len(problem.y), len(problem.classes)))
     for rest, held in _folds(y, seed):
         found[held] = _plain(problem, rest, seed)[1][held]
     return _cleanlab(y, found)
 
 
-def _cleanlab_trees(train: Any, clean: Any, problem: Problem, seed: int) -> np.ndarray:
+def _cleanlab_trees(train: Any, clean: Any, problem: AuditProblem, seed: int) -> np.ndarray:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     y, found = problem.y.numpy(), np.zeros((len(problem.y), len(problem.classes)))
@@ -180,7 +180,7 @@ def _cleanlab_trees(train: Any, clean: Any, problem: Problem, seed: int) -> np.n
     return _cleanlab(y, found)
 
 
-def _plain_columns(train: Any, problem: Problem, seed: int) -> np.ndarray:
+def _plain_columns(train: Any, problem: AuditProblem, seed: int) -> np.ndarray:
     """Numbers as they are, dates as their parts, words as numbers by frequency; images as 50 principal components."""
     if not isinstance(train, Table):
         return ranking.compact(problem.x.numpy(), problem.clean_x.numpy(), seed)[0]

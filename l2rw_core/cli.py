@@ -172,10 +172,10 @@ def _change(text: str, experiment: Experiment) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"set takes fields with their values, such as steps=500, got {text!r}")
-    known = {f.name: f for f in fields(experiment) if f.name not in CHOSEN_OTHERWISE}
-    if name not in known:
-        raise ValueError(f"an experiment has no field {name!r} to set; choose from {', '.join(known)}")
-    return name, _value(known[name], value)
+    settable = {f.name: f for f in fields(experiment) if f.name not in CHOSEN_OTHERWISE}
+    if name not in settable:
+        raise ValueError(f"an experiment has no field {name!r} to set; choose from {', '.join(settable)}")
+    return name, _value(settable[name], value)
 
 
 def _value(described: Field, text: str) -> Any:
@@ -365,8 +365,8 @@ class Choose:
         _check_new(self.out)
         table = to_check(self.audit, self.count, self.seed)
         table.to_csv(self.out, index=False)
-        drawn = int((table["why"] == "drawn").sum())
-        print(f"wrote {self.out}: {len(table) - drawn} suspects, and {drawn} drawn at random for a clean set")
+        at_random = int((table["why"] == "drawn").sum())
+        print(f"wrote {self.out}: {len(table) - at_random} suspects, and {at_random} drawn at random for a clean set")
 
 
 def _check_new(path: Path) -> None:
@@ -399,12 +399,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Errors of the user's making are one line and the exit code 2, not a traceback; the exit code of Ctrl-C is 130.
     """
-    given = sys.argv[1:] if arguments is None else arguments
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        _check_once(given)
-        if list(given[:1]) == ["audit"] and given[1:2] and given[1] in ("apply", "choose"):
-            given = [f"audit-{given[1]}", *given[2:]]
-        command = tyro.cli(Command, prog="l2rw", description=__doc__, args=given)
+        _check_once(words)
+        if list(words[:1]) == ["audit"] and words[1:2] and words[1] in ("apply", "choose"):
+            words = [f"audit-{words[1]}", *words[2:]]
+        command = tyro.cli(Command, prog="l2rw", description=__doc__, args=words)
         command()
     except (ValueError, OSError, FloatingPointError, MissingExtra, *_no_data()) as error:
         _leave(" ".join(str(error).split()), 2)

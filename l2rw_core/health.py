@@ -39,7 +39,7 @@ class Health:
         self._clean_classes: set[float] = set()
         self._first = self._lowest = 0.0
 
-    def see(self, step: Step, targets: Any, clean_targets: Any, training: bool) -> None:
+    def on_step(self, step: Step, targets: Any, clean_targets: Any, training: bool) -> None:
         """Take in one step, the targets of its two batches, and whether the model was in training mode."""
         self.steps += 1
         if not training:
@@ -53,20 +53,20 @@ class Health:
         # A half stands for a small batch that has weight: neither none nor too much on one example.
         self._largest.append(step.weights.max() if len(step.weights) >= FEWEST else step.weights.sum() / 2)
         self._clean_losses.append(step.clean_loss)
-        for kept, labels in zip(self._labels, (targets, clean_targets), strict=True):
+        for window, labels in zip(self._labels, (targets, clean_targets), strict=True):
             if isinstance(labels, Tensor) and labels.ndim == 1:
-                kept.append(labels)
+                window.append(labels)
         if self.steps % LOOK_EVERY == 0:
             self._look()
             self._look_at_outputs(step.losses, targets)
             self._forget()
 
     def _forget(self) -> None:
-        for kept in (self._largest, self._clean_losses, *self._labels):
-            kept.clear()
+        for window in (self._largest, self._clean_losses, *self._labels):
+            window.clear()
 
     def _look(self) -> None:
-        largest, clean_losses = (torch.stack(kept).tolist() for kept in (self._largest, self._clean_losses))
+        largest, clean_losses = (torch.stack(window).tolist() for window in (self._largest, self._clean_losses))
         self._look_at_weights(largest)
         self._look_at_clean_loss(sum(clean_losses) / len(clean_losses))
         self._look_at_classes()
@@ -101,14 +101,14 @@ class Health:
         self._lowest = min(self._lowest, mean)
 
     def _look_at_classes(self) -> None:
-        labels, clean_labels = (_classes(kept) for kept in self._labels)
+        labels, clean_labels = (_classes(window) for window in self._labels)
         self._clean_classes |= clean_labels
         missing = sorted(labels - self._clean_classes)
         if missing and self._clean_classes:
-            shown = ", ".join(f"{c:g}" for c in missing[:8]) + (" and others" if len(missing) > 8 else "")
+            names = ", ".join(f"{c:g}" for c in missing[:8]) + (" and others" if len(missing) > 8 else "")
             self._say(
                 "classes",
-                f"no clean batch of {self.steps} steps had an example of class {shown}: nothing speaks for it, so even "
+                f"no clean batch of {self.steps} steps had an example of class {names}: nothing speaks for it, so even "
                 "its right labels get little weight. Add clean examples, or check the set with check_clean_set.",
             )
 
@@ -140,7 +140,7 @@ def _classes(labels: list[Tensor]) -> set[float]:
     """The classes in batches of labels; none where targets are measurements."""
     if not labels:
         return set()
-    found = torch.cat(labels).unique()
-    if found.is_floating_point() and not ((found == 0) | (found == 1)).all():
+    classes = torch.cat(labels).unique()
+    if classes.is_floating_point() and not ((classes == 0) | (classes == 1)).all():
         return set()
-    return set(found.tolist())
+    return set(classes.tolist())

@@ -147,10 +147,10 @@ class WeightLedger:
         """One row an example, its id as index: `seen`, and of each quantity the mean and `recent_...`."""
         import pandas as pd
 
-        kept = QUANTITIES if self._margins_seen.any() else QUANTITIES[:-1]
+        quantities = QUANTITIES if self._margins_seen.any() else QUANTITIES[:-1]
         columns = {"seen": self.seen.numpy().copy()}
-        columns |= {name: self.mean(name).numpy() for name in kept}
-        columns |= {f"recent_{name}": self.recent(name).numpy() for name in kept}
+        columns |= {name: self.mean(name).numpy() for name in quantities}
+        columns |= {f"recent_{name}": self.recent(name).numpy() for name in quantities}
         return pd.DataFrame(columns, index=pd.RangeIndex(self.n, name="id"))
 
     def state_dict(self) -> dict[str, Any]:
@@ -243,8 +243,8 @@ def _margins(logits: Tensor, targets: Any, b: int) -> Tensor:
     y = whole
     if ((y < 0) | (y >= z.shape[1])).any():
         raise ValueError(f"targets must lie between 0 and {z.shape[1] - 1} for these logits")
-    given = z.gather(1, y[:, None])
-    return (given - z.scatter(1, y[:, None], -torch.inf).amax(1, keepdim=True)).squeeze(1)
+    of_label = z.gather(1, y[:, None])
+    return (of_label - z.scatter(1, y[:, None], -torch.inf).amax(1, keepdim=True)).squeeze(1)
 
 
 def suspects(
@@ -284,20 +284,20 @@ def suspects(
     """
     import pandas as pd
 
-    given = _as_labels(labels, ledger.n, "labels")
+    given_labels = _as_labels(labels, ledger.n, "labels")
     if by not in SIGNALS:
         raise ValueError(f"unknown signal {by!r}; choose one of {', '.join(SIGNALS)}")
     if not 0 < reference <= 1:
         raise ValueError(f"reference must lie between 0 and 1, got {reference}")
-    score = _squash(_standing(ledger, by, recent, given, reference))
-    columns: dict[str, Any] = {"given_label": given}
+    score = _squash(_standing(ledger, by, recent, given_labels, reference))
+    columns: dict[str, Any] = {"given_label": given_labels}
     issue = score < 0.5
     if predicted is not None:
         columns["predicted_label"] = _as_labels(predicted, ledger.n, "predicted")
-        issue &= columns["predicted_label"] != given
+        issue &= columns["predicted_label"] != given_labels
     columns |= {"label_score": score, "is_label_issue": issue}
-    kept = ledger.table()[["seen", "weight", "alignment", "helpful", "loss"]]
-    table = pd.DataFrame(columns, index=kept.index).join(kept)
+    evidence = ledger.table()[["seen", "weight", "alignment", "helpful", "loss"]]
+    table = pd.DataFrame(columns, index=evidence.index).join(evidence)
     return table.sort_values("label_score", kind="stable", na_position="last")
 
 
@@ -312,16 +312,18 @@ def _as_labels(labels: Any, n: int, name: str) -> np.ndarray:
     return values
 
 
-def _standing(ledger: WeightLedger, by: str, recent: bool, given: np.ndarray, reference: float) -> np.ndarray:
+def _standing(ledger: WeightLedger, by: str, recent: bool, given_labels: np.ndarray, reference: float) -> np.ndarray:
     """(n,) evidence minus that of a right label; NaN for examples never seen."""
     if by != "both":
         of_class = 1.0 if by in ("alignment", "weight") else 0.0
-        return _beside_right(_evidence(ledger, by, recent), given, reference, of_class)
+        return _beside_right(_evidence(ledger, by, recent), given_labels, reference, of_class)
     alignment = _evidence(ledger, "alignment", recent)
-    loss = _beside_right(_evidence(ledger, "loss", recent), given, reference, 0.0)
+    loss = _beside_right(_evidence(ledger, "loss", recent), given_labels, reference, 0.0)
     if np.nanmin(loss) == np.nanmax(loss):
-        return _beside_right(alignment, given, reference, 1.0)
-    candidates = [_beside_right(alignment, given, reference, of_class) for of_class in (1.0, 0.75, 0.5, 0.25, 0.0)]
+        return _beside_right(alignment, given_labels, reference, 1.0)
+    candidates = [
+        _beside_right(alignment, given_labels, reference, of_class) for of_class in (1.0, 0.75, 0.5, 0.25, 0.0)
+    ]
     best = int(np.argmax([_rank_correlation(candidate, loss) for candidate in candidates]))
     return 0.25 * candidates[best] + 0.75 * loss
 
@@ -349,16 +351,16 @@ def _evidence(ledger: WeightLedger, by: str, recent: bool) -> np.ndarray:
     return values / (np.abs(values) + scale)
 
 
-def _beside_right(evidence: np.ndarray, given: np.ndarray, reference: float, of_class: float) -> np.ndarray:
+def _beside_right(evidence: np.ndarray, given_labels: np.ndarray, reference: float, of_class: float) -> np.ndarray:
     """(n,) evidence minus what a right label has: in its own class by the share `of_class`, else in the middle class.
 
     A class of few borrows from the others.
     """
-    classes, place, counts = np.unique(given, return_inverse=True, return_counts=True)
-    seen = ~np.isnan(evidence)
+    classes, place, counts = np.unique(given_labels, return_inverse=True, return_counts=True)
+    visited = ~np.isnan(evidence)
     typical = np.array(
         [
-            np.quantile(part, reference) if len(part := evidence[seen & (place == c)]) else np.nan
+            np.quantile(part, reference) if len(part := evidence[visited & (place == c)]) else np.nan
             for c in range(len(classes))
         ]
     )

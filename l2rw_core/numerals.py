@@ -32,8 +32,8 @@ def typeset(text: str) -> str:
     return _SIGN.sub(MINUS, _OF_ZERO.sub("", _POWER.sub(_power, text)))
 
 
-def _power(found: re.Match[str]) -> str:
-    digits, exponent = found[1], int(found[2])
+def _power(match: re.Match[str]) -> str:
+    digits, exponent = match[1], int(match[2])
     if float(digits) == 0 or exponent == 0:
         return digits.removeprefix("-") if float(digits) == 0 else digits
     power = f"10{str(exponent).translate(_RAISED)}"

@@ -123,9 +123,9 @@ class Reweighter:
             for p, gradient in before:
                 p.grad = gradient
             raise
-        held = {id(p) for p in _held(self.optimizer)}
+        of_optimizer = {id(p) for p in _held(self.optimizer)}
         for p, gradient in before:
-            if id(p) not in held:
+            if id(p) not in of_optimizer:
                 p.grad = gradient
         if step.effective_examples:
             self.optimizer.step()
@@ -224,13 +224,13 @@ class Reweighter:
         self.steps += 1
         self.last = step
         if self.health is not None:
-            self.health.see(step, batch[1], clean_batch[1], self.model.training)
+            self.health.on_step(step, batch[1], clean_batch[1], self.model.training)
 
     def _reached(self) -> list[Tensor]:
         """What an update's backward pass gives a gradient: what the optimizer holds, and what else the model trains."""
-        held = [] if self.optimizer is None else _held(self.optimizer)
+        of_optimizer = [] if self.optimizer is None else _held(self.optimizer)
         trained = [p for p in self.model.parameters() if p.requires_grad]
-        return list({id(p): p for p in (*held, *trained)}.values())
+        return list({id(p): p for p in (*of_optimizer, *trained)}.values())
 
     def _fits(self, scoring: Scoring, scores: Scores, step: Step, loss: Tensor) -> bool:
         """Make the gradients of the update; False if the weights do not fit them, so that the next engine has its turn.
@@ -288,8 +288,8 @@ def _held(optimizer: torch.optim.Optimizer) -> list[Tensor]:
 
 
 def _check_held(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    held = {id(p) for p in _held(optimizer)}
-    if not any(id(p) in held for p in model.parameters() if p.requires_grad):
+    of_optimizer = {id(p) for p in _held(optimizer)}
+    if not any(id(p) in of_optimizer for p in model.parameters() if p.requires_grad):
         raise ValueError(
             "the optimizer holds none of the model's trainable parameters: build it from model.parameters(), "
             "after the model was moved or replaced, or unfreeze what it holds"

@@ -329,8 +329,8 @@ class Scoring:
         if self._clean is None:
             with torch.enable_grad():
                 clean = self.passes.clean_gradient(self.clean_batch)
-            given = isinstance(self.clean_batch, CleanGradient)
-            self._clean = clean.lengthened() if given and self.passes.half else clean
+            as_gradient = isinstance(self.clean_batch, CleanGradient)
+            self._clean = clean.lengthened() if as_gradient and self.passes.half else clean
         return self._clean
 
     def _run(self) -> Scores:
@@ -409,12 +409,12 @@ class Scoring:
         single = self._dtype() == torch.float32
         if single and self.passes.device.type == "cuda" and torch.backends.cudnn.allow_tf32:
             return torch.float16  # TensorFloat-32 has as many digits
-        after, seen = random_state(self.passes.device), _Precisions()
+        after, precisions = random_state(self.passes.device), _Precisions()
         restore(self._state or [])
-        with seen, uncompiled():
+        with precisions, uncompiled():
             self.passes.training(self.passes.parameters, self.batch)
         restore(after)
-        return _coarsest([self._dtype(), *seen.dtypes])
+        return _coarsest([self._dtype(), *precisions.dtypes])
 
     def _noise(self, scores: Scores, r: Tensor) -> Tensor:
         """Rounding of ``sum_i r_i u_i``: by how much it differs when everything is computed for 4/3 of v.
@@ -475,15 +475,15 @@ def _size_of(off: float) -> str:
 
 def _reason(error: Exception) -> str:
     """Why an engine cannot follow, in words that fit into a sentence."""
-    said = str(error).strip().partition("\n")[0]
+    text = str(error).strip().partition("\n")[0]
     if isinstance(error, Recomputed | Untracked):
-        return said
-    words = said.split()
+        return text
+    words = text.split()
     if "Trying" in words and "with" in words:  # PyTorch's error where an operator has no forward-mode rule
         return f"{words[words.index('with') + 1]} has no forward-mode derivative"
-    if isinstance(error, NotImplementedError) and "forward" in said:
+    if isinstance(error, NotImplementedError) and "forward" in text:
         return "a custom autograd.Function has no forward-mode derivative"
-    return said.rstrip(".")
+    return text.rstrip(".")
 
 
 def _coarsest(dtypes: Iterable[torch.dtype]) -> torch.dtype:

@@ -23,7 +23,7 @@ def watched(caplog, steps, targets=None, clean_targets=None, training=True):
     health = Health()
     with caplog.at_level(logging.WARNING, "l2rw_core"):
         for step in steps:
-            health.see(step, targets, clean_targets, training)
+            health.on_step(step, targets, clean_targets, training)
     return [record.getMessage() for record in caplog.records]
 
 

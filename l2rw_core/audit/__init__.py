@@ -21,7 +21,7 @@ from l2rw_core.audit.own import Own, read_own
 from l2rw_core.audit.pictures import Images, View
 from l2rw_core.audit.ranking import Weighing
 from l2rw_core.audit.report import REPORT, TABLE, to_csv, to_html, write_report
-from l2rw_core.audit.run import CHECKPOINT, Audit, Options, Problem, audit, encode
+from l2rw_core.audit.run import CHECKPOINT, Audit, AuditProblem, Options, audit, encode
 
 __all__ = [
     "CHECKPOINT",
@@ -29,12 +29,12 @@ __all__ = [
     "REPORT",
     "TABLE",
     "Audit",
+    "AuditProblem",
     "CleanSetCheck",
     "Explanation",
     "Images",
     "Options",
     "Own",
-    "Problem",
     "Table",
     "View",
     "Weighing",

@@ -118,11 +118,11 @@ def _duplicates(x: np.ndarray, clean_x: np.ndarray, near: float, tick: Callable[
     for position, row in enumerate(x):
         places.setdefault(_digest(row), []).append(position)
     exact = [(i, j) for j, row in enumerate(clean_x) for i in places.get(_digest(row), ())]
-    found = dict.fromkeys(exact, 0.0)
+    distances = dict.fromkeys(exact, 0.0)
     tick()
     if near:
-        found = _near(x, clean_x, near, tick) | found
-    rows = [(i, j, distance) for (i, j), distance in sorted(found.items(), key=lambda item: (item[1], item[0]))]
+        distances = _near(x, clean_x, near, tick) | distances
+    rows = [(i, j, distance) for (i, j), distance in sorted(distances.items(), key=lambda item: (item[1], item[0]))]
     frame = pd.DataFrame(rows, columns=["train_id", "clean_id", "distance"])
     return frame.astype({"train_id": int, "clean_id": int, "distance": float})
 
@@ -181,36 +181,38 @@ def _sides(shape: tuple[int, ...]) -> list[int]:
 
 
 def _about_counts(counts: pd.DataFrame, missing: list[Any]) -> list[str]:
-    said = []
+    sentences = []
     if missing:
-        said.append(
+        sentences.append(
             f"The clean set has no example of {_list(missing)}: nothing speaks for {_these(missing)}, so even right "
             "labels will look harmful. Add some, or leave the class out."
         )
     few = [c for c, size in counts["clean"].items() if 0 < size < FEW]
     if few:
-        said.append(f"Fewer than {FEW} clean examples of {_list(few)}: what they say will depend on which they are.")
+        sentences.append(
+            f"Fewer than {FEW} clean examples of {_list(few)}: what they say will depend on which they are."
+        )
     uneven = counts["clean"].max() / max(counts["clean"].min(), 1)
     if not missing and uneven >= 5:
-        said.append(
+        sentences.append(
             f"The clean set has {uneven:.0f} times as many examples of its largest class as of its smallest: "
             "training will lean the same way."
         )
-    return said
+    return sentences
 
 
 def _about_duplicates(pairs: pd.DataFrame) -> list[str]:
-    said = []
+    sentences = []
     exact = pairs[pairs["distance"] == 0]
     for group, word in ((exact, "exactly"), (pairs[pairs["distance"] > 0], "almost")):
         clean, train, differ = group["clean_id"].nunique(), group["train_id"].nunique(), (~group["same_label"]).sum()
         if len(group):
-            said.append(
+            sentences.append(
                 f"{_count(clean, 'clean example')} and {_count(train, 'training example')} are {word} alike; pairs "
                 f"with different labels: {differ} of {len(group)}. A twin with a wrong label is a find; one with a "
                 "right label gets more weight than it should."
             )
-    return said
+    return sentences
 
 
 def _count(n: int, name: str) -> str:
@@ -219,21 +221,21 @@ def _count(n: int, name: str) -> str:
 
 def _about_gain(gain: pd.DataFrame, size: int) -> list[str]:
     """For each recorded data set: what the next larger recorded size was worth."""
-    said = []
+    sentences = []
     for data, rows in gain.groupby("data", sort=False):
         below, above = rows[rows["clean"] <= size].tail(1), rows[rows["clean"] > size].head(1)
         if len(below) and len(above):
             (a,), (b,) = below.itertuples(), above.itertuples()
-            said.append(
+            sentences.append(
                 f"For comparison, in our runs on {title_of(data)} (ten classes, 40% background flips) reweighting "
                 f"reached {a.accuracy:.1%} with {a.clean} clean examples and {b.accuracy:.1%} with {b.clean}."
             )
-    return said
+    return sentences
 
 
 def _list(classes: list[Any]) -> str:
-    shown = ", ".join(str(c) for c in classes[:8])
-    return ("class " if len(classes) == 1 else "classes ") + shown + (" and others" if len(classes) > 8 else "")
+    names = ", ".join(str(c) for c in classes[:8])
+    return ("class " if len(classes) == 1 else "classes ") + names + (" and others" if len(classes) > 8 else "")
 
 
 def _these(classes: list[Any]) -> str:

@@ -71,15 +71,15 @@ class Column:
         if values.isna().all():
             return pd.Series(np.nan, index=values.index, name=values.name, dtype=float)
         read = {"number": _read_number, "truth": _read_truth, "date": _read_date}[self.kind]
-        found = read(values, self.how)
-        strange = 0 if found is None else found.isna().sum() - values.isna().sum() - _words_for_missing(values)
-        if found is None or strange > (len(values) / 2 if self.mixed else 0):
+        series = read(values, self.how)
+        strange = 0 if series is None else series.isna().sum() - values.isna().sum() - _words_for_missing(values)
+        if series is None or strange > (len(values) / 2 if self.mixed else 0):
             what = {"number": "numbers", "truth": "truth values", "date": "dates"}[self.kind]
             raise ValueError(
                 f"the column {self.name!r} holds {what} in the data and something else in the clean set: write both "
                 "alike, or leave the column out with --ignore"
             )
-        return found
+        return series
 
 
 @dataclass(frozen=True)
@@ -132,21 +132,21 @@ def understand(frame: pd.DataFrame, text: Iterable[str] = (), keep: Iterable[str
     by_reason: dict[str, list[str]] = {}
     for name, why in left_out.items():
         by_reason.setdefault(why, []).append(name)
-    said = [f"Left out: {_names(names)}; {why}." for why, names in by_reason.items()]
+    sentences = [f"Left out: {_names(names)}; {why}." for why, names in by_reason.items()]
     if any(c.kind == "text" for c in columns):
         names = [c.name for c in columns if c.kind == "text"]
-        said.append(f"Read as text, by its words: {_names(names)}.")
-    return Reading(tuple(columns), left_out, (*said, *notes))
+        sentences.append(f"Read as text, by its words: {_names(names)}.")
+    return Reading(tuple(columns), left_out, (*sentences, *notes))
 
 
 def _names(names: list[str]) -> str:
-    shown = ", ".join(map(repr, names[:8]))
-    return ("column " if len(names) == 1 else "columns ") + shown + (_and_more(len(names) - 8))
+    first = ", ".join(map(repr, names[:8]))
+    return ("column " if len(names) == 1 else "columns ") + first + (_and_more(len(names) - 8))
 
 
 def _columns(names: list[str]) -> str:
-    said = _names(names)
-    return said[0].upper() + said[1:] + (" has" if len(names) == 1 else " have")
+    text = _names(names)
+    return text[0].upper() + text[1:] + (" has" if len(names) == 1 else " have")
 
 
 def _and_more(rest: int) -> str:
@@ -194,20 +194,20 @@ def _understand_objects(name: str, present: pd.Series, rows: int, keep: bool) ->
 
 
 def _understand_strings(name: str, words: pd.Series, rows: int, keep: bool) -> tuple[Column | None, str, str]:
-    told = words[~_means_missing(words)]
-    lower = set(told.str.casefold().head(_SAMPLE))
-    if lower in _TRUTH_PAIRS and set(told.str.casefold()) in _TRUTH_PAIRS:
+    filled = words[~_means_missing(words)]
+    lower = set(filled.str.casefold().head(_SAMPLE))
+    if lower in _TRUTH_PAIRS and set(filled.str.casefold()) in _TRUTH_PAIRS:
         return Column(name, "truth"), "", ""
-    number = _number_style(told)
+    number = _number_style(filled)
     if number is not None:
         style, strange = number
-        found = _parse_numbers(told, style)
-        note = _about_strange(name, "number", strange, told) if strange else ""
-        return Column(name, "number", style, bool(strange)), "" if keep or strange else _why_an_id(found), note
-    dates = _date_order(told)
+        numbers = _parse_numbers(filled, style)
+        note = _about_strange(name, "number", strange, filled) if strange else ""
+        return Column(name, "number", style, bool(strange)), "" if keep or strange else _why_an_id(numbers), note
+    dates = _date_order(filled)
     if dates is not None:
         order, strange = dates
-        note = _about_strange(name, "date", strange, told) if strange else ""
+        note = _about_strange(name, "date", strange, filled) if strange else ""
         return Column(name, "date", order, bool(strange)), "", note
     distinct, share = words.nunique(), words.nunique() / max(len(words), 1)
     how = _how_text(words)
@@ -222,9 +222,9 @@ def _understand_strings(name: str, words: pd.Series, rows: int, keep: bool) -> t
     return Column(name, "category"), "", ""
 
 
-def _about_strange(name: str, what: str, strange: list[str], told: pd.Series) -> str:
-    shown = ", ".join(map(repr, strange[:3]))
-    return f"Column {name!r}: {int(told.isin(strange).sum())} cells that hold no {what} ({shown}) count as missing."
+def _about_strange(name: str, what: str, strange: list[str], cells: pd.Series) -> str:
+    samples = ", ".join(map(repr, strange[:3]))
+    return f"Column {name!r}: {int(cells.isin(strange).sum())} cells that hold no {what} ({samples}) count as missing."
 
 
 def _why_an_id(values: pd.Series) -> str:
@@ -273,20 +273,20 @@ def _read_number(values: pd.Series, how: str) -> pd.Series | None:
         except (TypeError, ValueError):
             return None
     words = _as_text(objects)
-    told = words.dropna()
-    told = told[~_means_missing(told)]
+    cells = words.dropna()
+    cells = cells[~_means_missing(cells)]
     numbers = pd.Series(np.nan, index=values.index, name=values.name)
-    numbers[told.index] = _parse_numbers(told, how or _style_of_few(told))
-    truth = told.str.casefold().map({"true": 1.0, "false": 0.0})
-    numbers[told.index] = numbers[told.index].fillna(truth)
-    if not len(told) and len(present):
+    numbers[cells.index] = _parse_numbers(cells, how or _style_of_few(cells))
+    truth = cells.str.casefold().map({"true": 1.0, "false": 0.0})
+    numbers[cells.index] = numbers[cells.index].fillna(truth)
+    if not len(cells) and len(present):
         return numbers
     return numbers if numbers.notna().any() else None
 
 
-def _style_of_few(told: pd.Series) -> str:
-    found = _number_style(told)
-    return found[0] if found else "plain"
+def _style_of_few(cells: pd.Series) -> str:
+    style = _number_style(cells)
+    return style[0] if style else "plain"
 
 
 def _as_float(value: Any) -> float:
@@ -298,13 +298,13 @@ def _number_style(words: pd.Series) -> tuple[str, list[str]] | None:
     if not len(words):
         return None
     for style in ("plain", "english", "european"):
-        found = _parse_numbers(words, style)
-        if found.notna().all():
+        numbers = _parse_numbers(words, style)
+        if numbers.notna().all():
             return style, []
     for style in ("plain", "english", "european"):
-        found = _parse_numbers(words, style)
-        if found.notna().mean() >= _NEARLY_ALL and found.nunique() >= _FEW_ROWS:
-            return style, words[found.isna()].drop_duplicates().tolist()
+        numbers = _parse_numbers(words, style)
+        if numbers.notna().mean() >= _NEARLY_ALL and numbers.nunique() >= _FEW_ROWS:
+            return style, words[numbers.isna()].drop_duplicates().tolist()
     return None
 
 
@@ -341,9 +341,9 @@ def _read_date(values: pd.Series, how: str) -> pd.Series | None:
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         return values.dt.tz_localize(None) if values.dt.tz is not None else values
     words = _as_text(values)
-    found = _parse_dates(words.where(~_means_missing(words.fillna(""))), how or "year first")
-    if found.notna().sum() or not how:
-        return found
+    dates = _parse_dates(words.where(~_means_missing(words.fillna(""))), how or "year first")
+    if dates.notna().sum() or not how:
+        return dates
     return None
 
 
@@ -358,10 +358,10 @@ def _date_order(words: pd.Series) -> tuple[str, list[str]] | None:
         orders = ["year first", "month first", "day first"]
     else:
         return None
-    found = {order: _parse_dates(words, order) for order in orders}
-    best = max(orders, key=lambda order: found[order].notna().sum())
-    strange = words[found[best].isna()].drop_duplicates().tolist()
-    if not strange or (found[best].notna().mean() >= _NEARLY_ALL and found[best].nunique() >= _FEW_ROWS):
+    dates = {order: _parse_dates(words, order) for order in orders}
+    best = max(orders, key=lambda order: dates[order].notna().sum())
+    strange = words[dates[best].isna()].drop_duplicates().tolist()
+    if not strange or (dates[best].notna().mean() >= _NEARLY_ALL and dates[best].nunique() >= _FEW_ROWS):
         return best, strange
     return None
 
@@ -376,14 +376,14 @@ def _parse_dates(words: pd.Series, order: str) -> pd.Series:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pandas says that it tries one date after the other
         try:
-            found = pd.to_datetime(local, errors="coerce", **options)
-            if order != "year first" and found.isna().sum() > local.isna().sum():
-                found = pd.to_datetime(local, errors="coerce", format="mixed", **options)
-                found = found.where(_agree(local, found, order))
+            dates = pd.to_datetime(local, errors="coerce", **options)
+            if order != "year first" and dates.isna().sum() > local.isna().sum():
+                dates = pd.to_datetime(local, errors="coerce", format="mixed", **options)
+                dates = dates.where(_agree(local, dates, order))
         except (ValueError, TypeError, OverflowError):
             return pd.Series(pd.NaT, index=words.index, name=words.name)
     return (
-        found if pd.api.types.is_datetime64_any_dtype(found) else pd.to_datetime(found, utc=True).dt.tz_localize(None)
+        dates if pd.api.types.is_datetime64_any_dtype(dates) else pd.to_datetime(dates, utc=True).dt.tz_localize(None)
     )
 
 

@@ -66,11 +66,11 @@ def read_data(
     Raises:
         ValueError: if there is no such file, it is damaged, or what it holds cannot be used.
     """
-    named = _Named(label_column, tuple(ignore), tuple(text), tuple(keep))
-    source = _open(Path(path), named)
-    named.check(path, source)
+    choice = _Named(label_column, tuple(ignore), tuple(text), tuple(keep))
+    source = _open(Path(path), choice)
+    choice.check(path, source)
     if isinstance(source, RawTable):
-        return _table(source, named, _reading(source, named))
+        return _table(source, choice, _reading(source, choice))
     return read_pictures(source)[0]
 
 
@@ -99,39 +99,39 @@ def read_pair(
     folder, inner = Path(data).resolve(), Path(clean).resolve()
     if inner == folder or folder in inner.parents:
         raise ValueError(f"the clean set {clean} is inside the data {data}: it would be trained on, move it out")
-    named = _Named(label_column, tuple(ignore), tuple(text), tuple(keep))
+    choice = _Named(label_column, tuple(ignore), tuple(text), tuple(keep))
     with bar("reading", 3) as ticks:
-        return _read_pair(data, clean, named, drop_unknown, ticks.update)
+        return _read_pair(data, clean, choice, drop_unknown, ticks.update)
 
 
 def _read_pair(
-    data: str | Path, clean: str | Path, named: _Named, drop_unknown: bool, tick: Callable[[], object]
+    data: str | Path, clean: str | Path, choice: _Named, drop_unknown: bool, tick: Callable[[], object]
 ) -> tuple[Data, Data]:
     sources = []
     for path in (data, clean):
-        sources.append(_open(Path(path), named))
+        sources.append(_open(Path(path), choice))
         tick()
-    named.check(data, *sources)
+    choice.check(data, *sources)
     tables = [source for source in sources if isinstance(source, RawTable)]
     if len(tables) == 1:
         kinds = ["a table" if isinstance(source, RawTable) else "images" for source in sources]
         raise ValueError(f"{data} holds {kinds[0]} and {clean} holds {kinds[1]}: both must be of one kind")
-    known = set(sources[0].labels.tolist())
+    classes = set(sources[0].labels.tolist())
     n = len(sources[0].labels)
-    if n >= 20 and len(known) > n / 2:
+    if n >= 20 and len(classes) > n / 2:
         raise ValueError(
-            f"{data} has {len(known)} different labels in {n} examples, such as {some(set(sorted(known)[:3]))}: these "
-            "are no classes; name the column of the label with --label-column"
+            f"{data} has {len(classes)} different labels in {n} examples, such as "
+            f"{some(set(sorted(classes)[:3]))}: these are no classes; name the column of the label with --label-column"
         )
-    if len(known) < 2:
-        raise ValueError(f"{data} has one label only, {next(iter(known))!r}: there is nothing to tell apart")
-    _check_labels(known, sources[1].labels, drop_unknown)
+    if len(classes) < 2:
+        raise ValueError(f"{data} has one label only, {next(iter(classes))!r}: there is nothing to tell apart")
+    _check_labels(classes, sources[1].labels, drop_unknown)
     if tables:
-        train, trusted = _pair_of_tables(*tables, named)
+        train, trusted = _pair_of_tables(*tables, choice)
     else:
         train, trusted = read_pictures(*sources)
         check_not_all_alike(train, Path(data))
-    return train, _without_unknown(trusted, known)
+    return train, _without_unknown(trusted, classes)
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ class _Named:
 
     def check(self, path: str | Path, *sources: RawTable | Pictures) -> None:
         """A column that no file has is a slip of the pen; `path` is that of the first."""
-        known = {name for source in sources if isinstance(source, RawTable) for name in source.columns}
-        absent = [name for name in (*self.ignore, *self.text, *self.keep) if name not in known]
+        columns = {name for source in sources if isinstance(source, RawTable) for name in source.columns}
+        absent = [name for name in (*self.ignore, *self.text, *self.keep) if name not in columns]
         if absent:
             raise ValueError(f"{path} has no column {absent[0]!r}; it has {some(set(sources[0].columns))}")
         both = sorted(set(self.ignore) & {*self.text, *self.keep})
@@ -157,34 +157,34 @@ class _Named:
         return bool(self.label or self.ignore or self.text or self.keep)
 
 
-def _open(path: Path, named: _Named) -> RawTable | Pictures:
+def _open(path: Path, choice: _Named) -> RawTable | Pictures:
     if not path.exists():
         raise ValueError(f"there is no file or folder {path}")
     if parts_of(path) or (end_of(path) and path.is_file()):
-        return read_table(path, named.label, named.ignore)
-    if named and path.suffix.lower() != ".npz":
+        return read_table(path, choice.label, choice.ignore)
+    if choice and path.suffix.lower() != ".npz":
         raise ValueError(f"columns are named for a table, and {path} is none (a table ends in {', '.join(TABLES)})")
     if path.is_dir():
         return Folder(path)
     if path.suffix.lower() == ".npz":
-        return _read_arrays(path, named)
+        return _read_arrays(path, choice)
     raise ValueError(f"{path} is neither a folder of images nor one of {', '.join((*TABLES, '.npz'))}")
 
 
-def _check_labels(known: set[str], labels: np.ndarray, drop_unknown: bool) -> None:
-    strange = sorted(set(labels.tolist()) - known)
+def _check_labels(classes: set[str], labels: np.ndarray, drop_unknown: bool) -> None:
+    strange = sorted(set(labels.tolist()) - classes)
     if not strange or (drop_unknown and len(strange) < len(set(labels.tolist()))):
         return
     if drop_unknown:
         raise ValueError(f"every label of the clean set, {some(set(strange))}, is one that the data lack")
-    alike = [name for name in sorted(known) if _same_but_for_spelling(name, strange[0])]
+    alike = [name for name in sorted(classes) if _same_but_for_spelling(name, strange[0])]
     remedy = (
         f"write {alike[0]!r} and {strange[0]!r} alike"
         if alike
         else "correct it, or leave such examples out with --drop-unknown"
     )
     raise ValueError(
-        f"the clean set has the label {strange[0]!r}, which the data lack; they have {some(known)}: {remedy}"
+        f"the clean set has the label {strange[0]!r}, which the data lack; they have {some(classes)}: {remedy}"
     )
 
 
@@ -197,21 +197,21 @@ def _same_but_for_spelling(one: str, other: str) -> bool:
         return False
 
 
-def _without_unknown(clean: Data, known: set[str]) -> Data:
-    kept = np.flatnonzero(np.isin(clean.labels, sorted(known)))
-    if len(kept) == len(clean):
+def _without_unknown(clean: Data, classes: set[str]) -> Data:
+    rows = np.flatnonzero(np.isin(clean.labels, sorted(classes)))
+    if len(rows) == len(clean):
         return clean
-    gone = sorted(set(clean.labels.tolist()) - known)
-    note = f"{len(clean) - len(kept)} trusted examples are left out: the data lack their labels, {some(set(gone))}."
-    names = [clean.names[place] for place in kept]
-    common = {"labels": clean.labels[kept], "names": names, "notes": (*clean.notes, note)}
+    gone = sorted(set(clean.labels.tolist()) - classes)
+    note = f"{len(clean) - len(rows)} trusted examples are left out: the data lack their labels, {some(set(gone))}."
+    names = [clean.names[place] for place in rows]
+    common = {"labels": clean.labels[rows], "names": names, "notes": (*clean.notes, note)}
     if isinstance(clean, Table):
-        frames = {name: getattr(clean, name).iloc[kept].reset_index(drop=True) for name in ("frame", "aside")}
+        frames = {name: getattr(clean, name).iloc[rows].reset_index(drop=True) for name in ("frame", "aside")}
         return replace(clean, **frames, **common)
-    return replace(clean, x=clean.x[kept], files=clean.files and [clean.files[place] for place in kept], **common)
+    return replace(clean, x=clean.x[rows], files=clean.files and [clean.files[place] for place in rows], **common)
 
 
-def _reading(source: RawTable, named: _Named) -> Reading:
+def _reading(source: RawTable, choice: _Named) -> Reading:
     """What the columns of the data are."""
     frame = source.frame.drop(columns=list(source.row_numbers))
     if not len(frame.columns):
@@ -219,13 +219,13 @@ def _reading(source: RawTable, named: _Named) -> Reading:
     if frame.isna().all(axis=None):
         raise ValueError(f"every feature column of the data is empty: {source.path}")
     of_arrays = () if source.columns else tuple(frame.columns)
-    reading = understand(frame, named.text, (*named.keep, *of_arrays))
+    reading = understand(frame, choice.text, (*choice.keep, *of_arrays))
     if not reading.columns:
         raise ValueError(f"{source.path} has no feature column that can be used. {' '.join(reading.notes)}")
     return reading
 
 
-def _table(source: RawTable, named: _Named, reading: Reading) -> Table:
+def _table(source: RawTable, choice: _Named, reading: Reading) -> Table:
     frame = reading.read(source.frame)
     _check_numbers(frame, source.path)
     left_out = [name for name in source.frame if name not in frame and name not in source.row_numbers]
@@ -250,15 +250,15 @@ def _check_numbers(frame: pd.DataFrame, path: Path) -> None:
             )
 
 
-def _pair_of_tables(data: RawTable, clean: RawTable, named: _Named) -> tuple[Table, Table]:
+def _pair_of_tables(data: RawTable, clean: RawTable, choice: _Named) -> tuple[Table, Table]:
     names = [name for name in data.frame.columns if name not in data.row_numbers]
     others = [name for name in clean.frame.columns if name in names or name not in (*data.frame, *clean.row_numbers)]
     missing, extra = [n for n in names if n not in others], [n for n in others if n not in names]
     if missing or extra:
         what = f"lacks the column {missing[0]!r}" if missing else f"has a column {extra[0]!r} that the data lack"
         raise ValueError(f"the clean set {what}: both tables need the same columns, or name it with --ignore")
-    reading = _reading(data, named)
-    train, trusted = (_table(part, named, reading) for part in (data, clean))
+    reading = _reading(data, choice)
+    train, trusted = (_table(part, choice, reading) for part in (data, clean))
     trusted = replace(trusted, notes=tuple(note for note in clean.notes if note not in train.notes))
     for column in reading.columns:
         if column.kind == "category":
@@ -268,28 +268,28 @@ def _pair_of_tables(data: RawTable, clean: RawTable, named: _Named) -> tuple[Tab
 
 def _check_categories(values: pd.Series, clean: pd.Series) -> None:
     """The few values of a column are written otherwise in a clean set that mostly holds others."""
-    known, trusted = set(values.dropna()), clean.dropna()
-    if len(known) > MOST_CATEGORIES or not len(trusted):
+    categories, trusted = set(values.dropna()), clean.dropna()
+    if len(categories) > MOST_CATEGORIES or not len(trusted):
         return
-    strange = trusted[~trusted.isin(known)]
+    strange = trusted[~trusted.isin(categories)]
     if len(strange) > len(trusted) / 2:
         raise ValueError(
             f"the column {values.name!r} of the clean set holds {some(set(strange))}, which the data lack (they have "
-            f"{some(known)}): write both alike, or leave the column out with --ignore"
+            f"{some(categories)}): write both alike, or leave the column out with --ignore"
         )
 
 
-def _read_arrays(path: Path, named: _Named) -> RawTable | Pictures:
-    if named:
+def _read_arrays(path: Path, choice: _Named) -> RawTable | Pictures:
+    if choice:
         raise ValueError(f"columns are named for a table, and {path} is none (a table ends in {', '.join(TABLES)})")
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-            held = list(file.files)
-            arrays = {name.lower(): file[name] for name in held if name.lower() in ("x", "y")}
+            keys = list(file.files)
+            arrays = {name.lower(): file[name] for name in keys if name.lower() in ("x", "y")}
     except Exception as error:  # a damaged archive fails in its own way in zipfile, zlib or numpy
         raise ValueError(f"{path} cannot be read as an .npz of plain arrays: {error}") from error
     if len(arrays) < 2:
-        raise ValueError(f"{path} must hold the arrays x and y, and holds {some(set(held)) or 'none'}")
+        raise ValueError(f"{path} must hold the arrays x and y, and holds {some(set(keys)) or 'none'}")
     x, y = arrays["x"], arrays["y"]
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     whole = y.dtype.kind == "f" and np.isfinite(y).all() and (y == np.round(y)).all()

@@ -54,19 +54,19 @@ def mended(data: Path, folder: Path, how: str, label_column: str | None = None) 
     """
     labels = read_labels(folder)
     if end_of(data):
-        frame, column, given = whole_table(data, label_column)
-        _check_same(data, given, labels)
+        frame, column, labels_of_file = whole_table(data, label_column)
+        _check_same(data, labels_of_file, labels)
     else:
         frame, column = labels[["name"]].assign(label=labels["given_label"].map(_bare)), "label"
-        given = frame["label"].to_numpy(dtype=str)
+        labels_of_file = frame["label"].to_numpy(dtype=str)
     wrong = labels["is_label_issue"].to_numpy()
     if how == "drop":
         return frame[~wrong]
     if how == "weight":
         share = np.minimum(2 * labels["label_score"].fillna(1).to_numpy(), 1)
         return frame.assign(**{WEIGHT: np.where(wrong, share, 1.0).round(4)})
-    known = {neutral(label): label for label in sorted(set(given))}
-    suggested = [known.get(label, _bare(label)) for label in labels["predicted_label"]]
+    spellings = {neutral(label): label for label in sorted(set(labels_of_file))}
+    suggested = [spellings.get(label, _bare(label)) for label in labels["predicted_label"]]
     new = np.where(wrong, np.array(suggested, dtype=object), frame[column].to_numpy(dtype=object))
     return frame.assign(**{column: new})
 
@@ -76,15 +76,17 @@ def _bare(label: str) -> str:
     return label[1:] if label[:1] == "'" and neutral(label[1:]) == label else label
 
 
-def _check_same(data: Path, given: np.ndarray, labels: pd.DataFrame) -> None:
-    if len(given) != len(labels):
+def _check_same(data: Path, labels_of_file: np.ndarray, labels: pd.DataFrame) -> None:
+    if len(labels_of_file) != len(labels):
         raise ValueError(
-            f"{data} has {len(given)} rows and the audit saw {len(labels)}: give the table that was audited"
+            f"{data} has {len(labels_of_file)} rows and the audit saw {len(labels)}: give the table that was audited"
         )
-    other = np.flatnonzero([neutral(one) != two for one, two in zip(given, labels["given_label"], strict=True)])
+    other = np.flatnonzero(
+        [neutral(one) != two for one, two in zip(labels_of_file, labels["given_label"], strict=True)]
+    )
     if len(other):
         row = int(other[0])
-        here, there = str(given[row]), str(labels["given_label"][row])
+        here, there = str(labels_of_file[row]), str(labels["given_label"][row])
         raise ValueError(
             f"{data} has the label {here!r} in row {row + 1}, and the audit saw {there!r}: give the table it was of"
         )

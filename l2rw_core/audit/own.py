@@ -81,35 +81,35 @@ def _saved(path: Path) -> Callable[[], nn.Module]:
         raise ValueError(f"there is no file {path}: name one that torch.save(model, file) wrote")
     try:
         with _here():
-            held = torch.load(path, map_location="cpu", weights_only=False)
+            module = torch.load(path, map_location="cpu", weights_only=False)
     except Exception as error:  # pickle runs what is in the file
         raise ValueError(f"{path} cannot be read as a saved module: {_first_line(error)}") from error
-    if not isinstance(held, nn.Module):
-        what = "parameters alone" if isinstance(held, dict) else f"a {type(held).__name__}"
+    if not isinstance(module, nn.Module):
+        what = "parameters alone" if isinstance(module, dict) else f"a {type(module).__name__}"
         raise ValueError(
             f"{path} holds {what} and no module: save the whole module, torch.save(model, file), or name what builds "
             "it as package.module:callable"
         )
-    return lambda: copy.deepcopy(held)
+    return lambda: copy.deepcopy(module)
 
 
 def _imported(name: str, classes: int) -> Callable[[], nn.Module]:
     module, _, attribute = name.partition(":")
     try:
         with _here():
-            found: Any = importlib.import_module(module)
+            value: Any = importlib.import_module(module)
             for part in attribute.split("."):
-                found = getattr(found, part)
+                value = getattr(value, part)
     except Exception as error:  # the module runs when it is imported
         raise ValueError(
             f"the model {name!r} cannot be imported: {_first_line(error)}; write package.module:callable, as seen from "
             "this folder"
         ) from error
-    if isinstance(found, nn.Module):
-        return lambda: copy.deepcopy(found)
-    if not callable(found):
-        raise ValueError(f"{name!r} is a {type(found).__name__}: name a module, or what builds one when it is called")
-    return (lambda: found(num_classes=classes)) if _takes_classes(found) else found
+    if isinstance(value, nn.Module):
+        return lambda: copy.deepcopy(value)
+    if not callable(value):
+        raise ValueError(f"{name!r} is a {type(value).__name__}: name a module, or what builds one when it is called")
+    return (lambda: value(num_classes=classes)) if _takes_classes(value) else value
 
 
 def _takes_classes(build: Callable[..., Any]) -> bool:
@@ -136,9 +136,9 @@ def _here() -> Iterator[None]:
 def _of_torchvision(name: str, classes: int) -> Callable[[], nn.Module]:
     from torchvision import models
 
-    known = models.list_models(module=models)
-    if name not in known:
-        alike = [other for other in known if other.startswith(name[:3].lower())]
+    names = models.list_models(module=models)
+    if name not in names:
+        alike = [other for other in names if other.startswith(name[:3].lower())]
         raise ValueError(
             f"torchvision has no network {name!r} ({some(set(alike or ['resnet18', 'mobilenet_v3_small']))}, for "
             "example); an import path is written package.module:callable, and a saved module is a file"
@@ -181,7 +181,7 @@ def tried(build: Callable[[], nn.Module], name: str, x: Tensor, classes: int) ->
     try:
         with torch.random.fork_rng(devices=[]):
             model = whole()
-            said = model(x)
+            outputs = model(x)
     except Exception as error:  # somebody else's code
         raise ValueError(
             f"the model {name} cannot be used on examples of shape {shape}: {_first_line(error)}; choose or write one "
@@ -189,8 +189,8 @@ def tried(build: Callable[[], nn.Module], name: str, x: Tensor, classes: int) ->
         ) from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"the model {name} is a {type(model).__name__} and no torch.nn.Module: return one")
-    if not isinstance(said, Tensor) or said.shape != (len(x), classes):
-        got = tuple(said.shape) if isinstance(said, Tensor) else type(said).__name__
+    if not isinstance(outputs, Tensor) or outputs.shape != (len(x), classes):
+        got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ValueError(f"the model {name} must return (n, {classes}) logits, one for each label, and returned {got}")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ValueError(f"the model {name} has no parameter that learns: leave some unfrozen")
@@ -256,11 +256,11 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
     try:
-        held = np.load(path, allow_pickle=False)
-        if isinstance(held, np.ndarray):
-            return {"": held}
-        with held:
-            return {name: held[name] for name in held.files}
+        content = np.load(path, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return {"": content}
+        with content:
+            return {name: content[name] for name in content.files}
     except Exception as error:  # a damaged archive fails in its own way in zipfile, zlib or numpy
         raise ValueError(f"{path} cannot be read as plain arrays: {_first_line(error)}") from error
 
@@ -314,9 +314,9 @@ def out_of_order(p: np.ndarray, y: np.ndarray) -> str:
         p: (N, K) probabilities.
         y: (N,) labels, from 0 to K - 1.
     """
-    said, n, k = p.argmax(1), len(y), p.shape[1]
-    by_chance = float((np.bincount(said, minlength=k) / n) @ (np.bincount(y, minlength=k) / n))
-    agreed = float((said == y).mean())
+    predictions, n, k = p.argmax(1), len(y), p.shape[1]
+    by_chance = float((np.bincount(predictions, minlength=k) / n) @ (np.bincount(y, minlength=k) / n))
+    agreed = float((predictions == y).mean())
     if n < _FEW or agreed > by_chance + 2 * np.sqrt(by_chance * (1 - by_chance) / n):
         return ""
     return (

@@ -287,15 +287,15 @@ def _find(root: Path) -> tuple[list[Path], list[str], list[str]]:
     others: list[str] = []
     empty: list[str] = []
     for folder in classes:
-        found = list(_walk(folder, hidden, root))
-        images = [file for file in found if file.suffix.lower() in EXTENSIONS]
-        others += [str(file.relative_to(root)) for file in found if file.suffix.lower() not in EXTENSIONS]
+        everything = list(_walk(folder, hidden, root))
+        images = [file for file in everything if file.suffix.lower() in EXTENSIONS]
+        others += [str(file.relative_to(root)) for file in everything if file.suffix.lower() not in EXTENSIONS]
         empty += [folder.name] if not images else []
         files += images
         labels += [plain_label(folder.name)] * len(images)
     if not files:
-        seen = f"; it has files such as {others[0]}: convert them, or name them as what they are" if others else ""
-        raise ValueError(f"no label folder of {root} holds an image ({', '.join(EXTENSIONS)}){seen}")
+        remedy = f"; it has files such as {others[0]}: convert them, or name them as what they are" if others else ""
+        raise ValueError(f"no label folder of {root} holds an image ({', '.join(EXTENSIONS)}){remedy}")
     notes = [
         *_left_out(hidden, "hidden file or folder", "hidden files or folders", root),
         *_left_out(beside, "file beside the label folders", "files beside the label folders", root),
@@ -307,13 +307,13 @@ def _find(root: Path) -> tuple[list[Path], list[str], list[str]]:
 
 def _walk(folder: Path, hidden: list[str], root: Path) -> Iterator[Path]:
     """Files of a folder and the folders in it, links followed, none of these twice."""
-    seen: set[Path] = set()
+    visited: set[Path] = set()
     for here, folders, names in os.walk(folder, followlinks=True):
         place = Path(here)
-        if place.resolve() in seen:
+        if place.resolve() in visited:
             folders.clear()
             continue
-        seen.add(place.resolve())
+        visited.add(place.resolve())
         hidden += [str((place / name).relative_to(root)) for name in (*folders, *names) if _out_of_sight(name)]
         folders[:] = sorted(name for name in folders if not _out_of_sight(name))
         yield from (place / name for name in sorted(names) if not _out_of_sight(name))
@@ -326,24 +326,24 @@ def _out_of_sight(name: str) -> bool:
 def _left_out(names: list[str], one: str, many: str, root: Path) -> list[str]:
     if not names:
         return []
-    shown = ", ".join(sorted(names)[:5]) + (" and others" if len(names) > 5 else "")
-    return [f"Left out of {root.name}: {len(names)} {one if len(names) == 1 else many} ({shown})."]
+    first = ", ".join(sorted(names)[:5]) + (" and others" if len(names) > 5 else "")
+    return [f"Left out of {root.name}: {len(names)} {one if len(names) == 1 else many} ({first})."]
 
 
 def _each(files: list[Path], function: Callable[[Path], Any], what: str) -> list[Any]:
     """What a function makes of each file; ValueError that counts those that are damaged and names the first."""
-    done, damaged = [], []
+    results, damaged = [], []
     for file in tqdm(files, what, leave=False, disable=not progress_wanted()):
         try:
             with _naming(file):
-                done.append(function(file))
+                results.append(function(file))
         except ValueError as error:
             damaged.append((file, error))
     if damaged:
         error, rest = damaged[0][1], [f"{file.parent.name}/{file.name}" for file, _ in damaged[1:]]
         more = f"; so it is with {len(rest)} more: {', '.join(rest[:5])}{' and others' if len(rest) > 5 else ''}"
         raise ValueError(f"{error}{more if rest else ''}") from error
-    return done
+    return results
 
 
 def _look(file: Path) -> _Head:
@@ -356,15 +356,15 @@ def _look(file: Path) -> _Head:
 
 
 def _extent(files: list[tuple[Path, str]]) -> dict[str, Extent]:
-    found: dict[str, Extent] = {}
+    extents: dict[str, Extent] = {}
     for file, mode in files:
         with _naming(file), Image.open(file) as image:
             values = np.asarray(image)
             if not np.isfinite(values).all():
                 raise ValueError("it holds values that are no finite numbers")
         kind, extent = _DEEP[mode], Extent.of(values)
-        found[kind] = found[kind] | extent if kind in found else extent
-    return found
+        extents[kind] = extents[kind] | extent if kind in extents else extent
+    return extents
 
 
 def _contrasts(file: Path) -> list[float] | None:

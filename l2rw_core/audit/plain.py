@@ -39,7 +39,7 @@ def train_plain(
     optimizer, loss_fn = torch.optim.Adam(model.parameters(), lr), nn.CrossEntropyLoss(reduction="none")
     stream, an_epoch = BatchStream(len(y), batch_size, seed), -(-len(y) // batch_size)
     losses, visits = (torch.zeros(len(y), dtype=torch.float64) for _ in range(2))
-    said = torch.zeros(0)
+    total = torch.zeros(0)
     for number in range(epochs * an_epoch):
         ids = stream.indices(number)
         optimizer.zero_grad()
@@ -49,10 +49,10 @@ def train_plain(
         losses[ids] += each.detach().double().cpu()
         visits[ids] += 1
         if number % an_epoch == an_epoch - 1 and 2 * (number + 1) > epochs * an_epoch:
-            found = predict(model, everything)
-            said = said + found if len(said) else found
+            p = predict(model, everything)
+            total = total + p if len(total) else p
         ticks.update()
-    return (losses / visits.clamp(min=1)).numpy(), (said / said.sum(1, keepdim=True)).numpy()
+    return (losses / visits.clamp(min=1)).numpy(), (total / total.sum(1, keepdim=True)).numpy()
 
 
 @torch.no_grad()

@@ -54,15 +54,15 @@ def channel(x: np.ndarray, y: np.ndarray, clean_x: np.ndarray, clean_y: np.ndarr
     spread evenly. A class without trusted examples has the shares of all labels.
     """
     some = _some_of(len(x), _MOST_ROWS, seed)
-    found = np.tile(np.bincount(y, minlength=k) / len(y), (k, 1))
+    rates = np.tile(np.bincount(y, minlength=k) / len(y), (k, 1))
     if len(np.unique(y[some])) > 1:
         fitted = _logistic().fit(x[some], y[some])
-        said = np.zeros((len(clean_x), k))
-        said[:, fitted.classes_] = fitted.predict_proba(clean_x)
+        p = np.zeros((len(clean_x), k))
+        p[:, fitted.classes_] = fitted.predict_proba(clean_x)
         counts = np.bincount(clean_y, minlength=k)
-        sums = np.stack([said[clean_y == label].sum(0) for label in range(k)])
-        found = (sums + found) / (counts + 1)[:, None]
-    return 0.98 * found + 0.02 / k
+        sums = np.stack([p[clean_y == label].sum(0) for label in range(k)])
+        rates = (sums + rates) / (counts + 1)[:, None]
+    return 0.98 * rates + 0.02 / k
 
 
 def of_trusted(x: np.ndarray, y: np.ndarray, clean_x: np.ndarray, k: int, seed: int, trees: bool) -> np.ndarray:
@@ -74,11 +74,11 @@ def of_trusted(x: np.ndarray, y: np.ndarray, clean_x: np.ndarray, k: int, seed: 
     if trees:
         some = some[_some_of(len(some), _most_rows(k, x.shape[1]), seed)]
         models.append(_trees(seed))
-    said = np.zeros((len(clean_x), k))
+    p = np.zeros((len(clean_x), k))
     for model in models:
         fitted = model.fit(x[some], y[some])
-        said[:, fitted.classes_] += fitted.predict_proba(clean_x) / len(models)
-    return said
+        p[:, fitted.classes_] += fitted.predict_proba(clean_x) / len(models)
+    return p
 
 
 def plant(y: np.ndarray, probabilities: np.ndarray, channel: np.ndarray, seed: int) -> Planted:
@@ -152,9 +152,9 @@ def neighbours(x: np.ndarray, y: np.ndarray, k: int, seed: int) -> np.ndarray:
     """(N, K) shares of the classes among the nearest other examples, drawn a little to the shares of all."""
     from sklearn.neighbors import NearestNeighbors
 
-    known = _some_of(len(x), _MOST_ROWS, seed)
-    count = min(_NEIGHBOURS + 1, len(known))
-    places = known[NearestNeighbors(n_neighbors=count).fit(x[known]).kneighbors(x, return_distance=False)]
+    sample = _some_of(len(x), _MOST_ROWS, seed)
+    count = min(_NEIGHBOURS + 1, len(sample))
+    places = sample[NearestNeighbors(n_neighbors=count).fit(x[sample]).kneighbors(x, return_distance=False)]
     others = places != np.arange(len(x))[:, None]
     votes = np.stack([((y[places] == label) & others).sum(1) for label in range(k)], 1) / others.sum(1, keepdims=True)
     return 0.9 * votes + 0.1 * np.bincount(y, minlength=k) / len(y)
@@ -173,17 +173,17 @@ def _out_of_fold(
     order = np.lexsort((rng.random(len(y)), y))
     fold = np.empty(len(y), dtype=int)
     fold[order] = np.arange(len(y)) % FOLDS
-    found = np.full((len(y), k), 1 / k)
+    p = np.full((len(y), k), 1 / k)
     for number in range(FOLDS):
         tick()
-        rest, held = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        rest, fold_rows = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         rest = rest[_some_of(len(rest), most, seed)]
-        if len(np.unique(y[rest])) < 2 or not len(held):
+        if len(np.unique(y[rest])) < 2 or not len(fold_rows):
             continue
         fitted = model().fit(x[rest], y[rest])
-        found[held] = 0
-        found[np.ix_(held, fitted.classes_)] = fitted.predict_proba(x[held])
-    return found
+        p[fold_rows] = 0
+        p[np.ix_(fold_rows, fitted.classes_)] = fitted.predict_proba(x[fold_rows])
+    return p
 
 
 def _some_of(n: int, most: int, seed: int) -> np.ndarray:
@@ -203,22 +203,22 @@ def seen_through(probabilities: np.ndarray, channel: np.ndarray, steps: int = 10
 
     A few steps of expectation and maximisation from the latter: what they do not settle stays as it is.
     """
-    found = np.clip(probabilities, _LEAST, 1)
-    found /= found.sum(1, keepdims=True)
+    p = np.clip(probabilities, _LEAST, 1)
+    p /= p.sum(1, keepdims=True)
     for _ in range(steps):
-        found = found * ((probabilities / (found @ channel)) @ channel.T)
-        found = np.clip(found, 1e-12, None)
-        found /= found.sum(1, keepdims=True)
-    return found
+        p = p * ((probabilities / (p @ channel)) @ channel.T)
+        p = np.clip(p, 1e-12, None)
+        p /= p.sum(1, keepdims=True)
+    return p
 
 
 def doubts(probabilities: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(N,) minus the log-probability of the label, and minus its lead before the likeliest other class."""
     p = np.log(np.clip(probabilities, _LEAST, 1))
     rows = np.arange(len(y))
-    given = p[rows, y]
+    of_label = p[rows, y]
     p[rows, y] = -np.inf
-    return -given, p.max(1) - given
+    return -of_label, p.max(1) - of_label
 
 
 @dataclass(frozen=True)

@@ -181,11 +181,11 @@ def _confusion(table: pd.DataFrame) -> dict[str, Any]:
     often = (
         (counts.sum(axis=0) + counts.sum(axis=1)).sort_values(ascending=False, kind="stable").index[:_LARGEST_CONFUSION]
     )
-    kept = [name for name in names if name in set(often)]
-    counts = counts.loc[kept, kept]
-    most = max(int(counts.to_numpy().max()), 1) if len(kept) else 1
-    rows = [(name, [(int(v), round(int(v) / most, 2)) for v in counts.loc[name]]) for name in kept]
-    return {"names": kept, "rows": rows, "left_out": len(names) - len(kept)}
+    common = [name for name in names if name in set(often)]
+    counts = counts.loc[common, common]
+    most = max(int(counts.to_numpy().max()), 1) if len(common) else 1
+    rows = [(name, [(int(v), round(int(v) / most, 2)) for v in counts.loc[name]]) for name in common]
+    return {"names": common, "rows": rows, "left_out": len(names) - len(common)}
 
 
 def _cards(audit: Audit, ranked: pd.DataFrame, progress: bool | None) -> list[dict[str, Any]]:
@@ -240,8 +240,8 @@ def _shown_columns(audit: Audit) -> list[dict[str, Any]]:
     """Columns of a table, what is no feature first: a row is found by it."""
     if isinstance(audit.train, Images):
         return []
-    shown = _own(audit)
-    return [{"name": name, "text": not pd.api.types.is_numeric_dtype(shown[name])} for name in shown.columns]
+    frame = _own(audit)
+    return [{"name": name, "text": not pd.api.types.is_numeric_dtype(frame[name])} for name in frame.columns]
 
 
 def _own(audit: Audit) -> pd.DataFrame:
@@ -258,8 +258,8 @@ def _left_out(audit: Audit) -> int:
 def _values(audit: Audit) -> Callable[[int], list[str]]:
     if isinstance(audit.train, Images):
         return lambda _: []
-    shown = _own(audit)
-    return lambda example: [_short(value) for value in shown.iloc[example]]
+    frame = _own(audit)
+    return lambda example: [_short(value) for value in frame.iloc[example]]
 
 
 def _short(value: Any) -> str:

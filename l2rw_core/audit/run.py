@@ -89,19 +89,19 @@ class Options:
         if self.by not in RANKINGS:
             raise ValueError(f"unknown signal {self.by!r}; choose one of {', '.join(RANKINGS)}")
 
-    def on(self, problem: Problem) -> Options:
+    def on(self, problem: AuditProblem) -> Options:
         """The same with a batch size that goes with the problem, if none was given."""
         few = min(max(len(problem.y) // 10, FEW_IMAGES), USUAL) if problem.x.ndim == 4 else USUAL
         return self if self.batch_size is not None else replace(self, batch_size=few)
 
-    def check(self, problem: Problem) -> None:
+    def check(self, problem: AuditProblem) -> None:
         """ValueError if own probabilities would have no part in the ranking."""
         if problem.probabilities is not None and self.by != "measured":
             raise ValueError(f"probabilities count in a measured ranking, and not by {self.by}: leave one of them out")
 
 
 @dataclass(frozen=True)
-class Problem:
+class AuditProblem:
     """Data as tensors: what the model sees."""
 
     x: Tensor
@@ -143,7 +143,7 @@ class Problem:
         return Mlp([self.x.shape[1], 64, 64, len(self.classes)])
 
 
-def encode(train: Data, clean: Data, own: Own | None = None) -> Problem:
+def encode(train: Data, clean: Data, own: Own | None = None) -> AuditProblem:
     """Tensors for a training set and its clean set: pixels from 0 to 1, columns coded; with what somebody brings.
 
     Raises:
@@ -156,7 +156,7 @@ def encode(train: Data, clean: Data, own: Own | None = None) -> Problem:
     p = None if own.probabilities is None else checked_probabilities(own.probabilities, len(y), len(classes))
     x, clean_x = _inputs(train, clean, own.features)
     build = own.model and tried(own.model, own.model_name or "given", x[:2], len(classes))
-    return Problem(x, y, clean_x, clean_y, classes, build, own.model_name, p, own.features is not None)
+    return AuditProblem(x, y, clean_x, clean_y, classes, build, own.model_name, p, own.features is not None)
 
 
 def _inputs(train: Data, clean: Data, features: tuple[np.ndarray, np.ndarray] | None) -> tuple[Tensor, Tensor]:
@@ -176,7 +176,7 @@ class Audit:
 
     train: Data
     clean: Data
-    problem: Problem
+    problem: AuditProblem
     options: Options
     check: CleanSetCheck
     model: nn.Module
@@ -206,15 +206,15 @@ class Audit:
     def _about_own(self) -> list[str]:
         """Own probabilities whose rows seem to be in another order."""
         p = self.problem.probabilities
-        said = "" if p is None else out_of_order(p, self.problem.y.numpy())
-        return [said] if said else []
+        sentence = "" if p is None else out_of_order(p, self.problem.y.numpy())
+        return [sentence] if sentence else []
 
     def _about_budget(self) -> list[str]:
         if not self.cut:
             return []
-        made = round(self.steps / -(-len(self.train) // self.options.batch_size))
+        passes = round(self.steps / -(-len(self.train) // self.options.batch_size))
         return [
-            f"To keep to {self.options.budget:g} minutes, training made {made} passes instead of {made + self.cut}."
+            f"To keep to {self.options.budget:g} minutes, training made {passes} passes instead of {passes + self.cut}."
         ]
 
     def _about_trusted(self) -> list[str]:
@@ -235,9 +235,9 @@ class Audit:
         if not len(self.trusted):
             return np.zeros(0, dtype=int)
         y = self.problem.clean_y.numpy()
-        given, best = self.trusted[np.arange(len(y)), y], self.trusted.max(1)
-        places = np.flatnonzero((given < DOUBTFUL * best) & (best > 0.5))
-        return places[np.argsort(given[places], kind="stable")]
+        of_label, best = self.trusted[np.arange(len(y)), y], self.trusted.max(1)
+        places = np.flatnonzero((of_label < DOUBTFUL * best) & (best > 0.5))
+        return places[np.argsort(of_label[places], kind="stable")]
 
     @property
     def accuracy(self) -> tuple[int, int] | None:
@@ -254,23 +254,25 @@ class Audit:
         if tried is None or self.accuracy is None:
             return ""
         right, chance = self.accuracy
-        seen = (
+        accuracy = (
             f"Models that never saw the {len(self.trusted)} trusted examples get {right} of them right "
             f"({chance} by chance)."
         )
         if not tried.planted:
-            return f"{seen} The data are too few to change labels on purpose: how good this ranking is, is not known."
-        said = (
+            return (
+                f"{accuracy} The data are too few to change labels on purpose: how good this ranking is, is not known."
+            )
+        sentence = (
             f"{tried.planted} labels were changed on purpose: such a label ranks before another in {tried.auroc:.0%} "
             "of pairs (50% is chance)"
         )
         if not tried.trusted:
             return (
-                f"{said}: do not trust this ranking, the features say too little about the labels; no label is called "
-                f"wrong. {seen}"
+                f"{sentence}: do not trust this ranking, the features say too little about the labels; no label is "
+                f"called wrong. {accuracy}"
             )
         little = ": trust it little, and change no label unseen" if tried.little else ""
-        return f"{said}{little}. {seen}"
+        return f"{sentence}{little}. {accuracy}"
 
     @property
     def expected(self) -> tuple[int, int] | None:
@@ -288,11 +290,11 @@ class Audit:
     def summary(self) -> str:
         """How many labels look wrong, and about how many of them are."""
         issues = int(self.suspects["is_label_issue"].sum())
-        said = f"{issues} of {len(self.train)} labels look wrong"
+        sentence = f"{issues} of {len(self.train)} labels look wrong"
         if self.expected is None or not issues:
-            return said
-        found, missed = self.expected
-        return f"{said}: about {found} of them are, and about {missed} more were not found"
+            return sentence
+        hits, missed = self.expected
+        return f"{sentence}: about {hits} of them are, and about {missed} more were not found"
 
     @property
     def predicted(self) -> np.ndarray:
@@ -332,7 +334,7 @@ def audit(
     progress: bool | None = None,
     checkpoint: Path | None = None,
     gain: pd.DataFrame | None = None,
-    problem: Problem | None = None,
+    problem: AuditProblem | None = None,
 ) -> Audit:
     """Train a small network on `train`, weighted by `clean`, and rank the labels of `train`.
 
@@ -355,21 +357,21 @@ def audit(
     measured = options.by == "measured"
     options.check(problem)
     options = options.on(problem)
-    given = (problem.x.numpy(), train.labels), (problem.clean_x.numpy(), clean.labels)
-    check = check_clean_set(*given, gain=gain, progress=progress)
+    pair = (problem.x.numpy(), train.labels), (problem.clean_x.numpy(), clean.labels)
+    check = check_clean_set(*pair, gain=gain, progress=progress)
     others = _Others(problem, options, progress) if measured else None
     planted = others.planted if others else ranking.Planted(problem.y.numpy(), np.zeros(0, dtype=int))
     later = others.later if others else 0.0
     with _own_randomness(options.device):
-        run = _Run(replace(problem, y=torch.from_numpy(planted.labels)), options)
+        run = _Training(replace(problem, y=torch.from_numpy(planted.labels)), options)
         wanted = run.total
         resumed = checkpoint is not None and run.resume(checkpoint)
         if options.budget is not None or progress_wanted(progress):
             with _own_randomness(options.device):
-                each = _Run(run.problem, options).seconds_a_pass(measured)
+                each = _Training(run.problem, options).seconds_a_pass(measured)
             if options.budget is not None and not resumed:
-                left = 60 * options.budget - (time.monotonic() - started) - later
-                run.total = min(max(int(left / each), 1), run.total)
+                seconds = 60 * options.budget - (time.monotonic() - started) - later
+                run.total = min(max(int(seconds / each), 1), run.total)
             _tell(each * (run.total - run.done) + later, run, wanted, progress)
         run.train(checkpoint, progress)
     probabilities = (run.probabilities / run.counted).numpy()
@@ -394,7 +396,7 @@ def audit(
     )
 
 
-def _tell(seconds: float, run: _Run, wanted: int, progress: bool | None) -> None:
+def _tell(seconds: float, run: _Training, wanted: int, progress: bool | None) -> None:
     """Say how long it will take, where bars are wanted and it is worth a word."""
     if not progress_wanted(progress) or seconds < WORTH_SAYING:
         return
@@ -410,7 +412,7 @@ def _own_randomness(device: str) -> Iterator[None]:
         yield
 
 
-def _plain(run: _Run, progress: bool | None) -> np.ndarray:
+def _plain(run: _Training, progress: bool | None) -> np.ndarray:
     """(N, K) probabilities of the same network, trained for as long with equal weights."""
     p, o = run.problem, run.options
     with _own_randomness(o.device), bar("training, equal weights", run.total * run.steps_an_epoch, progress) as ticks:
@@ -422,7 +424,7 @@ def _plain(run: _Run, progress: bool | None) -> np.ndarray:
 class _Others:
     """Models beside the network, for a measured ranking; what they say before training chooses the changed labels."""
 
-    def __init__(self, problem: Problem, options: Options, progress: bool | None) -> None:
+    def __init__(self, problem: AuditProblem, options: Options, progress: bool | None) -> None:
         self.problem, self.seed, self.progress = problem, options.seed, progress
         y, k = problem.y.numpy(), len(problem.classes)
         with bar("other models, before training", 3 + ranking.FOLDS, progress) as ticks:
@@ -443,7 +445,7 @@ class _Others:
             self.later = each * ranking.FOLDS
             """Seconds, about, that the other models need after training."""
 
-    def weigh(self, run: _Run, probabilities: np.ndarray, plain: np.ndarray) -> tuple[Weighing, np.ndarray]:
+    def weigh(self, run: _Training, probabilities: np.ndarray, plain: np.ndarray) -> tuple[Weighing, np.ndarray]:
         """The signs together, and (N, K) probabilities of the network and a model that has not seen the example.
 
         Args:
@@ -451,13 +453,13 @@ class _Others:
             probabilities: (N, K) of the network.
             plain: (N, K) of the same network, trained with equal weights.
         """
-        y, given, seed = self.planted.labels, self.problem.y.numpy(), self.seed
+        y, labels_of_file, seed = self.planted.labels, self.problem.y.numpy(), self.seed
         trained = ranking.corrected(probabilities, y, self.problem.clean_y.numpy())
         unseen = self._unseen()
         signs, blind = {}, {}
         for name, p in unseen.items():
-            for found, labels in ((signs, y), (blind, given)):
-                found[name] = ranking.doubts(ranking.seen_through(p, self.channel), labels)[1]
+            for scores, labels in ((signs, y), (blind, labels_of_file)):
+                scores[name] = ranking.doubts(ranking.seen_through(p, self.channel), labels)[1]
         signs["network: probability"], signs["network: margin"] = ranking.doubts(trained, y)
         signs["network: loss"] = np.log(run.ledger.mean("loss").numpy() + 1e-3)
         signs["network: alignment"] = -run.ledger.mean("alignment").numpy()
@@ -471,14 +473,14 @@ class _Others:
         """(N, K) of each model, which has not seen the example."""
         y, k, table = self.planted.labels, len(self.problem.classes), self.problem.table
         with bar("other models, after training", 1 + ranking.FOLDS * (1 + table), self.progress) as ticks:
-            found = {"linear model": ranking.linear(self.x, y, k, self.seed, ticks.update)}
-            found["neighbours"] = ranking.neighbours(self.x, y, k, self.seed)
+            probabilities = {"linear model": ranking.linear(self.x, y, k, self.seed, ticks.update)}
+            probabilities["neighbours"] = ranking.neighbours(self.x, y, k, self.seed)
             ticks.update()
             if table:
-                found["boosted trees"] = ranking.boosted(self.x, y, k, self.seed, ticks.update)
+                probabilities["boosted trees"] = ranking.boosted(self.x, y, k, self.seed, ticks.update)
         if self.problem.probabilities is not None:
-            found["own model"] = self.problem.probabilities
-        return found
+            probabilities["own model"] = self.problem.probabilities
+        return probabilities
 
 
 _BEST = ("own model", "boosted trees", "linear model")
@@ -486,10 +488,10 @@ _BEST = ("own model", "boosted trees", "linear model")
 
 
 @dataclass
-class _Run:
+class _Training:
     """Training in progress."""
 
-    problem: Problem
+    problem: AuditProblem
     options: Options
     done: int = 0
     """Epochs so far."""

@@ -99,11 +99,13 @@ def read_table(path: Path, label_column: str | None, ignore: tuple[str, ...] = (
         raise ValueError(f"{path} cannot be read as a table: {' '.join(str(error).split())}") from error
     if frame.empty:
         raise ValueError(f"{path} has no rows")
-    labels, said = _labels_of(frame[label], path, label)
+    labels, about_labels = _labels_of(frame[label], path, label)
     features = _unfolded(frame.drop(columns=[label, *ignore], errors="ignore"))
     rows = [f"row {number}" for number in range(1, len(frame) + 1)]
     aside = frame[[name for name in ignore if name in frame and name != label]]
-    return RawTable(path, features, labels, tuple(frame.columns), (*notes, *said), rows, aside, _row_numbers(features))
+    return RawTable(
+        path, features, labels, tuple(frame.columns), (*notes, *about_labels), rows, aside, _row_numbers(features)
+    )
 
 
 def whole_table(path: Path, label_column: str | None) -> tuple[pd.DataFrame, str, np.ndarray]:
@@ -125,21 +127,21 @@ class _Refused(ValueError):
     """An error that names the file already."""
 
 
-def _label_among(path: Path, names: list[str], asked: str | None) -> str:
-    if asked is None:
-        found = [name for name in names if name.lower() in LABEL_NAMES]
-        if len(found) == 1:
-            return found[0]
+def _label_among(path: Path, names: list[str], column: str | None) -> str:
+    if column is None:
+        candidates = [name for name in names if name.lower() in LABEL_NAMES]
+        if len(candidates) == 1:
+            return candidates[0]
         raise _Refused(f"which column of {path} is the label? Name it with --label-column; columns: {some(set(names))}")
-    if asked not in names and asked.strip() not in names:
-        raise _Refused(f"{path} has no column {asked!r}; it has {some(set(names))}")
-    return asked if asked in names else asked.strip()
+    if column not in names and column.strip() not in names:
+        raise _Refused(f"{path} has no column {column!r}; it has {some(set(names))}")
+    return column if column in names else column.strip()
 
 
 def some(values: set[str]) -> str:
     """Up to ten names, quoted."""
-    shown = sorted(values)
-    return ", ".join(map(repr, shown[:10])) + (" and others" if len(shown) > 10 else "")
+    names = sorted(values)
+    return ", ".join(map(repr, names[:10])) + (" and others" if len(names) > 10 else "")
 
 
 def _read_parquet(path: Path, label_column: str | None) -> tuple[pd.DataFrame, str, list[str]]:
@@ -180,19 +182,19 @@ def _named(frame: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, list[st
 
 def _unique(names: list[str]) -> tuple[list[str], list[str]]:
     """Names without blanks at their ends, each its own; and what is to be said about those that stood twice."""
-    made: list[str] = []
+    unique: list[str] = []
     twice: list[str] = []
     for place, name in enumerate(map(str.strip, names)):
         name = name or f"Unnamed: {place}"
         fresh, number = name, 0
-        while fresh in made:
+        while fresh in unique:
             number += 1
             fresh = f"{name}.{number}"
         if number:
             twice.append(fresh)
-        made.append(fresh)
+        unique.append(fresh)
     notes = [f"A name of a column stands twice: the later ones are called {some(set(twice))}."] if twice else []
-    return made, notes
+    return unique, notes
 
 
 def _read_csv(path: Path, label_column: str | None, text: bool = False) -> tuple[pd.DataFrame, str, list[str]]:
@@ -203,7 +205,7 @@ def _read_csv(path: Path, label_column: str | None, text: bool = False) -> tuple
         raise ValueError("it is empty")
     above = _lines_above(path, sample)
     rows, separator = _first_rows(path, "".join(sample.splitlines(keepends=True)[above:]))
-    names, said = _unique(rows[0])
+    names, about_names = _unique(rows[0])
     label = _label_among(path, names, label_column)
     if f"{label}.1" in names:
         raise _Refused(f"{path} has the label column {label!r} twice: remove one, or it would be learned from")
@@ -223,7 +225,7 @@ def _read_csv(path: Path, label_column: str | None, text: bool = False) -> tuple
             na_values={} if text else {name: [""] for name in names if name != label},
             low_memory=False,
         )[names]
-    return frame, label, [*notes, *said]
+    return frame, label, [*notes, *about_names]
 
 
 def _row_numbers(frame: pd.DataFrame) -> tuple[str, ...]:

@@ -39,12 +39,12 @@ class Examples:
 
     def extended(self, x: np.ndarray, y: np.ndarray) -> Examples:
         """These examples, then others that no source holds: with labels taken as right, and -1 as position."""
-        made = np.full(len(y), -1)
+        places = np.full(len(y), -1)
         return Examples(
             np.concatenate([self.x, x]),
             np.concatenate([self.y, y]),
             np.concatenate([self.y_true, y]),
-            np.concatenate([self.index, made]),
+            np.concatenate([self.index, places]),
         )
 
     def class_counts(self, num_classes: int) -> np.ndarray:
@@ -176,11 +176,11 @@ class LongTail:
                     f"{self.size} images with a long tail of {self.factor} are more than the source has: lower size"
                 )
             largest = self.size / shares.sum()
-        kept = [
+        parts = [
             rng.permutation(np.flatnonzero(examples.y == c))[: max(1, round(largest * shares[c]))]
             for c in range(num_classes)
         ]
-        return examples.take(rng.permutation(np.concatenate(kept)))
+        return examples.take(rng.permutation(np.concatenate(parts)))
 
 
 def long_tail_shares(factor: float, num_classes: int) -> np.ndarray:

@@ -87,10 +87,10 @@ class _Sheet:
 
 def _wanted(path: Path, name: str) -> list[_Sheet]:
     """The two sheets of a part, by the manifest."""
-    said = json.loads(path.read_text(encoding="utf-8"))[name]
+    entry = json.loads(path.read_text(encoding="utf-8"))[name]
     return [
         _Sheet(one["sheet"], one["sha256"], np.array([int(label) for label in one["labels"]], dtype=np.int64))
-        for one in (said["train"], said["test"])
+        for one in (entry["train"], entry["test"])
     ]
 
 

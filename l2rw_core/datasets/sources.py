@@ -128,8 +128,8 @@ def names() -> tuple[str, ...]:
 
 def title_of(name: str) -> str:
     """What a data set is called in a figure or a table: its own name, unless `load` knows it."""
-    known = PARTS.get(name) or _PUBLISHED.get(name)
-    return known.title if known else name
+    source = PARTS.get(name) or _PUBLISHED.get(name)
+    return source.title if source else name
 
 
 def data_root() -> Path:
@@ -137,8 +137,8 @@ def data_root() -> Path:
 
     The user's cache is ``$XDG_CACHE_HOME``, or ``~/.cache``. Nothing is written to the working directory.
     """
-    if given := os.environ.get("L2RW_DATA"):
-        return Path(given)
+    if folder := os.environ.get("L2RW_DATA"):
+        return Path(folder)
     checkout = Path(__file__).parents[2]
     if (checkout / "pyproject.toml").exists():
         return checkout / "data" / "cache"
@@ -172,8 +172,8 @@ def load(name: str, root: str | Path | None = None, download: bool = True) -> So
     if name in PARTS:
         return Source(name, *read_part(name), _PUBLISHED[PARTS[name].of].classes)
     root = Path(root) if root is not None else data_root()
-    kept = root / f"{name}.npz"
-    return _from_npz(kept, name) if kept.exists() else _from_torchvision(name, root, download)
+    file = root / f"{name}.npz"
+    return _from_npz(file, name) if file.exists() else _from_torchvision(name, root, download)
 
 
 def _check_known(name: str) -> None:
@@ -221,15 +221,15 @@ def _with_channels(x: np.ndarray) -> np.ndarray:
 def _from_torchvision(name: str, root: Path, download: bool) -> Source:
     if not download and not (root / _PUBLISHED[name].folder).is_dir():
         raise DataUnavailable(_unavailable(name, root, "the network was not to be used"))
-    kept = root / f"{name}.npz"
+    file = root / f"{name}.npz"
     with _place_to_unpack(name, root) as place:
-        if kept.exists():  # written by another process while this one waited
-            return _from_npz(kept, name)
+        if file.exists():  # written by another process while this one waited
+            return _from_npz(file, name)
         _check_archives(place / _PUBLISHED[name].folder)
         train, test = (_read(name, place, is_train, download) for is_train in (True, False))
         source = _as_source(name, train.data, train.targets, test.data, test.targets)
         if place == root:
-            _write_npz(source, kept)
+            _write_npz(source, file)
     return source
 
 
@@ -284,9 +284,9 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
     require("experiments", "filelock")
     from filelock import FileLock
 
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as locks:
         with contextlib.suppress(OSError):  # some file systems have no locks
-            held.enter_context(FileLock(path))
+            locks.enter_context(FileLock(path))
         try:
             yield
         finally:

@@ -73,8 +73,8 @@ def multi_head(
         scores = _hidden(scores, attn_mask.view(n, num_heads, length, length) if attn_mask.ndim == 3 else attn_mask)
     if key_padding_mask is not None:
         scores = _hidden(scores, key_padding_mask[:, None, None, :])
-    shown = need_weights or (attn_mask is None and key_padding_mask is None)
-    weights = F.dropout((F.softmax if shown else _kernel_softmax)(scores, -1), dropout_p, training)
+    explicit = need_weights or (attn_mask is None and key_padding_mask is None)
+    weights = F.dropout((F.softmax if explicit else _kernel_softmax)(scores, -1), dropout_p, training)
     out = F.linear((weights @ heads[2]).transpose(1, 2).flatten(2), out_proj_weight, out_proj_bias)
     out = out.transpose(0, 1).contiguous()  # PyTorch's layout, in which a dropout that follows draws its numbers
     if not need_weights:

@@ -174,13 +174,13 @@ class Use:
     def gradients(self, weights: Tensor) -> list[tuple[Parameter, Tensor]]:
         assert self.signal is not None, "propagate has let go of uses that no loss depends on"
         scaled = self.signal * weights.to(self.signal.dtype).view(-1, *(1,) * (self.signal.ndim - 1))
-        found = []
+        pairs = []
         if isinstance(self.weight, Parameter):
             x = self.x.to(scaled.dtype) if self.x.is_floating_point() else self.x
-            found.append((self.weight, self.layer.weight_gradient(scaled, x, self.weight.value.shape, *self.rest)))
+            pairs.append((self.weight, self.layer.weight_gradient(scaled, x, self.weight.value.shape, *self.rest)))
         if isinstance(self.bias, Parameter):
-            found.append((self.bias, self.layer.bias_gradient(scaled, self.bias.value.shape, *self.rest)))
-        return found
+            pairs.append((self.bias, self.layer.bias_gradient(scaled, self.bias.value.shape, *self.rest)))
+        return pairs
 
 
 class _Tap(torch.autograd.Function):
@@ -431,19 +431,19 @@ def _check_suited(passes: Passes, batch: Batch, v: Tensors) -> None:
 
     The gradient from the tape would agree with the slopes from the tape, so it takes a pass of its own.
     """
-    known = _SUITED.setdefault(passes.model, {})
+    verdicts = _SUITED.setdefault(passes.model, {})
     use = _use_of(passes, batch)
     if is_unread():
-        if known.get(use, -1) < 0:
+        if verdicts.get(use, -1) < 0:
             raise Unsuited("examples may interact: nothing was tried before the recording")
         return
-    if known.get(use, 0) == 0:
-        known[use] = _tried(passes, batch, v)
-        for old in list(known)[:-_KEPT]:
-            del known[old]
-    if known[use] < 0:
+    if verdicts.get(use, 0) == 0:
+        verdicts[use] = _tried(passes, batch, v)
+        for old in list(verdicts)[:-_KEPT]:
+            del verdicts[old]
+    if verdicts[use] < 0:
         raise Unsuited("the examples of a batch interact, or the loss has parameters of its own")
-    known[use] = max(known[use] - 1, 0)
+    verdicts[use] = max(verdicts[use] - 1, 0)
 
 
 def _tried(passes: Passes, batch: Batch, v: Tensors) -> int:

@@ -105,12 +105,12 @@ class Untracked(Unfollowed):
 
 def nodes(value: Tensor, through_functions: bool = True) -> Iterator[Any]:
     """What a backward pass from `value` would run, each once; or what of it comes before any custom Function."""
-    waiting, seen = [value.grad_fn], set()
+    waiting, visited = [value.grad_fn], set()
     while waiting:
         node = waiting.pop()
-        if node is None or node in seen:
+        if node is None or node in visited:
             continue
-        seen.add(node)
+        visited.add(node)
         if isinstance(node, BackwardCFunction) and not through_functions:
             continue
         yield node

@@ -50,8 +50,8 @@ class Part:
 
     def _holds(self, cell: Cell) -> bool:
         place = cell.place
-        named = not self.places or any(place.get(name) == value for name, value in self.places)
-        return named and (not self.rows or cell.row in self.rows)
+        of_places = not self.places or any(place.get(name) == value for name, value in self.places)
+        return of_places and (not self.rows or cell.row in self.rows)
 
 
 HEADLINE = ("baseline+ft", "l2rw", "random", "baseline+es+ft")
@@ -97,10 +97,10 @@ def work(folder: Path, experiments: Sequence[Experiment], device: str = "cpu") -
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once a checkpoint is written.
     """
     shared = SharedStates(folder / ".unfinished" / "shared", tuple(experiments))
-    while to_do := left(folder, experiments):
+    while to_do := remaining(folder, experiments):
         if not any(_run(e, folder, shared, device) for k, e in enumerate(to_do) if not shared.waits_for(e, to_do[:k])):
             time.sleep(POLL)
-        shared.clear(left(folder, experiments))
+        shared.clear(remaining(folder, experiments))
 
 
 def _run(e: Experiment, folder: Path, shared: SharedStates, device: str) -> bool:
@@ -114,7 +114,7 @@ def _run(e: Experiment, folder: Path, shared: SharedStates, device: str) -> bool
         return True
 
 
-def left(folder: Path, experiments: Iterable[Experiment]) -> list[Experiment]:
+def remaining(folder: Path, experiments: Iterable[Experiment]) -> list[Experiment]:
     """What is neither on record nor failed."""
     failed = {(entry["key"], entry["seed"]) for entry in failures(folder)}
     return [e for e in missing(experiments, load_records(folder=folder)) if (e.key, e.seed) not in failed]
@@ -168,15 +168,15 @@ def hours(e: Experiment, records: Iterable[Record], share: float = 0.0) -> float
 def status(folder: Path, experiments: Sequence[Experiment]) -> str:
     """What is done, what is under way, what is left, and how many core-hours that is."""
     records = load_records(folder=folder)
-    to_do = left(folder, experiments)
+    to_do = remaining(folder, experiments)
     lines = [f"{len(experiments) - len(to_do)} of {len(experiments)} trials are done, {len(to_do)} are left"]
     total, unknown = 0.0, 0
     for e in to_do:
         share = read_share(unfinished(e, folder))
         time_left = hours(e, records, share)
         total, unknown = total + (time_left or 0.0), unknown + (time_left is None)
-        said = "no record yet to tell its hours by" if time_left is None else f"{time_left:.1f} core-hours"
-        lines.append(f"  {in_words(e)}: {f'{share:.0%} done, ' if share else ''}{said}")
+        cost = "no record yet to tell its hours by" if time_left is None else f"{time_left:.1f} core-hours"
+        lines.append(f"  {in_words(e)}: {f'{share:.0%} done, ' if share else ''}{cost}")
     lines += [f"  failed: {entry['trial']}: {entry['error']}" for entry in failures(folder)]
     beside = f", and {unknown} trials of unknown length" if unknown else ""
     return "\n".join([*lines, f"{total:.1f} core-hours are left{beside}"])

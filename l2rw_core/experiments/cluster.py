@@ -62,8 +62,8 @@ def _check_workers(client: Client, folder: Path) -> None:
             raise ValueError(f"worker {address} has {worker['nthreads']} threads: start it with --nthreads 1")
     folder.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=folder, prefix=".shared-") as probe:
-        seen = client.run(Path(probe.name).exists)
-    blind = [address for address, sees in seen.items() if not sees]
+        answers = client.run(Path(probe.name).exists)
+    blind = [address for address, sees in answers.items() if not sees]
     if blind:
         raise ValueError(
             f"worker {blind[0]} does not see {folder}: name a folder that all workers share with --records"

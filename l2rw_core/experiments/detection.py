@@ -67,13 +67,13 @@ class LabelWatch:
         self.log_p: Tensor | None = None
         """(N, K) log-probabilities at the last look."""
 
-    def see(self, positions: Tensor, update: methods.Update) -> None:
+    def on_step(self, positions: Tensor, update: methods.Update) -> None:
         """Put a step into the ledger; without alignments they count as 0, and their scores are left out."""
         self.aligned |= update.alignment is not None
         missing = torch.zeros_like(update.losses)
         self.ledger.record(update if self.aligned else update._replace(alignment=missing), positions)
 
-    def look(self, log_p: Tensor) -> None:
+    def on_evaluation(self, log_p: Tensor) -> None:
         """Add the margins of all training examples: those of log-probabilities are those of the logits."""
         self.log_p = log_p.detach().double().cpu()
         self.margins += margins(self.log_p, self.labels)
@@ -89,17 +89,17 @@ class LabelWatch:
         """
         if self.log_p is None:
             raise ValueError("the run was not evaluated yet: there is nothing to score labels by")
-        found = {"loss": _given(self.log_p, self.labels), "margin": self.margins / self.looks}
+        scores = {"loss": _given(self.log_p, self.labels), "margin": self.margins / self.looks}
         if bool((self.ledger.seen > 0).all()):
-            found |= {"loss_mean": -self.ledger.mean("loss"), "loss_recent": -self.ledger.recent("loss")}
+            scores |= {"loss_mean": -self.ledger.mean("loss"), "loss_recent": -self.ledger.recent("loss")}
             if self.aligned:
-                found |= self._of_clean_set()
-        return {name: values.numpy() for name, values in found.items()}
+                scores |= self._of_clean_set()
+        return {name: values.numpy() for name, values in scores.items()}
 
     def _of_clean_set(self) -> dict[str, Tensor]:
-        found = {name: self.ledger.mean(name) for name in ("weight", "helpful", "alignment", "influence")}
+        scores = {name: self.ledger.mean(name) for name in ("weight", "helpful", "alignment", "influence")}
         beside_class = suspects(self.ledger, self.labels.numpy(), by="alignment")["label_score"].sort_index()
-        return found | {
+        return scores | {
             "weight_recent": self.ledger.recent("weight"),
             "suspects": torch.from_numpy(beside_class.to_numpy(copy=True)),
         }
@@ -145,11 +145,11 @@ def _require_both(wrong: np.ndarray) -> None:
         raise ValueError("an area under the curve needs labels of both kinds, right and wrong")
 
 
-def auc_within(scores: np.ndarray, wrong: np.ndarray, given: np.ndarray) -> float:
+def auc_within(scores: np.ndarray, wrong: np.ndarray, labels: np.ndarray) -> float:
     """As `auc`, for two labels of the same given class: what is left once the class itself tells nothing."""
     pairs, won = 0, 0.0
-    for c in np.unique(given):
-        mine = given == c
+    for c in np.unique(labels):
+        mine = labels == c
         count = int(wrong[mine].sum()) * int((~wrong[mine]).sum())
         if count:
             won += count * auc(scores[mine], wrong[mine])
@@ -167,10 +167,10 @@ def wrong_among_first(scores: np.ndarray, wrong: np.ndarray, share: float = 0.1)
 
 def judge(scores: dict[str, np.ndarray], train: Examples) -> dict[str, dict[str, float]]:
     """For each of `MEASURES`, what it says of each score."""
-    wrong, given = train.flipped, train.y
+    wrong, labels = train.flipped, train.y
     return {
         "auc": {name: round(auc(s, wrong), 5) for name, s in scores.items()},
-        "within": {name: round(auc_within(s, wrong, given), 5) for name, s in scores.items()},
+        "within": {name: round(auc_within(s, wrong, labels), 5) for name, s in scores.items()},
         "first": {name: round(wrong_among_first(s, wrong), 5) for name, s in scores.items()},
     }
 
@@ -239,10 +239,10 @@ def detect(
     watch = LabelWatch(split.train.y)
     record = fit(experiment, source, device, progress, checkpoint, watch=watch)
     confident = label_quality(split.train.y, watch.log_p.exp().numpy(), adjusted=True)
-    found = _found(watch.scores() | {"confident": confident}, split.train)
+    detection = _found(watch.scores() | {"confident": confident}, split.train)
     if watch.aligned:
-        found["suspects"] = most_suspect(watch.ledger, split.train)
-    return replace(record, detection=found)
+        detection["suspects"] = most_suspect(watch.ledger, split.train)
+    return replace(record, detection=detection)
 
 
 def most_suspect(ledger: WeightLedger, train: Examples, first: int = _SUSPECTS_KEPT) -> list[list[float]]:
@@ -262,8 +262,8 @@ def _held_out(e: Experiment, split: Split, device: torch.device, progress: bool)
     accuracies = []
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=e.seed).split(train.y, train.y)
     short = e.with_(steps=round(e.steps * (FOLDS - 1) / FOLDS), label_scores="", evaluate_every=e.steps)
-    for kept, left_out in tqdm(folds, "folds", FOLDS, disable=not progress):
-        fold = replace(split, train=train.take(kept))
+    for rest, left_out in tqdm(folds, "folds", FOLDS, disable=not progress):
+        fold = replace(split, train=train.take(rest))
         predicted, accuracy = predict_after(short, fold, train.take(left_out), device)
         log_p[torch.from_numpy(left_out)] = predicted.double().cpu()
         accuracies.append(accuracy)

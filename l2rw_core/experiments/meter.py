@@ -82,15 +82,15 @@ class WeightMeter:
         return {"edges": list(EDGES)} | {name: right_and_wrong(part) for name, part in parts.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        kept = [list(steps) for steps in self.kept]
-        return {"by_class": self.by_class, "sums": self.sums, "counts": self.counts, "kept": kept}
+        windows = [list(steps) for steps in self.kept]
+        return {"by_class": self.by_class, "sums": self.sums, "counts": self.counts, "kept": windows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there; LookupError if the histograms that are wanted here were not kept there."""
-        kept = [(first, last) for first, last in state["kept"]]
-        if absent := set(self.windows.values()) - set(kept):
+        windows = [(first, last) for first, last in state["kept"]]
+        if absent := set(self.windows.values()) - set(windows):
             raise LookupError(f"no histogram of the steps {sorted(absent)}")
-        self.by_class, self.sums, self.counts, self.kept = state["by_class"], state["sums"], state["counts"], kept
+        self.by_class, self.sums, self.counts, self.kept = state["by_class"], state["sums"], state["counts"], windows
 
 
 def by_weight(weights: Tensor, wrong: Tensor) -> Tensor:

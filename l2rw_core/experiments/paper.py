@@ -229,13 +229,13 @@ def _setting(scale: str, uniform: bool = False) -> _Setting:
 
 def _experiment(setting: _Setting, row: str, data: str, name: str, biases: tuple) -> Experiment:
     """One row of the noise experiments on one data set."""
-    stages = Row.named(row).stages
+    stages = Row.from_name(row).stages
     steps, drops = setting.schedules["es" if "es" in stages else "full"]
     clean_size = 1000 if data == "cifar100" else setting.clean_size
     subset = (Subset(setting.images),) if setting.images and not isinstance(biases[0], LongTail) else ()
     return setting.base.with_(
         name=name,
-        method=Row.named(row).registered,
+        method=Row.from_name(row).registered,
         data=data,
         biases=(*subset, *biases),
         clean_size=clean_size,
@@ -272,8 +272,8 @@ def _settings_200(scale: str) -> Iterable[Cell]:
 
 
 def _pair_cell(row: str, ratio: int, pair: tuple[int, int], scale: str, data: str) -> Cell:
-    experiment = mnist_imbalance(Row.named(row).registered, ratio, pair, 0, scale, data)
-    if "ft" in Row.named(row).stages:
+    experiment = mnist_imbalance(Row.from_name(row).registered, ratio, pair, 0, scale, data)
+    if "ft" in Row.from_name(row).stages:
         experiment = experiment.with_(fine_tune_steps=experiment.steps // 16)
     return Cell(row, (("data", data), ("ratio", ratio)), experiment)
 
@@ -486,9 +486,9 @@ def _detection(scale: str) -> Iterable[Cell]:
         quick = {"steps": 300, "lr": 0.02, "evaluate_every": 30, "data": "digits", "clean_size": 50, "biases": ()}
         small, settings = small.with_(**quick), [("digits", *flip) for flip in (uniform[-1], background)]
     for (data, flip, rate, bias), row in product(settings, DETECTION_ROWS):
-        held_out = "held-out" in Row.named(row).stages
+        held_out = "held-out" in Row.from_name(row).stages
         experiment = small.with_(
-            method=Row.named(row).registered,
+            method=Row.from_name(row).registered,
             data=data,
             biases=(*small.biases, bias),
             label_scores="held_out" if held_out else "training",

@@ -121,10 +121,10 @@ class Record:
 
     def confusion_at(self, step: int) -> list[list[int]]:
         """Confusion after the last step, or after the last one before fine-tuning; ValueError if it was not kept."""
-        kept = self._confusion_by_step.get(step)
-        if kept is None:
+        matrix = self._confusion_by_step.get(step)
+        if matrix is None:
             raise ValueError(f"record {self.id} has no confusion matrix of step {step}")
-        return kept
+        return matrix
 
     def has_confusion_at(self, step: int) -> bool:
         """Whether `confusion_at` has a matrix."""

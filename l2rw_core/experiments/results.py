@@ -283,10 +283,10 @@ class Results:
         if row not in self.rows:
             raise ValueError(f"{self.grid.name} has no row {row!r}; choose one of {', '.join(self.rows)}")
         for name, value in place.items():
-            known = [cell.place.get(name) for cell in self.cells(row)]
-            if value not in known:
+            values = [cell.place.get(name) for cell in self.cells(row)]
+            if value not in values:
                 raise ValueError(
-                    f"{self.grid.name} has no {name} {value!r}; choose one of {list(dict.fromkeys(known))}"
+                    f"{self.grid.name} has no {name} {value!r}; choose one of {list(dict.fromkeys(values))}"
                 )
         raise ValueError(f"{self.grid.name} has no cell of {row} at {place}")
 

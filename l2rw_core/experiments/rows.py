@@ -20,7 +20,7 @@ class Row:
     set; ``held-out``: labels are scored by models that did not train on them."""
 
     @classmethod
-    def named(cls, name: str) -> Row:
+    def from_name(cls, name: str) -> Row:
         """The row of that name, without a check that there is such a method."""
         method, *stages = name.split("+")
         return cls(method, tuple(stages))

@@ -32,8 +32,8 @@ def common_steps(one: Experiment, other: Experiment) -> int:
     if method.knows_length or steps % one.evaluate_every:
         return 0
     halves = (one.steps // 2, other.steps // 2)
-    held = one.hold_out > 0 and halves[0] != halves[1] and min(halves) <= steps
-    return 0 if held and method.uses_clean else steps
+    with_hold_out = one.hold_out > 0 and halves[0] != halves[1] and min(halves) <= steps
+    return 0 if with_hold_out and method.uses_clean else steps
 
 
 def plain_model_of(e: Experiment) -> Experiment | None:

@@ -34,8 +34,8 @@ class TrialInHand(ValueError):
 def missing(experiments: Iterable[Experiment], records: Iterable[Record]) -> list[Experiment]:
     """What has to be run: without duplicates, without what is on record, and without runs that a longer one holds."""
     wanted, recorded = list(dict.fromkeys(experiments)), Recorded(records)
-    held = {e.with_(fine_tune_steps=0) for e in wanted if e.fine_tune_steps}
-    return [e for e in wanted if e not in held and not recorded.find(e)]
+    shared_runs = {e.with_(fine_tune_steps=0) for e in wanted if e.fine_tune_steps}
+    return [e for e in wanted if e not in shared_runs and not recorded.find(e)]
 
 
 def run_all(
@@ -85,13 +85,13 @@ def run_all(
 class _Progress:
     """A bar over the work of all runs, in plain steps. Runs under way count: their checkpoints say how far they are."""
 
-    def __init__(self, experiments: Sequence[Experiment], folder: Path, shown: bool, every: float = 2.0) -> None:
+    def __init__(self, experiments: Sequence[Experiment], folder: Path, visible: bool, every: float = 2.0) -> None:
         self._work = {e: e.all_steps * relative_cost(e) for e in experiments}
         self._checkpoints = {e: unfinished(e, folder) for e in experiments}
         self._shares = dict.fromkeys(experiments, 0.0)
         self._look()
         total, begun = round(sum(self._work.values())), self._done
-        self._bar = tqdm(desc="runs", total=total, initial=begun, unit="step", disable=not shown, smoothing=0.1)
+        self._bar = tqdm(desc="runs", total=total, initial=begun, unit="step", disable=not visible, smoothing=0.1)
         self._every, self._changing, self._ended = every, Lock(), Event()
         self._watcher = Thread(target=self._watch, daemon=True)
 
@@ -229,7 +229,7 @@ def _sole_owner(path: Path) -> Iterator[bool]:
 
     Of a trial that could not begin nothing stays, nor the folders that were made for it.
     """
-    made = [folder for folder in path.parents if not folder.exists()]
+    new_folders = [folder for folder in path.parents if not folder.exists()]
     check_writable(path.parent, "name another folder for the records")
     try:
         lock = FileLock(path).acquire(blocking=False)
@@ -242,7 +242,7 @@ def _sole_owner(path: Path) -> Iterator[bool]:
         except BaseException:
             path.unlink(missing_ok=True)
             with suppress(OSError):  # a checkpoint, or another process, is in it
-                for folder in made:
+                for folder in new_folders:
                     folder.rmdir()
             raise
         path.unlink(missing_ok=True)

@@ -50,10 +50,10 @@ _STATISTICS_DRAWS = 500_000
 class Watch(Protocol):
     """Sees a run as it goes on. Its state is part of the run's checkpoint, so it may hold only what that can."""
 
-    def see(self, positions: Tensor, update: methods.Update) -> None:
+    def on_step(self, positions: Tensor, update: methods.Update) -> None:
         """After each step that used its batch: (n,) positions in the training set, and what the step did."""
 
-    def look(self, log_p: Tensor) -> None:
+    def on_evaluation(self, log_p: Tensor) -> None:
         """At each evaluation after the first step: (N, K) log-probabilities of the whole training set."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def fit(
             run.steps(),
             desc=f"{experiment.method_name}, seed {experiment.seed}",
             total=run.total_steps,
-            initial=run.done,
+            initial=run.steps_done,
             disable=not progress_wanted(progress),
         )
         if checkpoint is None:
@@ -149,12 +149,12 @@ def fit(
 
 
 def _train_and_save(run: _Run, steps: Iterable[int], checkpoint: Path, every: float) -> None:
-    written = time.monotonic()
+    last_saved = time.monotonic()
     with interrupts_held() as interrupted:
         for _ in steps:
-            if interrupted() or time.monotonic() - written > every:
+            if interrupted() or time.monotonic() - last_saved > every:
                 run.save(checkpoint)
-                written = time.monotonic()
+                last_saved = time.monotonic()
             if interrupted():
                 raise KeyboardInterrupt
 
@@ -193,7 +193,7 @@ def halts(experiment: Experiment, at: Sequence[int], source: Source | None = Non
         run = _Run(experiment, prepare(experiment, source), torch.device("cpu"))
         steps = run.steps()
         for step in at:
-            while run.done < step:
+            while run.steps_done < step:
                 next(steps)
             yield run.halt()
 
@@ -271,7 +271,7 @@ class _Run:
         return self.stages[self.stage_number]
 
     @property
-    def done(self) -> int:
+    def steps_done(self) -> int:
         """Steps taken so far, in all stages."""
         return sum(stage.steps for stage in self.stages[: self.stage_number]) + self.step
 
@@ -290,12 +290,12 @@ class _Run:
 
     def steps(self) -> Iterator[int]:
         """Train from where the run stands to its end, a step at a time; yields the number of steps taken."""
-        if self.done == 0 and self.stage.counted:
+        if self.steps_done == 0 and self.stage.counted:
             self._evaluate_now(0)
         while True:
             while self.step < self.stage.steps:
                 self._step()
-                yield self.done
+                yield self.steps_done
             if self.stage_number + 1 == len(self.stages):
                 return
             if self.stage.counted:
@@ -310,7 +310,7 @@ class _Run:
     def halt(self) -> Halt:
         """The run as it stands, and what comes next."""
         batch, clean_batch = self._batches_of(self.step)
-        return Halt(self.done, self.model, loss_for(self.split), (batch.x, batch.y), clean_batch)
+        return Halt(self.steps_done, self.model, loss_for(self.split), (batch.x, batch.y), clean_batch)
 
     def _step(self) -> None:
         e, began = self.experiment, time.monotonic()
@@ -325,7 +325,7 @@ class _Run:
         if self.stage.counted:
             self.meter.add(batch.positions, update.weights, number)
             if self.watch is not None and update.weights is not None:
-                self.watch.see(batch.positions, update)
+                self.watch.on_step(batch.positions, update)
             if (number + 1) % e.evaluate_every == 0 or self.step == self.stage.steps:
                 self._evaluate_now(number + 1)
             if number + 1 == e.steps // 2:
@@ -378,7 +378,7 @@ class _Run:
     def _evaluate_now(self, step: int) -> None:
         self.curve.add(step, accuracy=_balanced(self._test_confusion()), **self.meter.read())
         if self.watch is not None and step:
-            self.watch.look(self._predict(self.train[0]))
+            self.watch.on_evaluation(self._predict(self.train[0]))
 
     @torch.no_grad()
     def _predict(self, x: Tensor, chunk: int = 500) -> Tensor:
@@ -415,11 +415,11 @@ class _Run:
 
     def _test_confusion(self) -> np.ndarray:
         """(K, K) test images by class (row) and prediction (column)."""
-        if self.last_confusion is None or self.last_confusion[0] != self.done:
+        if self.last_confusion is None or self.last_confusion[0] != self.steps_done:
             x, y = self.test
             k = self.split.num_classes
             cells = y.long() * k + self._predict(x).argmax(1)
-            self.last_confusion = self.done, torch.bincount(cells, minlength=k * k).view(k, k).cpu().numpy()
+            self.last_confusion = self.steps_done, torch.bincount(cells, minlength=k * k).view(k, k).cpu().numpy()
         return self.last_confusion[1]
 
     def _confusion_with_given_labels(self) -> Tensor:
@@ -468,7 +468,7 @@ class _Run:
         return {
             "experiment": experiment.to_dict(),
             "checksum": self.split.checksum,
-            "share": self.done / self.total_steps,
+            "share": self.steps_done / self.total_steps,
             "stage": self.stage_number,
             "step": self.step,
             "confusion": self.confusion,

@@ -68,8 +68,8 @@ def load_benchmark(name: str, device: str = "CPU", folder: Path | None = None) -
     for line in lines:
         newest[_case(line)] = max(line["started"], newest.get(_case(line), ""))
     places = {case: place for place, case in enumerate(newest)}
-    kept = [line for line in lines if line["started"] == newest[_case(line)]]
-    return sorted(kept, key=lambda line: places[_case(line)])
+    latest = [line for line in lines if line["started"] == newest[_case(line)]]
+    return sorted(latest, key=lambda line: places[_case(line)])
 
 
 def _case(line: Line) -> str:
@@ -176,7 +176,7 @@ def cost_table(lines: Sequence[Line], what: str = "time") -> NumberTable:
         uncoupled = (line["uncoupled_bound"] for line in firsts)
         rows.append(["count, one backward pass", *("" if bound is None else f"{bound:.2f}" for bound in uncoupled)])
     meaning = {"time": "Time of a step in plain steps, median", "memory": "Peak memory of a step in plain steps"}[what]
-    return NumberTable(["system", *map(case_title, firsts)], rows, f"{meaning}. {_skipped(cases)}{made(lines)}")
+    return NumberTable(["system", *map(case_title, firsts)], rows, f"{meaning}. {_skipped(cases)}{origin(lines)}")
 
 
 def _system_title(name: str, cases: Mapping[str, Mapping[str, Line]]) -> str:
@@ -197,7 +197,7 @@ def _skipped(cases: Mapping[str, Mapping[str, Line]]) -> str:
     return "".join(f"{name} not run on {'; '.join(on)}: {why}. " for (name, why), on in reasons.items())
 
 
-def made(lines: Sequence[Line]) -> str:
+def origin(lines: Sequence[Line]) -> str:
     """When and on what the lines were measured, as a sentence without a verb."""
     days = sorted({line["started"][:10] for line in lines})
     devices = sorted({line["machine"]["device"] for line in lines})
@@ -213,18 +213,18 @@ def step_costs(lines: Sequence[Line]) -> Drawing:
         lines: of ``step_cost``.
     """
     cases = by_case(lines)
-    drawn = [name for name in ROLES if any("ratios" in systems.get(name, {}) for systems in cases.values())]
+    systems_here = [name for name in ROLES if any("ratios" in systems.get(name, {}) for systems in cases.values())]
     fig, ax = figure(height=0.75 * len(cases) + 1.6)
     for row, systems in enumerate(cases.values()):
         first = next(iter(systems.values()))
         for bound, dashes in ((first["bound"], "-"), (first["uncoupled_bound"], DASHES["clean"])):
             if bound is not None:
                 ax.vlines(bound, row - 0.42, row + 0.42, color="black", linestyle=dashes)
-        for place, name in enumerate(drawn):
+        for place, name in enumerate(systems_here):
             if "ratios" in systems.get(name, {}):
-                height = row + 0.6 * (place / max(1, len(drawn) - 1) - 0.5)
+                height = row + 0.6 * (place / max(1, len(systems_here) - 1) - 0.5)
                 _mark(ax, systems[name], height, ROLES[name])
-    for name in drawn:
+    for name in systems_here:
         role, label = ROLES[name], _system_title(name, cases)
         ax.plot([], [], color=COLOURS[role], marker=MARKERS[role], linestyle="", label=label)
     ax.plot([], [], color="black", marker="|", markersize=14, linestyle="", label="count of products")
@@ -266,7 +266,7 @@ def _caption(lines: Sequence[Line]) -> str:
     rounds = sorted({len(line["ratios"]) for line in lines if "ratios" in line})
     counted = " to ".join(map(str, dict.fromkeys((rounds[0], rounds[-1]))))
     return (
-        f"Medians and quartiles of {counted} rounds in which the systems take turns. {made(lines)} Ticks: count of "
+        f"Medians and quartiles of {counted} rounds in which the systems take turns. {origin(lines)} Ticks: count of "
         "products, (3m + 5n) / 3n; dotted, where one backward pass can give alignments and update, (3m + 4n) / 3n."
     )
 
@@ -330,6 +330,6 @@ def knob_table(lines: Sequence[Line]) -> NumberTable:
         f"LeNet on {title_of(first['data'])} with 40% wrong labels, n = {first['n']}, m = {first['m']}; errors are "
         f"means over {steps} of {first['steps']} training steps by exact weights, against the exact weights of the "
         "same step. "
-        f"{made(lines)}"
+        f"{origin(lines)}"
     )
     return NumberTable(["step", "time", "memory", "distance of weights (L1)", "other sign"], rows, caption)

@@ -56,7 +56,7 @@ def table_beside_the_paper(results: Results, data: Sequence[str], paper_data: st
     for row in results.rows:
         cells = [results.cell(row, data=d) for d in data]
         ours = [entry for cell in cells for entry in (number(cell), number(cell, "best"))]
-        rows.append([row, Row.named(row).sees_clean, reported.get((results.grid.name, row, paper_data), ""), *ours])
+        rows.append([row, Row.from_name(row).sees_clean, reported.get((results.grid.name, row, paper_data), ""), *ours])
     columns = [heading for d in data for heading in (f"{title_of(d)}, last", "best")]
     return NumberTable(
         ["method", "sees clean labels", f"{title_of(paper_data)}, paper", *columns],
@@ -89,7 +89,7 @@ def _agreement(reported: Mapping[str, Interval], ours: Mapping[str, Interval], n
 def confusions(groups: Mapping[str, Sequence[Record]], caption: str = "") -> Drawing:
     """Which class is taken for which: one panel a method, rows are true classes, each adds to 100% (Figure 6)."""
     fig, axes = figure(ncols=len(groups), height=3.4)
-    told = []
+    sentences = []
     for ax, (name, records) in zip(np.atleast_1d(axes), groups.items(), strict=True):
         counts = np.sum([record.confusion_at(record.experiment.steps) for record in records], axis=0)
         shares = counts / counts.sum(1, keepdims=True)
@@ -100,10 +100,10 @@ def confusions(groups: Mapping[str, Sequence[Record]], caption: str = "") -> Dra
         wrong = shares - np.diag(shares.diagonal())
         sink = int(wrong.sum(0).argmax())
         share = wrong.sum(0)[sink] / wrong.sum()
-        told.append(f"{title_of_row(name)}: {share:.0%} of the errors are taken for class {sink}")
+        sentences.append(f"{title_of_row(name)}: {share:.0%} of the errors are taken for class {sink}")
     np.atleast_1d(axes)[0].set_ylabel("true class")
     fig.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
-    sentence = "; ".join(told) + "."
+    sentence = "; ".join(sentences) + "."
     return show(fig, alt=f"Confusion matrices. {sentence}", caption=f"{caption} {sentence}".strip())
 
 

@@ -56,7 +56,7 @@ def accuracy_against_time(groups: Groups, ylim: tuple[float, float] = (0.0, 1.0)
     if not groups:
         raise ValueError(_NO_RECORDS)
     fig, ax = figure()
-    told = []
+    sentences = []
     for position, (method, records) in enumerate(groups.items()):
         steps, errors = errors_over_steps(records)
         if any(record.training_seconds is None for record in records):
@@ -64,11 +64,13 @@ def accuracy_against_time(groups: Groups, ylim: tuple[float, float] = (0.0, 1.0)
         seconds = float(np.mean([record.training_seconds for record in records])) * steps / steps[-1]
         colour, dash = style_of(method, position)
         ax.plot(seconds, 1 - errors.mean(0), color=colour, linestyle=dash, label=title_of_row(method))
-        told.append(f"{title_of_row(method)} {describe(records, error=False)} after {seconds[-1]:.0f} s")
+        sentences.append(f"{title_of_row(method)} {describe(records, error=False)} after {seconds[-1]:.0f} s")
     ax.set(xlabel="seconds of training", ylabel="test accuracy", ylim=ylim)
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     ax.legend()
-    return show(fig, alt=f"{'; '.join(told)}.", caption=f"{caption} {'; '.join(told)}. {provenance(groups)}".strip())
+    return show(
+        fig, alt=f"{'; '.join(sentences)}.", caption=f"{caption} {'; '.join(sentences)}. {provenance(groups)}".strip()
+    )
 
 
 def _curves(groups: Groups, ylim: tuple[float, float], caption: str, error: bool) -> Drawing:
@@ -84,9 +86,9 @@ def _curves(groups: Groups, ylim: tuple[float, float], caption: str, error: bool
     ax.margins(x=0)
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     name_lines(ax)
-    told = "; ".join(f"{title_of_row(method)} {describe(records, error)}" for method, records in groups.items())
+    summary = "; ".join(f"{title_of_row(method)} {describe(records, error)}" for method, records in groups.items())
     return show(
-        fig, alt=f"{what.capitalize()} at the last step: {told}.", caption=f"{caption} {provenance(groups)}".strip()
+        fig, alt=f"{what.capitalize()} at the last step: {summary}.", caption=f"{caption} {provenance(groups)}".strip()
     )
 
 
@@ -135,7 +137,7 @@ def trials_at(groups: Groups, step: int, what: str) -> Drawing:
         what: data set, for the caption.
     """
     fig, (left, right) = figure(ncols=2, height=3.2)
-    told = []
+    sentences = []
     for position, (name, records) in enumerate(groups.items()):
         steps, errors = errors_over_steps(records)
         at = steps.tolist().index(step)
@@ -144,7 +146,7 @@ def trials_at(groups: Groups, step: int, what: str) -> Drawing:
         for ax, values in ((left, errors[:, at]), (right, shares)):
             ax.plot(offsets, values, **dots(name))
         mean = interval(errors[:, at].tolist())
-        told.append(
+        sentences.append(
             f"{title_of_row(name)} has {mean.mean:.1%} ± {mean.half_width:.1%} test error "
             f"and puts {np.mean(shares):.1%} of the weight on the rare class"
         )
@@ -152,8 +154,8 @@ def trials_at(groups: Groups, step: int, what: str) -> Drawing:
         ax.set(ylabel=label, ylim=(-0.02, top), xlim=(-0.5, len(groups) - 0.5))
         ax.set_xticks(range(len(groups)), [title_of_row(name) for name in groups])
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    said = "; ".join(told)
-    sentence = f"{said[:1].upper()}{said[1:]}. {what}, {len(records)} trials each."
+    summary = "; ".join(sentences)
+    sentence = f"{summary[:1].upper()}{summary[1:]}. {what}, {len(records)} trials each."
     return show(fig, alt=sentence, caption=sentence)
 
 

@@ -25,8 +25,8 @@ def warn_of_hidden(fig: Figure, stacklevel: int = 2) -> None:
     for ax in fig.axes:
         for kind, points in _marks(ax):
             for axis, values in zip((ax.xaxis, ax.yaxis), points.T, strict=True):
-                if told := _hidden(axis, values):
-                    warnings.warn(f"{kind} {told}; widen its limits", UserWarning, stacklevel=stacklevel + 1)
+                if hidden := _hidden(axis, values):
+                    warnings.warn(f"{kind} {hidden}; widen its limits", UserWarning, stacklevel=stacklevel + 1)
 
 
 def _marks(ax: Axes) -> Iterator[tuple[str, np.ndarray]]:
@@ -45,8 +45,8 @@ def _marks(ax: Axes) -> Iterator[tuple[str, np.ndarray]]:
 def _hidden(axis: Axis, values: np.ndarray) -> str:
     low, high = sorted(axis.get_view_interval())
     slack = _ROUNDING * (high - low)
-    drawn = values[np.isfinite(values) & ((values > 0) | (axis.get_scale() != "log"))]
-    outside = drawn[(drawn < low - slack) | (drawn > high + slack)]
+    finite = values[np.isfinite(values) & ((values > 0) | (axis.get_scale() != "log"))]
+    outside = finite[(finite < low - slack) | (finite > high + slack)]
     if not len(outside):
         return ""
     name = axis.get_label_text() or f"{axis.axis_name} axis"

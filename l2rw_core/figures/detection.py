@@ -67,9 +67,9 @@ class DetectionNumber(Number):
     def __post_init__(self) -> None:
         if self.what not in MEANINGS:
             raise ValueError(f"unknown measure {self.what!r}; choose one of {', '.join(MEANINGS)}")
-        known = detection_values(self.result, self.what)
-        if self.score not in known:
-            raise ValueError(f"these trials have no score {self.score!r}; choose one of {', '.join(known)}")
+        scores = detection_values(self.result, self.what)
+        if self.score not in scores:
+            raise ValueError(f"these trials have no score {self.score!r}; choose one of {', '.join(scores)}")
 
     @property
     def value(self) -> Interval:
@@ -98,13 +98,13 @@ class DetectionNumber(Number):
 
 def detection_values(result: CellResult, what: str = "auc") -> dict[str, list[float]]:
     """Score -> one value a trial; empty if the trials scored no labels."""
-    found = [_of_record(record, what) for record in result.records if record.detection]
-    return {name: [one[name] for one in found] for name in (found[0] if found else {})}
+    trials = [_of_record(record, what) for record in result.records if record.detection]
+    return {name: [one[name] for one in trials] for name in (trials[0] if trials else {})}
 
 
 def _of_record(record: Record, what: str) -> dict[str, float]:
-    known = record.detection[what]
-    return known | {"label_alone": record.detection["label_alone"]} if what == "auc" else known
+    values = record.detection[what]
+    return values | {"label_alone": record.detection["label_alone"]} if what == "auc" else values
 
 
 def score_chart(groups: Mapping[str, Mapping[str, Interval]], roles: Mapping[str, str], caption: str = "") -> Drawing:
@@ -128,8 +128,8 @@ def score_chart(groups: Mapping[str, Mapping[str, Interval]], roles: Mapping[str
         ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         ax.set_title(title, fontsize=13)
     np.atleast_1d(axes)[0].set_yticks(range(len(names)), names)
-    told = " ".join(_best_and_worst(title, values) for title, values in groups.items())
-    return show(fig, alt=f"Areas under the curve. {told}", caption=f"{told} {caption}".strip())
+    summary = " ".join(_best_and_worst(title, values) for title, values in groups.items())
+    return show(fig, alt=f"Areas under the curve. {summary}", caption=f"{summary} {caption}".strip())
 
 
 def _best_and_worst(title: str, values: Mapping[str, Interval]) -> str:
@@ -152,19 +152,19 @@ def found_curves(scores: Mapping[str, tuple[np.ndarray, str]], wrong: np.ndarray
         what: what was run; ends the caption.
     """
     fig, ax = figure(width=8.4, height=3.8)
-    told = []
+    labels = []
     for words, (values, role) in scores.items():
         limits = np.quantile(values[~wrong], _SUSPECTED)
-        found = (values[wrong][None] < limits[:, None]).mean(1)
-        told.append(f"{words} {auc(values, wrong):.2f}")
-        ax.plot(_SUSPECTED, found, label=told[-1], **pen(role))
+        recall = (values[wrong][None] < limits[:, None]).mean(1)
+        labels.append(f"{words} {auc(values, wrong):.2f}")
+        ax.plot(_SUSPECTED, recall, label=labels[-1], **pen(role))
     ax.plot([0, 1], [0, 1], color=COLOURS["neutral"], linewidth=1)
     ax.set(xlabel="share of the right labels that are suspected", ylabel="share of the wrong labels found")
     ax.set(xlim=(0, 1), ylim=(0, 1.02))
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(lambda value, _: f"{value:.0%}")
     ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
-    sentence = f"Areas under the curve {when}: {', '.join(told)}. {what}"
+    sentence = f"Areas under the curve {when}: {', '.join(labels)}. {what}"
     return show(fig, alt=sentence, caption=sentence)
 
 
@@ -197,17 +197,17 @@ def gallery(source: Source, suspects: Sequence[Sequence[float]], what: str) -> D
 
 
 def _item(rank: int, row: Sequence[float], classes: Sequence[str], count: int) -> str:
-    given, true = classes[int(row[1])], classes[int(row[2])]
-    found = given != true
-    verdict = f"is {true}" if found else "label is right"
-    says = f"image {rank + 1}, labelled {given}, {verdict}"
+    label, true = classes[int(row[1])], classes[int(row[2])]
+    is_wrong = label != true
+    verdict = f"is {true}" if is_wrong else "label is right"
+    says = f"image {rank + 1}, labelled {label}, {verdict}"
     thumb = (
         f'<span class="l2rw-thumb" role="img" aria-label="{html.escape(says)}" style="width:{_THUMB}px;'
         f'height:{_THUMB}px;background:var(--sheet) -{rank * _THUMB}px 0/{count * _THUMB}px {_THUMB}px"></span>'
     )
-    mark = "✓ found" if found else "✗ false alarm"
-    lines = f"“{html.escape(given)}”<small>{html.escape(verdict)}</small><b>{mark}</b>"
-    return f'<li class="{"find" if found else "alarm"}">{thumb}{lines}</li>'
+    mark = "✓ found" if is_wrong else "✗ false alarm"
+    lines = f"“{html.escape(label)}”<small>{html.escape(verdict)}</small><b>{mark}</b>"
+    return f'<li class="{"find" if is_wrong else "alarm"}">{thumb}{lines}</li>'
 
 
 def _sprite(images: np.ndarray) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from l2rw_core.figures.benchmarks import Line, made
+from l2rw_core.figures.benchmarks import Line, origin
 from l2rw_core.figures.style import COLOURS, DASHES, MARKERS, Drawing, figure, show
 
 AXES = {"n": "training batch n", "m": "clean batch m", "width": "width", "depth": "depth", "examples": "training set"}
@@ -45,7 +45,7 @@ def growth(lines: Sequence[Line]) -> Drawing:
         lines: of ``growth``; see `l2rw_core.figures.benchmarks.load_benchmark`.
     """
     fig, panels = figure(height=7.8, nrows=2, sharex=True)
-    said = []
+    sentences = []
     for axis, title in AXES.items():
         steps = along(lines, axis)
         sizes = [line["size"] / steps[0]["size"] for line in steps]
@@ -53,7 +53,7 @@ def growth(lines: Sequence[Line]) -> Drawing:
         look = {"color": COLOURS[role], "marker": MARKERS[role], "linestyle": DASHES[role]}
         panels[0].plot(sizes, [time_ratio(line) for line in steps], label=title, **look)
         panels[1].plot(sizes, [line["memory_ratio"] for line in steps], **look)
-        said.append(f"{title} {slope(steps):.2f} and {slope(steps, 'memory'):.2f}")
+        sentences.append(f"{title} {slope(steps):.2f} and {slope(steps, 'memory'):.2f}")
     for ax, what in zip(panels, ("time of a step", "peak memory"), strict=True):
         ax.set(xscale="log", yscale="log", ylabel=f"{what},\nrelative to the smallest")
     panels[1].set(xlabel="size, relative to the smallest")
@@ -61,12 +61,12 @@ def growth(lines: Sequence[Line]) -> Drawing:
     network = [line for line in lines if line["case"] in ("n", "m", "width", "depth")]
     base = ", ".join(f"{name} {value}" for name, value in network[0]["base"].items())
     rounds = len(network[0]["ratios"])
-    sentence = f"Slopes of time and of memory: {'; '.join(said)}."
+    sentence = f"Slopes of time and of memory: {'; '.join(sentences)}."
     caption = (
         f"{sentence} Engine forward, a multilayer perceptron; {base} where they do not vary. Slopes are fitted to the "
         f"{LARGEST} largest sizes. Medians of {rounds} rounds in which the sizes take turns. Along the training set "
         "one run each, with a loader that reads from a file: memory is the whole process's, and grows by "
-        f"{_more(lines) / 1e6:.0f} MB. {made(lines)}"
+        f"{_more(lines) / 1e6:.0f} MB. {origin(lines)}"
     )
     return show(fig, alt=sentence, caption=caption)
 

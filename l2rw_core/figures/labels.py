@@ -50,10 +50,10 @@ def name_lines(ax: Axes, size: float = 14.0) -> None:
 def _end(ax: Axes, line: Line2D) -> float:
     """Where a line ends, as a share of the height of the axes; the middle for one that is nowhere."""
     y = np.asarray(line.get_ydata(), float)
-    seen = y[np.isfinite(y)]
-    if not len(seen):
+    finite = y[np.isfinite(y)]
+    if not len(finite):
         return 0.5
-    _, height = ax.transAxes.inverted().transform(ax.transData.transform((ax.get_xlim()[1], seen[-1])))
+    _, height = ax.transAxes.inverted().transform(ax.transData.transform((ax.get_xlim()[1], finite[-1])))
     return float(np.clip(height, 0, 1))
 
 

@@ -34,12 +34,12 @@ def accuracy_dots(
     called = {name: (names or {}).get(name, name) for by_name in results.values() for name in by_name}
     rows = list(next(iter(results.values())))
     fig, axes = figure(ncols=len(results), height=1.3 + 0.42 * len(rows), sharey=True)
-    told = []
+    sentences = []
     for ax, (panel, by_name) in zip(np.atleast_1d(axes), results.items(), strict=True):
         for row, name in enumerate(rows):
             mean, half, _ = interval([float(value) for value in by_name[name]])
             ax.errorbar(mean, row, xerr=half, capsize=4, **dots(roles[name]))
-            told.append(f"{panel}, {called[name]}: {mean:.0%} ± {half:.0%}")
+            sentences.append(f"{panel}, {called[name]}: {mean:.0%} ± {half:.0%}")
         ax.axvline(float(np.mean(by_name["baseline"])), linewidth=1, **pen("baseline"))
         ax.set_yticks(range(len(rows)), [called[name] for name in rows])
         ax.set(xlim=(0.4, 1.02), xlabel="test accuracy", title=panel)
@@ -48,7 +48,7 @@ def accuracy_dots(
     np.atleast_1d(axes)[0].invert_yaxis()
     trials = f"{len(by_name[name])} trials from seed {seed}: mean and 95% interval"
     caption = f"{what}, {trials}. The dashed line is plain training."
-    return show(fig, alt=f"Balanced test accuracy. {'; '.join(told)}.", caption=caption)
+    return show(fig, alt=f"Balanced test accuracy. {'; '.join(sentences)}.", caption=caption)
 
 
 def cosine_table(ax: Axes, cosines: np.ndarray, names: Sequence[str]) -> None:

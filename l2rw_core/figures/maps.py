@@ -166,7 +166,7 @@ def background_by_clean(data: str, rivals: str = PLAIN, scale: str = "reduced") 
 def by_schedule(data: str, rivals: str = PLAIN, scale: str = "reduced") -> Panel:
     """40% flips of both kinds, with the tables' long schedule and with a third of its steps; plain SGD is the rival."""
     duels, columns = [], []
-    rows = [row for row in _rows(rivals) if Row.named(row).method == "baseline"]
+    rows = [row for row in _rows(rivals) if Row.from_name(row).method == "baseline"]
     for flip, table in (("uniform", "table1"), ("background", "table2")):
         early = [cell for cell in _cells("schedule", scale, data) if cell.place["flip"] == flip]
         for words, cells in (("long", _cells(table, scale, data)), ("early drop", early)):

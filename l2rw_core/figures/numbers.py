@@ -309,7 +309,7 @@ def _best_of(rows: Sequence[Sequence[Entry]]) -> set[tuple[int, int]]:
     methods. An oracle, which knows the truth, does not compete."""
     if len(rows) < _FEWEST_RIVALS or not all(is_row(_name(row)) for row in rows):
         return set()
-    rivals = [i for i, row in enumerate(rows) if Row.named(_name(row)).sees_clean != "all of them"]
+    rivals = [i for i, row in enumerate(rows) if Row.from_name(_name(row)).sees_clean != "all of them"]
     columns = range(1, max(map(len, rows)))
     return {(i, k) for k in columns for i in _best_in({i: rows[i][k] for i in rivals if k < len(rows[i])})}
 

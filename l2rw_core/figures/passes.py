@@ -27,10 +27,10 @@ def three_passes() -> Drawing:
         ax.text(5, top - 0.7, does, ha="center", va="center")
         _arrow(ax, (1, top - 1.4), (1, top - 2.9))
         ax.text(1.6, top - 2.1, out, va="center")
-    told = "; ".join(f"{does}, which gives {out}" for does, out, _ in PASSES)
+    summary = "; ".join(f"{does}, which gives {out}" for does, out, _ in PASSES)
     return show(
         fig,
-        alt=f"Three passes, one below the other. {told}.",
+        alt=f"Three passes, one below the other. {summary}.",
         caption="One reweighted step by forward is three passes. The second goes through the training batch once and "
         "gives losses and alignments together.",
     )

@@ -50,12 +50,12 @@ def scatter(
     for k, role in enumerate(ROLES):
         of_class = label == k
         if weights is None:
-            seen, sizes = of_class, area
+            rows, sizes = of_class, area
         else:
-            seen = of_class & (relative > 0)
-            sizes = np.maximum(area * relative[seen], _SMALLEST)
+            rows = of_class & (relative > 0)
+            sizes = np.maximum(area * relative[rows], _SMALLEST)
             _specks(ax, x[of_class & (relative == 0)], role)
-        ax.scatter(*x[seen].T, s=sizes, c=COLOURS[role], marker=MARKERS[role], linewidths=0, alpha=0.8, label=names[k])
+        ax.scatter(*x[rows].T, s=sizes, c=COLOURS[role], marker=MARKERS[role], linewidths=0, alpha=0.8, label=names[k])
     _rings(ax, x[points.flipped.numpy()], area)
 
 

@@ -189,8 +189,8 @@ class _HouseFigure(_styled(Figure, "add_subplot colorbar legend subplots suptitl
     def legend(self, *args: Any, **kwargs: Any) -> Legend:
         """In as many columns as are asked for, or as fit the width of the figure, which grows by the rows that adds."""
         legend = super().legend(*args, **kwargs)
-        asked = kwargs.get("ncols", 1)
-        for columns in range(asked - 1, 0, -1):
+        most = kwargs.get("ncols", 1)
+        for columns in range(most - 1, 0, -1):
             if legend.get_window_extent().width <= _FULL * self.bbox.width:
                 break
             legend.remove()

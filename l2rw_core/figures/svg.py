@@ -26,7 +26,7 @@ _SEGMENTS = re.compile(f"(?:[Mm]{_PAIR}l{_PAIR})+")
 _DEFAULTS = {("fill", "currentColor"), ("stroke-dashoffset", "0")}
 
 
-def for_page(drawn: bytes, alt: str, colours: Mapping[str, str]) -> str:
+def for_page(source: bytes, alt: str, colours: Mapping[str, str]) -> str:
     """Return what matplotlib wrote as one `<svg>` element for use inside an HTML page.
 
     Args:
@@ -34,7 +34,7 @@ def for_page(drawn: bytes, alt: str, colours: Mapping[str, str]) -> str:
         alt: what is to be seen; becomes the element's label.
         colours: names of colours as matplotlib writes them, and what stands for them on a page.
     """
-    root = ElementTree.fromstring(drawn)
+    root = ElementTree.fromstring(source)
     _drop_leaking_parts(root)
     for element in root.iter():
         _draw_circle(element)
@@ -120,8 +120,8 @@ def _number(value: float, decimals: int) -> str:
 def _page_style(style: str, colours: Mapping[str, str]) -> str:
     """Return inline style without font families, which the page gives, and in the page's colours."""
     style = re.sub(r"\bfont:\s*((?:\w+ )*)([\d.]+px)[^;]*", r"font-size: \2", style)
-    kept = {name: value for name, value in _properties(style).items() if name != "font-family"}
-    themed = {name: colours.get(value, value) for name, value in kept.items()}
+    properties = {name: value for name, value in _properties(style).items() if name != "font-family"}
+    themed = {name: colours.get(value, value) for name, value in properties.items()}
     return _written({name: value for name, value in themed.items() if (name, value) not in _DEFAULTS})
 
 
@@ -139,10 +139,10 @@ def _drop_repeated_style(root: ElementTree.Element) -> None:
     own = {f"#{e.attrib['id']}": _properties(e.get("style", "")) for e in root.iter() if "id" in e.attrib}
     for use in root.iter("use"):
         set_by_marker = own.get(use.get("href", ""), {})
-        kept = {n: v for n, v in _properties(use.get("style", "")).items() if n not in set_by_marker}
+        properties = {n: v for n, v in _properties(use.get("style", "")).items() if n not in set_by_marker}
         use.attrib.pop("style", None)
-        if kept:
-            use.set("style", _written(kept))
+        if properties:
+            use.set("style", _written(properties))
 
 
 def _set_root(root: ElementTree.Element, alt: str) -> None:
@@ -185,7 +185,7 @@ def _rename_ids(root: ElementTree.Element) -> None:
 
 
 def _renamed(value: str, names: dict[str, str]) -> str:
-    return re.sub(r"(^|url\()#([\w.-]+)", lambda found: f"{found[1]}#{names.get(found[2], found[2])}", value)
+    return re.sub(r"(^|url\()#([\w.-]+)", lambda match: f"{match[1]}#{names.get(match[2], match[2])}", value)
 
 
 def _flatten(parent: ElementTree.Element) -> None:

@@ -51,21 +51,21 @@ def shortened(data: str, decimals: int) -> str:
         decimals: of every coordinate.
     """
     unit = 10**decimals
-    written, last, at, start = "", "", np.zeros(2, dtype=int), np.zeros(2, dtype=int)
+    path, last, at, start = "", "", np.zeros(2, dtype=int), np.zeros(2, dtype=int)
     for command, points in segments(data):
         places = np.rint(points * unit).astype(int)
         if command == "z":
-            written, at = written + "z", start
+            path, at = path + "z", start
         else:
-            name = "M" if command == "M" and not written else command.lower()
+            name = "M" if command == "M" and not path else command.lower()
             steps = [_number(step, unit) for step in (places - (0 if name == "M" else at)).ravel()]
             repeats = name == last and name != "m"
-            written += _joined(([] if repeats else [name]) + steps, written[-1:])
+            path += _joined(([] if repeats else [name]) + steps, path[-1:])
             at = places[-1]
             start = at if command == "M" else start
             command = name
         last = command
-    return written
+    return path
 
 
 def as_circle(data: str) -> Circle | None:

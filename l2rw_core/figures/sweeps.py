@@ -199,7 +199,7 @@ def by_class(results: Line, sizes: np.ndarray, most: int = 4000) -> Drawing:
         most: where their axis ends, the same for all frames of a slider.
     """
     fig, (ax, counts) = figure(height=4.8, nrows=2, sharex=True, height_ratios=[3, 1])
-    told, left_out, trials = [], [], set()
+    sentences, left_out, trials = [], [], set()
     for row, result in results.items():
         shares = class_accuracies(result) if result else None
         if shares is None:
@@ -214,7 +214,7 @@ def by_class(results: Line, sizes: np.ndarray, most: int = 4000) -> Drawing:
             linestyle=dash,
             label=title_of_row(row),
         )
-        told.append(f"{title_of_row(row)} {100 * shares[:, -3:].mean():.0f}%")
+        sentences.append(f"{title_of_row(row)} {100 * shares[:, -3:].mean():.0f}%")
         trials.add(len(result.records))
     ax.set(ylim=(-3, 103), ylabel="accuracy")
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0f}%")
@@ -223,12 +223,12 @@ def by_class(results: Line, sizes: np.ndarray, most: int = 4000) -> Drawing:
     counts.set_yscale("log")
     counts.set(ylim=(least, most), ylabel="images", xlabel="class")
     counts.set_xticks(range(len(sizes)))
-    if not told:
+    if not sentences:
         ax.text(0.5, 0.5, "not run", ha="center", transform=ax.transAxes, color=COLOURS["neutral"])
         return show(fig, alt="This cell was not run.", caption="This cell was not run.")
     fig.legend(loc="outside lower center", ncols=4)
     span = " to ".join(map(str, sorted({min(trials), max(trials)})))
-    sentence = f"Three rarest classes: {', '.join(told)}, {span} {'trial' if span == '1' else 'trials'}."
+    sentence = f"Three rarest classes: {', '.join(sentences)}, {span} {'trial' if span == '1' else 'trials'}."
     sentence += f" Not run: {', '.join(left_out)}." * bool(left_out)
     return show(fig, alt=sentence, caption=sentence)
 

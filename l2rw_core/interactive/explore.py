@@ -49,8 +49,8 @@ class _Axis:
     @property
     def is_choice(self) -> bool:
         """Whether all values stand side by side, to be chosen from: few of them, or cases with names."""
-        named = all(isinstance(value, str) for value in self.values)
-        return len(self.values) <= (_MOST_CASES if named else _FEW_VALUES)
+        of_text = all(isinstance(value, str) for value in self.values)
+        return len(self.values) <= (_MOST_CASES if of_text else _FEW_VALUES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,8 +164,8 @@ def _described(
 ) -> list[_Axis]:
     if not axes:
         raise ValueError("explore needs an axis to move along, for example explore(draw, noise=[0.0, 0.2, 0.4])")
-    for option, given in (("start", start), ("labels", labels), ("formats", formats)):
-        unknown = [name for name in given if name not in axes]
+    for option, options in (("start", start), ("labels", labels), ("formats", formats)):
+        unknown = [name for name in options if name not in axes]
         if unknown:
             raise ValueError(f"{option} names {unknown}, but the axes are {list(axes)}")
     result = [_axis(name, values, start, labels, formats) for name, values in axes.items()]
@@ -218,8 +218,10 @@ def _words(value: Any, form: Format | None) -> str:
 def _drawings(draw: Callable[..., Drawing], axes: Sequence[_Axis]) -> list[Drawing]:
     """Draw every combination, the last axis running fastest."""
     combinations = list(itertools.product(*(range(len(axis.values)) for axis in axes)))
-    shown = tqdm(combinations, desc="drawing", leave=False, disable=not (sys.stderr.isatty() and progress_wanted()))
-    drawings = [_drawn(draw, axes, indices) for indices in shown]
+    progress_of = tqdm(
+        combinations, desc="drawing", leave=False, disable=not (sys.stderr.isatty() and progress_wanted())
+    )
+    drawings = [_drawn(draw, axes, indices) for indices in progress_of]
     _check_weight(drawings)
     return drawings
 

@@ -41,9 +41,9 @@ class Prediction:
     def html(self) -> str:
         """The question, the data, the fold, and the script that makes a board of them."""
         data = json.dumps(self.data, ensure_ascii=False).replace("</", "<\\/")
-        named = f' data-records="{html.escape(" ".join(self.records))}"' if self.records else ""
+        attribute = f' data-records="{html.escape(" ".join(self.records))}"' if self.records else ""
         return (
-            f'<div class="l2rw-predict"{named}><style>{_STYLE.read_text()}</style>'
+            f'<div class="l2rw-predict"{attribute}><style>{_STYLE.read_text()}</style>'
             f'<p class="question">{html.escape(self.question)}</p>'
             f'<script type="application/json">{data}</script>'
             f"<details><summary>The recorded curve</summary>{self.drawing.html}</details></div>"
@@ -175,5 +175,5 @@ def _drawing(data: dict[str, Any], half: Sequence[float], source: str) -> Drawin
     ax.set_yticks(*zip(*data["yticks"], strict=True))
     values = [f"{y:.{data['decimals']}f}{data['unit']}" for y in data["y"]]
     points = ", ".join(f"{value} at {words}" for value, words in zip(values, data["words"], strict=True))
-    told = f"{data['ylabel']} against {data['xlabel']}: {points}."
-    return show(fig, alt=told, caption=f"{told} {data['lesson']} {source}".strip())
+    summary = f"{data['ylabel']} against {data['xlabel']}: {points}."
+    return show(fig, alt=summary, caption=f"{summary} {data['lesson']} {source}".strip())

@@ -80,7 +80,7 @@ class CapturedStep:
         """One step, as `Reweighter.step`.
 
         Raises:
-            ValueError: as `Reweighter.step` in a step that is not replayed; or as `look`, every hundred steps; or if
+            ValueError: as `Reweighter.step` in a step that is not replayed; or as `check`, every hundred steps; or if
                 the model draws random numbers.
         """
         r = self.reweighter
@@ -96,12 +96,12 @@ class CapturedStep:
         r.steps += 1
         r.last = step
         if r.health is not None:
-            r.health.see(step, batch[1], clean_batch[1], r.model.training)
+            r.health.on_step(step, batch[1], clean_batch[1], r.model.training)
         self._note(sound)
         return step
 
-    def look(self) -> None:
-        """Look whether all replayed steps since the last look were sound.
+    def check(self) -> None:
+        """Check that all replayed steps since the last check were sound.
 
         Raises:
             ValueError: if losses or alignments were NaN or infinite, or did not fit the gradients. These steps changed
@@ -127,7 +127,7 @@ class CapturedStep:
         self._unsound = ~sound + (0 if self._unsound is None else self._unsound)
         self._unseen += 1
         if self._unseen == LOOK_EVERY:
-            self.look()
+            self.check()
 
 
 def steady_step(reweighter: Reweighter, batch: Batch, clean_batch: Batch) -> tuple[Step, Tensor]:
@@ -149,8 +149,8 @@ def steady_step(reweighter: Reweighter, batch: Batch, clean_batch: Batch) -> tup
     weights = scaled(positive)
     sound = scores.alignment.isfinite().all() & losses.isfinite().all() & scores.clean_loss.isfinite()
     loss = (weights * scores.losses).sum()
-    held = _held(r)
-    before = [t.detach().clone() for t in held]
+    tensors = _held(r)
+    before = [t.detach().clone() for t in tensors]
     r.optimizer.zero_grad(set_to_none=True)
     r._backward(loss)
     sound = sound & _fit(weights, scores, scoring)
@@ -159,7 +159,7 @@ def steady_step(reweighter: Reweighter, batch: Batch, clean_batch: Batch) -> tup
     r._write_buffers(scores)
     r.optimizer.zero_grad(set_to_none=True)
     with torch.no_grad():
-        for t, old in zip(held, before, strict=True):
+        for t, old in zip(tensors, before, strict=True):
             t.copy_(torch.where(moves.to(t.device), t, old))
     return Step(loss.detach(), weights, scores.alignment, losses, scores.clean_loss, None, scores.engine), sound
 
@@ -208,12 +208,12 @@ def _recorded(r: Reweighter, batch: Batch, clean_batch: Batch) -> Callable[[Batc
         step, sound = steady_step(r, *ours)
 
     def replay(batch: Batch, clean_batch: Batch) -> tuple[Step, Tensor]:
-        for kept, given in zip(_tensors(ours), _tensors((batch, clean_batch)), strict=True):
-            kept.copy_(given, non_blocking=True)
+        for ours_one, theirs_one in zip(_tensors(ours), _tensors((batch, clean_batch)), strict=True):
+            ours_one.copy_(theirs_one, non_blocking=True)
         graph.replay()
         # The recording writes into the same memory each time.
-        seen = (step.loss, step.weights, step.alignment, step.losses, step.clean_loss)
-        return Step(*(t.clone() for t in seen), engine=step.engine), sound.clone()
+        outputs = (step.loss, step.weights, step.alignment, step.losses, step.clean_loss)
+        return Step(*(t.clone() for t in outputs), engine=step.engine), sound.clone()
 
     return replay
 

@@ -117,9 +117,11 @@ class DistributedReweighter(Reweighter):
     def _others(self) -> Tensors:
         """What is trained beside the model, by name: parameters of the loss, and what else the optimizer holds."""
         of_loss = self.loss_fn.parameters() if isinstance(self.loss_fn, nn.Module) else ()
-        held = [] if self.optimizer is None else [p for group in self.optimizer.param_groups for p in group["params"]]
+        of_optimizer = (
+            [] if self.optimizer is None else [p for group in self.optimizer.param_groups for p in group["params"]]
+        )
         own = {id(p) for p in self.model.parameters()}
-        others = {id(p): p for p in (*of_loss, *held) if p.requires_grad and id(p) not in own}
+        others = {id(p): p for p in (*of_loss, *of_optimizer) if p.requires_grad and id(p) not in own}
         return {f"beside the model: {k}": p for k, p in enumerate(others.values())}
 
     def _scoring(self, batch: Batch, clean_batch: Batch) -> Scoring:
@@ -214,8 +216,8 @@ def _unflat(flat: Tensor, like: list[Tensor]) -> list[Tensor]:
 
 def _copy_from_first(model: nn.Module, others: Tensors, group: dist.ProcessGroup | None) -> None:
     """Start every process from the values of the group's first one; ValueError if their networks differ."""
-    named = [*model.named_parameters(), *model.named_buffers(), *others.items()]
-    tensors = {name: t.detach() for name, t in named}
+    pairs = [*model.named_parameters(), *model.named_buffers(), *others.items()]
+    tensors = {name: t.detach() for name, t in pairs}
     trainable = _trainable(model) | others
     mine = [(name, tuple(t.shape), str(t.dtype), name in trainable) for name, t in tensors.items()]
     all_of_them: list[Any] = [None] * dist.get_world_size(group)

@@ -244,8 +244,8 @@ class ReweightedTrainer(Trainer):
         if self.args.label_names is not None:
             return self.args.label_names
         names = self.label_names or ["labels"]
-        found = [name for name in names if inputs.get(name) is not None]
-        return found if "labels" in found else names
+        present = [name for name in names if inputs.get(name) is not None]
+        return present if "labels" in present else names
 
     def prediction_step(
         self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
@@ -262,8 +262,8 @@ class ReweightedTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor | tuple[Tensor, Any]:
         """For evaluation: the model's own loss; the mean of `loss_fn` where the model does not take the labels."""
-        taken = inspect.signature(_base(self.model).forward).parameters
-        if all(name in taken for name in self.label_names):
+        parameters = inspect.signature(_base(self.model).forward).parameters
+        if all(name in parameters for name in self.label_names):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         inputs, labels, _ = self._parts(inputs)
         outputs = model(**inputs)

@@ -149,8 +149,8 @@ class ReweightedModule(LightningModule):
         optimizer = self._make_optimizer(self.model.parameters())
         if self._make_scheduler is None:
             return optimizer
-        made = self._make_scheduler(optimizer)
-        options = made if isinstance(made, dict) else {"scheduler": made}
+        scheduler = self._make_scheduler(optimizer)
+        options = scheduler if isinstance(scheduler, dict) else {"scheduler": scheduler}
         return [optimizer], [options if self._monitor is None else {"monitor": self._monitor} | options]
 
     def _record_options(self, configured: Any) -> Any:
@@ -258,8 +258,8 @@ class ReweightedModule(LightningModule):
         if isinstance(self._inputs_key, str):
             inputs = batch[self._inputs_key]
         else:
-            left = of_inputs or [key for key in batch if key not in (*of_labels, self._ids_key)]
-            inputs = {key: batch[key] for key in left}
+            keys = of_inputs or [key for key in batch if key not in (*of_labels, self._ids_key)]
+            inputs = {key: batch[key] for key in keys}
         ids = batch[of_ids[0]] if of_ids else None
         return inputs, labels[0] if isinstance(self._labels_key, str) else labels, ids
 

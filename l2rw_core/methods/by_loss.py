@@ -41,8 +41,8 @@ class HardMining(Method):
             losses = self.objective(self.model.eval()(batch.x), batch.y)
         self.model.train(training)
         weights = self.weights(losses, batch, step)
-        kept = weights > 0
-        self.descend(self.objective(self.model(batch.x[kept]), batch.y[kept]), weights[kept])
+        hard = weights > 0
+        self.descend(self.objective(self.model(batch.x[hard]), batch.y[hard]), weights[hard])
         return Update(losses, weights)
 
 
@@ -58,9 +58,9 @@ class SelfPaced(Method):
 
     def weights(self, losses: Tensor, batch: Minibatch, step: int) -> Tensor:
         share = self.first_share + (1 - self.first_share) * step / max(self.task.total_steps - 1, 1)
-        kept = max(1, round(share * len(losses)))
+        count = max(1, round(share * len(losses)))
         w = torch.zeros_like(losses)
-        w[losses.topk(kept, largest=False).indices] = 1 / kept
+        w[losses.topk(count, largest=False).indices] = 1 / count
         return w
 
 
@@ -107,9 +107,9 @@ class ActiveBias(Method):
         visits = self.visits[at]
         variance = self.squares[at] / (visits - 1).clamp(min=1)
         deviation = (variance + variance**2 / (visits - 1).clamp(min=1)).sqrt()
-        known = visits > 1
-        if known.any():
-            deviation[~known] = deviation[known].mean()
+        visited = visits > 1
+        if visited.any():
+            deviation[~visited] = deviation[visited].mean()
         return deviation
 
     def _remember(self, at: Tensor, p: Tensor) -> None:

@@ -49,9 +49,9 @@ class CoTeaching(Method):
     def weights(self, losses: Tensor, batch: Minibatch, step: int) -> Tensor:
         """(n,) weights for one network, from the (n,) losses of the other."""
         left_out = self.share_wrong * min(step / max(self.growth * self.task.total_steps, 1), 1.0)
-        kept = max(1, round((1 - left_out) * len(losses)))
+        count = max(1, round((1 - left_out) * len(losses)))
         w = torch.zeros_like(losses)
-        w[losses.topk(kept, largest=False).indices] = 1 / kept
+        w[losses.topk(count, largest=False).indices] = 1 / count
         return w
 
     def state_dict(self) -> dict[str, Any]:

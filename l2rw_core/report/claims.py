@@ -76,18 +76,18 @@ class Asked:
         return self.of_two and self.value.low > -LEVEL_WITHIN and self.value.high < LEVEL_WITHIN
 
 
-def verdicts_of(asked: Sequence[Asked]) -> list[str]:
+def verdicts_of(quantities: Sequence[Asked]) -> list[str]:
     """The verdict on each of several quantities; those that disagree do so after Holm's correction for all of them."""
-    fallen = holm([one.p_value for one in asked])
+    fallen = holm([one.p_value for one in quantities])
     return [
         AGREES if one.value.low > one.above else DISAGREES if falls else LEVEL if one.level else UNDECIDED
-        for one, falls in zip(asked, fallen, strict=True)
+        for one, falls in zip(quantities, fallen, strict=True)
     ]
 
 
-def verdict_of(asked: Sequence[Asked]) -> str:
+def verdict_of(quantities: Sequence[Asked]) -> str:
     """`DISAGREES` if anything asked for does, else `UNDECIDED` if anything is, else `LEVEL` likewise, else `AGREES`."""
-    verdicts = verdicts_of(asked)
+    verdicts = verdicts_of(quantities)
     return next(verdict for verdict in (DISAGREES, UNDECIDED, LEVEL, AGREES) if verdict in verdicts)
 
 
@@ -145,10 +145,10 @@ class Claim:
     def finding(self, evidence: Evidence) -> Finding | None:
         """What the records say; None if a cell that is needed was not run."""
         try:
-            asked, text = self.check(evidence)
+            quantities, text = self.check(evidence)
         except NotRun:
             return None
-        return Finding(verdict_of(asked), text, min(evidence.trials))
+        return Finding(verdict_of(quantities), text, min(evidence.trials))
 
 
 def _difference(one: CellResult, other: CellResult) -> Interval:
@@ -192,10 +192,10 @@ def _above_all(name: str, row: str, rows: Iterable[str], called: str, by: float 
     def check(evidence: Evidence) -> tuple[list[Asked], str]:
         ours = evidence.cell(name, row)
         best, its = _best_of(evidence, name, others)
-        asked = [_ahead(ours, evidence.cell(name, other), by) for other in others]
+        quantities = [_ahead(ours, evidence.cell(name, other), by) for other in others]
         text = f"{title_of_row(row)} {_percent(ours.last)}, best of {called} {title_of_row(best)} "
         text += f"{_percent(its.last)}, a difference of {_points(_difference(ours, its))} points; "
-        return asked, text + _standing(verdicts_of(asked), by)
+        return quantities, text + _standing(verdicts_of(quantities), by)
 
     return check
 
@@ -204,8 +204,8 @@ def _standing(verdicts: Sequence[str], by: float) -> str:
     """How many rows each verdict was reached on; those that it was not are left out."""
     words = {AGREES: f"ahead of {{}} by {by:g} points" if by else "ahead of {}", LEVEL: "level with {}"}
     words |= {DISAGREES: "not ahead of {}" if by else "behind {}", UNDECIDED: "undecided against {}"}
-    told = [said.format(verdicts.count(verdict)) for verdict, said in words.items() if verdict in verdicts]
-    return f"of {len(verdicts)} rows {', '.join(told)}"
+    parts = [phrase.format(verdicts.count(verdict)) for verdict, phrase in words.items() if verdict in verdicts]
+    return f"of {len(verdicts)} rows {', '.join(parts)}"
 
 
 def _small_rise_at_200(evidence: Evidence) -> tuple[list[Asked], str]:
@@ -223,10 +223,13 @@ def _others_fail_at_200(evidence: Evidence) -> tuple[list[Asked], str]:
     ours = evidence.cell("fig2", "l2rw", ratio=200)
     best, its = _best_of(evidence, "fig2", rows, ratio=200)
     errors = [evidence.cell("fig2", row, ratio=200).by_seed("error") for row in rows]
-    asked = [Asked((error - 2 * ours.by_seed("error")).interval) for error in errors]
+    quantities = [Asked((error - 2 * ours.by_seed("error")).interval) for error in errors]
     text = f"test error {_percent(ours.error)}, of the next best, {title_of_row(best)}, {_percent(its.error)}; "
     text += "we ask each row to have more than twice L2RW's, "
-    return asked, f"{text}and {title_of_row(best)} has {_points(asked[rows.index(best)].value)} points more than that"
+    return (
+        quantities,
+        f"{text}and {title_of_row(best)} has {_points(quantities[rows.index(best)].value)} points more than that",
+    )
 
 
 def _random_is_comparable(name: str, what: str, **place: Any) -> Check:
@@ -263,12 +266,12 @@ def _no_early_stop_needed(evidence: Evidence) -> tuple[list[Asked], str]:
 
 def _background_cleared(evidence: Evidence) -> tuple[list[Asked], str]:
     """Of test images of the other classes, the share that is taken for the background."""
-    taken = {}
+    shares = {}
     for row in ("baseline", "l2rw"):
         result = evidence.cell("fig6", row)
-        kept = [r for r in result.records if r.has_confusion_at(result.cell.experiment.steps)]
-        taken[row] = BySeed.of(kept, lambda r, at=result.cell.experiment.steps: _taken_for_background(r, at))
-    base, ours = taken.values()
+        records = [r for r in result.records if r.has_confusion_at(result.cell.experiment.steps)]
+        shares[row] = BySeed.of(records, lambda r, at=result.cell.experiment.steps: _taken_for_background(r, at))
+    base, ours = shares.values()
     text = f"of test images of the other classes the baseline takes {_percent(base.interval)} for the background, "
     text += f"L2RW {_percent(ours.interval)}; we ask for less than half"
     return [Asked((0.5 * base - ours).interval)], text
@@ -378,9 +381,9 @@ def _after_the_first_drop(evidence: Evidence) -> tuple[list[Asked], str]:
         means = (in_words(each.interval, 1) for each in (before, after, end))
         parts.append(f"{title_of_row(row)} {', '.join(means)}, a change of {_points(changes[row])}")
     base, s_model, ours = changes.values()
-    asked = [_below(base, -0.5), _below(s_model, -0.5), _below(ours, 1), Asked(ours, -1)]
+    quantities = [_below(base, -0.5), _below(s_model, -0.5), _below(ours, 1), Asked(ours, -1)]
     text = "accuracy in the tenth of the steps before the drop, the tenth after it, the last tenth: "
-    return asked, f"{text}{'; '.join(parts)} points; worse is by more than 0.5, flat is less than 1"
+    return quantities, f"{text}{'; '.join(parts)} points; worse is by more than 0.5, flat is less than 1"
 
 
 EARLIER = ("baseline", "reed-hard", "s-model", "mentornet")

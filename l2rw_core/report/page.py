@@ -70,7 +70,7 @@ def headline(records: Iterable[Record]) -> str:
         results = {row: result for row, result in by_row.items() if result}
         if not results:
             continue
-        blind = [row for row in results if Row.named(row).sees_clean == "no"]
+        blind = [row for row in results if Row.from_name(row).sees_clean == "no"]
         best = max(blind, key=lambda row: results[row].last.mean, default="")
         numbers = {row: str(Number(result)).removesuffix("%") for row, result in results.items()}
         highest = f"{numbers[best]} ({title_of_row(best)}, of {len(blind)})" if best else ""
@@ -124,8 +124,8 @@ FINDINGS: tuple[tuple[str | tuple[Any, ...], ...], ...] = (
 
 def findings(records: Iterable[Record]) -> Html:
     """`FINDINGS` as a list whose numbers open their records."""
-    told = (Paragraph(parts)._repr_html_() for parts in _filled(Recorded(records)))
-    return Html(f"<ol>{''.join(f'<li>{paragraph}</li>' for paragraph in told)}</ol>")
+    paragraphs = (Paragraph(parts)._repr_html_() for parts in _filled(Recorded(records)))
+    return Html(f"<ol>{''.join(f'<li>{paragraph}</li>' for paragraph in paragraphs)}</ol>")
 
 
 def _filled(recorded: Recorded) -> Iterator[list[str | Number]]:
@@ -141,8 +141,8 @@ def _of_the_paper(name: str) -> str:
     """The paper's accuracies of plain training and of its method under the same bias, if it has any."""
     table = {"cifar_small": "table2"}.get(name, name)
     reported = reported_numbers()
-    found = [reported.get((table, row, "cifar10")) for row in ("baseline", "l2rw")]
-    return ", ".join(f"{one.mean:.1f} ± {one.half_width:.1f}" for one in found if one)
+    cells = [reported.get((table, row, "cifar10")) for row in ("baseline", "l2rw")]
+    return ", ".join(f"{one.mean:.1f} ± {one.half_width:.1f}" for one in cells if one)
 
 
 @dataclass(frozen=True)
@@ -202,11 +202,11 @@ class Report:
 
     def abstract(self) -> Html:
         """The verdicts in a sentence for each place where they were looked for."""
-        told = []
+        items = []
         for place, *counts in verdict_counts(self._claims):
             by_verdict = dict(zip(VERDICTS, map(int, counts), strict=True))
-            told.append(f"<li>{escape(place)}, {sum(by_verdict.values())} claims: {counted(by_verdict)}.</li>")
-        return Html(f'<ul class="l2rw-told">{"".join(told)}</ul>')
+            items.append(f"<li>{escape(place)}, {sum(by_verdict.values())} claims: {counted(by_verdict)}.</li>")
+        return Html(f'<ul class="l2rw-told">{"".join(items)}</ul>')
 
     def claims(self) -> Html:
         """Every statement with what was found, at each scale and on each data set where it is looked at."""

@@ -71,8 +71,8 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
 
     What a process that was killed left of a file that it was writing is removed: its owner reads before it writes.
     """
-    for left in path.parent.glob(f"{escape(path.name)}.*.partial"):
-        left.unlink(missing_ok=True)
+    for partial in path.parent.glob(f"{escape(path.name)}.*.partial"):
+        partial.unlink(missing_ok=True)
     try:
         content = path.read_bytes()
     except FileNotFoundError:

@@ -345,13 +345,13 @@ def test_features_in_another_kind_of_file_are_refused(place, capsys):
 def slow(monkeypatch):
     """A clock on which each step of training takes three seconds."""
     now = [0.0]
-    step = run._Run.step
+    step = run._Training.step
 
     def slowly(self, number):
         now[0] += 3
         step(self, number)
 
-    monkeypatch.setattr(run._Run, "step", slowly)
+    monkeypatch.setattr(run._Training, "step", slowly)
     for module in ("run", "pace"):
         monkeypatch.setattr(f"l2rw_core.audit.{module}.time.monotonic", lambda: now[0])
     return now

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from l2rw_core import cli
 from l2rw_core.audit import CHECKPOINT, REPORT, TABLE, Images, Options, Table, audit, encode, run
-from l2rw_core.audit.run import _Run
+from l2rw_core.audit.run import _Training
 
 
 def as_images(s):
@@ -188,7 +188,7 @@ def test_a_folder_of_images_from_the_command_line(tmp_path, capsys):
 
 def test_a_checkpoint_of_other_data_or_of_none_is_refused(tables, tmp_path, done, capsys):
     file = tmp_path / CHECKPOINT
-    other = _Run(done.problem, Options(seed=3))
+    other = _Training(done.problem, Options(seed=3))
     other.save(file)
     for content, message in (
         (file.read_bytes(), "belongs to an audit of other data or with other options: delete it to start anew"),

@@ -34,7 +34,7 @@ step = train._Run._step
 def slow(run):
     step(run)
     with open({folder!r} + "/steps", "a") as file:
-        file.write(f"{{run.experiment.key}} {{run.experiment.seed}} {{run.done}}\\n")
+        file.write(f"{{run.experiment.key}} {{run.experiment.seed}} {{run.steps_done}}\\n")
 train._Run._step = slow
 signal.signal(signal.SIGTERM, campaign._stop)
 try:
@@ -119,7 +119,7 @@ def test_a_run_that_diverges_is_written_down_and_not_begun_again(tmp_path):
     (entry,) = campaign.failures(tmp_path)
     assert (entry["key"], entry["seed"]) == (bad.key, 0)
     assert "NaN or infinite" in entry["error"]
-    assert campaign.left(tmp_path, (bad, EARLY)) == []
+    assert campaign.remaining(tmp_path, (bad, EARLY)) == []
     said = campaign.status(tmp_path, (bad, EARLY))
     assert said.startswith("2 of 2 trials are done, 0 are left")
     assert f"failed: {campaign.in_words(bad)}" in said
@@ -147,7 +147,7 @@ def test_a_full_disk_ends_the_queue_with_the_last_checkpoint(tmp_path, monkeypat
     def until_full(run, path):
         if len(writes) == 3:
             raise OSError(28, "No space left on device")
-        writes.append(run.done)
+        writes.append(run.steps_done)
         save(run, path)
 
     monkeypatch.setattr(train._Run, "save", until_full)

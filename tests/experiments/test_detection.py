@@ -116,12 +116,12 @@ class Notebook(LabelWatch):
         super().__init__(labels)
         self.steps, self.seen_log_p = [], []
 
-    def see(self, positions, update):
-        super().see(positions, update)
+    def on_step(self, positions, update):
+        super().on_step(positions, update)
         self.steps.append((positions.clone(), update))
 
-    def look(self, log_p):
-        super().look(log_p)
+    def on_evaluation(self, log_p):
+        super().on_evaluation(log_p)
         self.seen_log_p.append(log_p.double())
 
 

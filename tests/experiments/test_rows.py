@@ -8,11 +8,11 @@ from l2rw_core.experiments.paper import grid_scales
 
 
 def test_a_name_is_a_method_and_its_stages():
-    row = Row.named("s-model+conf+es+ft")
+    row = Row.from_name("s-model+conf+es+ft")
     assert row == Row("s-model", ("conf", "es", "ft"))
     assert row.registered == "s_model_conf"
-    assert Row.named("mentornet").registered == "mentornet_pd"
-    assert Row.named("baseline+held-out").registered == "baseline"
+    assert Row.from_name("mentornet").registered == "mentornet_pd"
+    assert Row.from_name("baseline+held-out").registered == "baseline"
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -20,8 +20,8 @@ def test_every_row_of_every_grid_comes_back_from_its_name_and_has_a_method(scale
     names = {cell.row for name in grid_names() if scale in grid_scales(name) for cell in grid(name, scale).cells}
     assert names
     for name in names:
-        assert str(Row.named(name)) == name
-        assert Row.named(name).registered in methods.METHODS
+        assert str(Row.from_name(name)) == name
+        assert Row.from_name(name).registered in methods.METHODS
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_every_row_of_every_grid_comes_back_from_its_name_and_has_a_method(scale
     ],
 )
 def test_who_sees_clean_labels(name, uses, sees):
-    assert (Row.named(name).uses_clean, Row.named(name).sees_clean) == (uses, sees)
+    assert (Row.from_name(name).uses_clean, Row.from_name(name).sees_clean) == (uses, sees)

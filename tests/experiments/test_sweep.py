@@ -83,7 +83,7 @@ def test_the_bar_counts_what_unfinished_runs_have_done(tmp_path):
     """From the start, and while they go on; the time of earlier sittings has no part in the rate."""
     tuned, other = SMALL.with_(fine_tune_steps=4), SMALL.with_(seed=1)
     write_checkpoint({"share": 0.5}, unfinished(tuned, tmp_path))
-    with _Progress([tuned, other], tmp_path, shown=True, every=0.01) as progress:
+    with _Progress([tuned, other], tmp_path, visible=True, every=0.01) as progress:
         bar = progress._bar
         assert (bar.total, bar.initial, bar.n) == (16, 5, 5)
         write_checkpoint({"share": 2 / 3}, unfinished(other, tmp_path))

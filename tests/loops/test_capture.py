@@ -95,7 +95,7 @@ def test_a_batch_without_weight_changes_nothing():
     assert (seen.alignment < 0).all()
     assert not seen.weights.any()
     assert all(torch.equal(a, b) for a, b in zip(before, everything(r), strict=True))
-    step.look()
+    step.check()
 
 
 def test_a_batch_that_is_not_finite_changes_nothing_and_is_reported():
@@ -108,8 +108,8 @@ def test_a_batch_that_is_not_finite_changes_nothing_and_is_reported():
     step(case.batch, case.clean)
     assert not torch.equal(before[0], everything(r)[0])
     with pytest.raises(ValueError, match=r"in 1 of the last 3 steps, which changed nothing: look for bad inputs"):
-        step.look()
-    step.look()
+        step.check()
+    step.check()
 
 
 def test_it_looks_by_itself():
@@ -222,4 +222,4 @@ def test_a_recorded_step_whose_slopes_do_not_fit_changes_nothing_and_is_reported
     step(case.batch, case.clean)
     assert all(torch.equal(p, old) for p, old in zip(case.model.parameters(), before, strict=True))
     with pytest.raises(ValueError, match="did not fit the gradient"):
-        step.look()
+        step.check()
