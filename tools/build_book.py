@@ -48,6 +48,7 @@ OWN_EXTENSIONS = (
     "search_entries",
     "mathematics",
     "light_pages",
+    "references",
     "status",
 )
 CELL_TIMEOUT_S = 600

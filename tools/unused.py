@@ -29,6 +29,8 @@ CALLED_BY_OTHERS = {
     "write_step": "for people who log to TensorBoard, in a loop of their own",
     "external_attr": "zipfile reads it",
     "page_mode": "pypdf reads it",
+    "format_labels": "pybtex calls it in a style of labels",
+    "default_*_style": "pybtex reads them in a style",
     "setup": "Sphinx calls it in an extension",
 }
 """Names that are used where nobody sees it, and by whom; a star stands for any letters."""

@@ -12,7 +12,16 @@ from l2rw_core.datasets.biases import (
     realised_noise,
 )
 from l2rw_core.datasets.points import Points, two_classes
-from l2rw_core.datasets.sources import DataCorrupt, DataUnavailable, Source, data_root, load, names, title_of
+from l2rw_core.datasets.sources import (
+    DataCorrupt,
+    DataUnavailable,
+    Source,
+    data_root,
+    load,
+    names,
+    reference_of,
+    title_of,
+)
 from l2rw_core.datasets.split import CleanSet, Split, carve_clean, make_split
 
 __all__ = [
@@ -37,6 +46,7 @@ __all__ = [
     "official_background_class",
     "pad_crop_flip",
     "realised_noise",
+    "reference_of",
     "title_of",
     "to_tensors",
     "two_classes",

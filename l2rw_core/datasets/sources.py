@@ -109,16 +109,25 @@ class _Published:
     classes: tuple[str, ...]
     folder: str
     """What torchvision calls its folder inside a data root."""
+    reference: str
+    """Key in the book's bibliography."""
     archive: str = ""
     """What it downloads into the data root itself, beside that folder."""
 
 
 _PUBLISHED = {
-    "mnist": _Published("MNIST", "MNIST", _DIGITS, "MNIST"),
-    "fashion_mnist": _Published("FashionMNIST", "Fashion-MNIST", _GARMENTS, "FashionMNIST"),
-    "cifar10": _Published("CIFAR10", "CIFAR-10", _CIFAR10, "cifar-10-batches-py", "cifar-10-python.tar.gz"),
-    "cifar100": _Published("CIFAR100", "CIFAR-100", _CIFAR100, "cifar-100-python", "cifar-100-python.tar.gz"),
+    "mnist": _Published("MNIST", "MNIST", _DIGITS, "MNIST", "lecun1998gradient"),
+    "fashion_mnist": _Published("FashionMNIST", "Fashion-MNIST", _GARMENTS, "FashionMNIST", "xiao2017fashion"),
+    "cifar10": _Published(
+        "CIFAR10", "CIFAR-10", _CIFAR10, "cifar-10-batches-py", "krizhevsky2009learning", "cifar-10-python.tar.gz"
+    ),
+    "cifar100": _Published(
+        "CIFAR100", "CIFAR-100", _CIFAR100, "cifar-100-python", "krizhevsky2009learning", "cifar-100-python.tar.gz"
+    ),
 }
+
+
+_DIGITS_REFERENCE = "alpaydin1998optical"
 
 
 def names() -> tuple[str, ...]:
@@ -130,6 +139,12 @@ def title_of(name: str) -> str:
     """What a data set is called in a figure or a table: its own name, unless `load` knows it."""
     source = PARTS.get(name) or _PUBLISHED.get(name)
     return source.title if source else name
+
+
+def reference_of(name: str) -> str:
+    """Key in the book's bibliography of the publication of a data set that `load` knows."""
+    whole = PARTS[name].of if name in PARTS else name
+    return _DIGITS_REFERENCE if whole == "digits" else _PUBLISHED[whole].reference
 
 
 def data_root() -> Path:

@@ -8,34 +8,47 @@ from typing import Any
 from l2rw_core.datasets import title_of
 from l2rw_core.figures.style import COLOURS
 
-TITLES = {
-    "baseline": "plain training",
-    "l2rw": "L2RW",
-    "clean-only": "clean set alone",
-    "random": "random weights",
-    "proportion": "class weights",
-    "resample": "class-balanced batches",
-    "smote": "SMOTE",
-    "hard-mining": "hard mining",
-    "focal": "focal loss",
-    "self-paced": "self-paced",
-    "active-bias": "active bias",
-    "mentornet": "MentorNet",
-    "reed-soft": "Reed, soft",
-    "reed-hard": "Reed, hard",
-    "s-model": "S-model",
-    "gce": "generalised cross-entropy",
-    "sce": "symmetric cross-entropy",
-    "label-smoothing": "label smoothing",
-    "elr": "ELR",
-    "co-teaching": "co-teaching",
-    "logit-adjustment": "logit adjustment",
-    "ldam-drw": "LDAM-DRW",
-    "clean-mixed": "clean images in every batch",
-    "clean-stopped": "stopped by the clean set",
-    "weighted": "weighted (oracle)",
-    "meta-weight-net": "Meta-Weight-Net",
+
+@dataclass(frozen=True)
+class Named:
+    """A method for a reader."""
+
+    title: str
+    """In figures and tables."""
+    reference: str | None
+    """Key in the book's bibliography; None for plain training and for controls of our own, which nobody published."""
+
+
+METHODS = {
+    "baseline": Named("plain training", None),
+    "l2rw": Named("L2RW", "ren2018learning"),
+    "clean-only": Named("clean set alone", None),
+    "random": Named("random weights", "ren2018learning"),
+    "proportion": Named("class weights", "ren2018learning"),
+    "resample": Named("class-balanced batches", "ren2018learning"),
+    "smote": Named("SMOTE", "chawla2002smote"),
+    "hard-mining": Named("hard mining", "malisiewicz2011ensemble"),
+    "focal": Named("focal loss", "lin2017focal"),
+    "self-paced": Named("self-paced", "kumar2010self"),
+    "active-bias": Named("active bias", "chang2017active"),
+    "mentornet": Named("MentorNet", "jiang2018mentornet"),
+    "reed-soft": Named("Reed, soft", "reed2015training"),
+    "reed-hard": Named("Reed, hard", "reed2015training"),
+    "s-model": Named("S-model", "goldberger2017training"),
+    "gce": Named("generalised cross-entropy", "zhang2018generalized"),
+    "sce": Named("symmetric cross-entropy", "wang2019symmetric"),
+    "label-smoothing": Named("label smoothing", "szegedy2016rethinking"),
+    "elr": Named("ELR", "liu2020early"),
+    "co-teaching": Named("co-teaching", "han2018co"),
+    "logit-adjustment": Named("logit adjustment", "menon2021long"),
+    "ldam-drw": Named("LDAM-DRW", "cao2019learning"),
+    "clean-mixed": Named("clean images in every batch", None),
+    "clean-stopped": Named("stopped by the clean set", None),
+    "weighted": Named("weighted (oracle)", None),
+    "meta-weight-net": Named("Meta-Weight-Net", "shu2019meta"),
 }
+"""Method, as rows are named -> what a reader is told of it."""
+TITLES = {name: method.title for name, method in METHODS.items()}
 """Method, as rows are named -> its name for a reader."""
 STAGES = {"es": "early stop", "ft": "fine-tuning", "conf": "confusions", "held-out": "held out"}
 """Stage of a row -> its name for a reader."""
