@@ -23,12 +23,15 @@ OWN_LOSS = {
     *("logit_adjustment", "ldam_drw", "clean_mixed"),
 }
 """Methods whose gradient is not that of weighted cross-entropies of the training batch."""
-UNNORMALISED = {"meta_weight_net"}
+UNNORMALISED = {"meta_weight_net", "inverse_frequency"}
+OWN_STEP = {"clean_only", "adam_ahead"}
+"""Methods that do not move against the gradient of weighted losses."""
 
 
 def build(name, model=None, labels=LABELS, total_steps=100, lr=0.1, **knowledge):
     model = model or Mlp([4, 8, 3]).double()
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    kind = torch.optim.AdamW if name == "adam_ahead" else torch.optim.SGD
+    optimizer = kind(model.parameters(), lr=lr, weight_decay=0.0)
     task = Task(labels, max(3, int(labels.max()) + 1), total_steps, **knowledge)
     return methods.get(name)(model, optimizer, nn.CrossEntropyLoss(reduction="none"), task)
 
@@ -48,7 +51,7 @@ def batch_of(labels):
     return Minibatch(torch.zeros(len(labels), 1), labels, torch.arange(len(labels)))
 
 
-@pytest.mark.parametrize("name", sorted(set(methods.METHODS) - OWN_LOSS - {"clean_only"}))
+@pytest.mark.parametrize("name", sorted(set(methods.METHODS) - OWN_LOSS - OWN_STEP))
 def test_a_step_follows_the_gradient_of_the_weights_it_reports(name):
     case, expected = make_case("mlp"), make_case("mlp")
     method = build_for(name, case)
@@ -110,6 +113,72 @@ def test_l2rw_is_the_package_method():
     assert torch.equal(update.weights, to_weights(u))
 
 
+def stepped(name, theta, losses, epsilon, optimizer):
+    """Parameters after the optimizer's own step on sum of epsilon_i f_i, by its formulas, with a graph in epsilon."""
+    g = torch.autograd.grad((epsilon * losses).sum(), list(theta.values()), create_graph=True)
+    group, after = optimizer.param_groups[0], {}
+    for (key, p), d in zip(theta.items(), g, strict=True):
+        state, lr, decay = optimizer.state[p], group["lr"], group["weight_decay"]
+        if name == "momentum_ahead":
+            after[key] = p - lr * (group["momentum"] * state["momentum_buffer"] + d + decay * p)
+            continue
+        (b1, b2), t = group["betas"], int(state["step"]) + 1
+        m, v = b1 * state["exp_avg"] + (1 - b1) * d, b2 * state["exp_avg_sq"] + (1 - b2) * d**2
+        step = m / (1 - b1**t) / ((v / (1 - b2**t)).sqrt() + group["eps"])
+        after[key] = p * (1 - lr * decay) - lr * step
+    return after
+
+
+@pytest.mark.parametrize("name", ["momentum_ahead", "adam_ahead"])
+def test_looking_through_the_optimizer_is_differentiating_through_its_step(name):
+    """Against autograd through the formulas of its step, with moments and decay in it."""
+    case = make_case("mlp")
+    method = build_for(name, case)
+    for group in method.optimizer.param_groups:
+        group.update({"weight_decay": 0.1} | ({"momentum": 0.9} if name == "momentum_ahead" else {}))
+    for step in range(3):  # fills the moments
+        method.step(minibatch(case), case.clean, step)
+    theta = dict(case.model.named_parameters())
+    epsilon = torch.zeros(len(case.batch[1]), dtype=torch.float64, requires_grad=True)
+    losses = case.loss_fn(functional_call(case.model, theta, (case.batch[0],)), case.batch[1])
+    ahead = stepped(name, theta, losses, epsilon, method.optimizer)
+    clean_loss = case.loss_fn(functional_call(case.model, ahead, (case.clean[0],)), case.clean[1]).mean()
+    (slope,) = torch.autograd.grad(clean_loss, epsilon)
+    update = method.step(minibatch(case), case.clean, 3)
+    lr = method.optimizer.param_groups[0]["lr"]
+    torch.testing.assert_close(update.alignment, -slope / lr, rtol=1e-7, atol=1e-12)
+    plain = alignment(case.model, case.loss_fn, case.batch, case.clean)[1]
+    assert not torch.allclose(update.alignment, plain, rtol=1e-2), "the optimizer makes a difference"
+
+
+@pytest.mark.parametrize(("name", "optimizer"), [("momentum_ahead", "adamw"), ("adam_ahead", "sgd")])
+def test_looking_through_another_optimizer_is_refused(name, optimizer):
+    model = Mlp([4, 8, 3])
+    kind = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[optimizer]
+    with pytest.raises(ValueError, match="train with optimizer"):
+        methods.get(name)(model, kind(model.parameters(), lr=0.1), nn.CrossEntropyLoss(reduction="none"), None)
+
+
+@pytest.mark.parametrize(("name", "moves"), [("l2rw", False), ("l2rw_unskipped", True)])
+def test_a_step_without_an_agreeing_example_is_skipped_or_not(name, moves):
+    """The clean example is the training example with another label, so that their gradients disagree."""
+    case = make_case("mlp", 1)
+    method = build(name, case.model)
+    method.optimizer.param_groups[0]["momentum"] = 0.9
+    method.step(minibatch(case), case.batch, 0)
+    before = [(p.detach().clone(), method.optimizer.state[p]["momentum_buffer"].clone()) for p in theta_of(case)]
+    x, y = (part[:1] for part in case.batch)
+    update = method.step(Minibatch(x, y, torch.zeros(1, dtype=torch.int64)), (x, (y + 1) % 3), 1)
+    assert update.alignment < 0
+    assert not update.weights.any()
+    for p, (old, buffer) in zip(theta_of(case), before, strict=True):
+        torch.testing.assert_close(p.detach(), old - 0.1 * 0.9 * buffer if moves else old, rtol=1e-9, atol=1e-12)
+
+
+def theta_of(case):
+    return list(case.model.parameters())
+
+
 def test_random_weights_are_rectified_gaussians():
     torch.manual_seed(0)
     method = build("random")
@@ -133,6 +202,15 @@ def test_proportion_gives_every_class_the_same_total():
     assert float(w[:5].sum()) == pytest.approx(0.5)
     assert float(w.sum()) == pytest.approx(1)
     assert w[:5].unique().numel() == 1
+
+
+def test_class_weights_of_the_textbook_have_mean_one_over_the_data_and_not_over_the_batch():
+    method = build("inverse_frequency")
+    w = method.weights(torch.rand(100), batch_of(LABELS), 0)
+    assert float(w[:5].sum()) == pytest.approx(0.5)
+    assert float(w.sum()) == pytest.approx(1)
+    frequent = method.weights(torch.rand(10), batch_of([1] * 10), 0)
+    assert float(frequent.sum()) == pytest.approx(100 / (2 * 95))
 
 
 def test_resample_balances_every_batch_and_forgets_nobody():
@@ -327,15 +405,17 @@ def test_weighted_has_the_right_constant_for_any_number_of_classes(classes):
         build("weighted").weights(torch.rand(4), batch_of([3, 0, 1, 2]), 0)
 
 
-def test_meta_weight_net_learns_by_the_exact_gradient_through_the_virtual_step():
+@pytest.mark.parametrize("name", ["meta_weight_net", "meta_weight_net_normalised"])
+def test_meta_weight_net_learns_by_the_exact_gradient_through_the_virtual_step(name):
     """Against autograd through an explicit look-ahead, as its paper defines it."""
     case = make_case("mlp")
-    method = build_for("meta_weight_net", case)
+    method = build_for(name, case)
     reference = copy.deepcopy(method.net)
     theta = dict(case.model.named_parameters())
     losses = case.loss_fn(functional_call(case.model, theta, (case.batch[0],)), case.batch[1])
     values = reference(losses.detach()[:, None])[:, 0]
-    g = torch.autograd.grad((values * losses).mean(), list(theta.values()), create_graph=True)
+    weights = values / (values.sum() if name.endswith("normalised") else len(values))
+    g = torch.autograd.grad((weights * losses).sum(), list(theta.values()), create_graph=True)
     ahead = {name: p - 0.1 * d for (name, p), d in zip(theta.items(), g, strict=True)}
     clean_loss = case.loss_fn(functional_call(case.model, ahead, (case.clean[0],)), case.clean[1]).mean()
     expected = torch.autograd.grad(clean_loss, list(reference.parameters()))

@@ -6,7 +6,8 @@
     python tools/campaign.py pause     hold all processes, for example to time something; go-on lets them go on
     python tools/campaign.py stop      let every process write its checkpoint and end
 
-A second word names another queue than cifar: `start rehearsal` takes a minute.
+A second word names another queue than cifar: `start small` is the studies on small images, `start rehearsal` takes a
+minute.
 
 Everything lies in one folder outside of the checkout, $L2RW_CAMPAIGN or ~/.cache/l2rw-campaign: the clone, the records
 and the checkpoints. Edits in the checkout do not touch it. Finished records are also appended to data/results, where

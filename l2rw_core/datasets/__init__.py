@@ -1,9 +1,10 @@
 """Data: published sets as arrays, biases that keep the truth, splits, and batches."""
 
-from l2rw_core.datasets.batches import BatchStream, pad_crop_flip, to_tensors
+from l2rw_core.datasets.batches import BatchStream, RandomStream, pad_crop_flip, to_tensors
 from l2rw_core.datasets.biases import (
     BackgroundFlip,
     Examples,
+    InstanceFlip,
     LongTail,
     PairImbalance,
     Subset,
@@ -31,9 +32,11 @@ __all__ = [
     "DataCorrupt",
     "DataUnavailable",
     "Examples",
+    "InstanceFlip",
     "LongTail",
     "PairImbalance",
     "Points",
+    "RandomStream",
     "Source",
     "Split",
     "Subset",

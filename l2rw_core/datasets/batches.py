@@ -98,3 +98,23 @@ class BatchStream:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
             return torch.randperm(self.n, generator=generator)
         return self._epochs[epoch]
+
+
+@dataclass(frozen=True)
+class RandomStream:
+    """An endless stream of batches of positions, each of them drawn with replacement.
+
+    Args:
+        n: number of examples.
+        batch_size: examples a batch, also where there are fewer.
+        seed: the stream is a pure function of seed and step.
+    """
+
+    n: int
+    batch_size: int
+    seed: int
+
+    def indices(self, step: int) -> Tensor:
+        """(batch_size,) int64 positions of the batch of `step`, counted from 0."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        return torch.randint(self.n, (self.batch_size,), generator=generator)

@@ -10,6 +10,7 @@ import numpy as np
 from l2rw_core.datasets.biases import (
     BackgroundFlip,
     Examples,
+    InstanceFlip,
     LongTail,
     PairImbalance,
     Subset,
@@ -20,7 +21,7 @@ from l2rw_core.datasets.biases import (
 from l2rw_core.datasets.embedded import PARTS
 from l2rw_core.datasets.sources import Source
 
-Bias = PairImbalance | LongTail | Subset | UniformFlip | BackgroundFlip
+Bias = PairImbalance | LongTail | Subset | UniformFlip | BackgroundFlip | InstanceFlip
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,36 @@ QUEUE: tuple[Part, ...] = (
 )
 
 
+_DECIDED = (
+    Part("table1", ("baseline", "baseline+ft", "random", "l2rw"), tuple(range(3, 10)), scale="reduced"),
+    Part("table2", ("baseline", "baseline+ft", "baseline+es", "random", "l2rw"), tuple(range(3, 10)), scale="reduced"),
+    Part("fig5", ("baseline", "l2rw"), tuple(range(3, 10)), scale="reduced"),
+    Part("fig4", ("baseline+ft", "l2rw"), tuple(range(3, 10)), scale="reduced"),
+    Part("fig2", seeds=tuple(range(5, 10)), places=(("ratio", 200),), scale="paper"),
+    Part("fig2", ("l2rw",), tuple(range(5, 10)), places=(("ratio", 20),), scale="paper"),
+)
+"""Further trials of what claims use, up to ten."""
+
+SMALL: tuple[Part, ...] = (
+    Part("later", seeds=(0, 1, 2), scale="reduced"),
+    Part("look_ahead", seeds=(0, 1, 2), scale="reduced"),
+    Part("instance", seeds=(0, 1, 2), scale="reduced"),
+    Part("clean_draw", seeds=(0, 1, 2), scale="reduced"),
+    Part("settings_imbalance", ("l2rw",), tuple(range(5)), places=(("ratio", 1), ("ratio", 10)), scale="reduced"),
+    Part("later_imbalance", seeds=(0, 1, 2), scale="reduced"),
+    *_DECIDED,
+    Part("fair_200", seeds=tuple(range(5)), scale="reduced"),
+    Part("instance_detection", seeds=(0, 1, 2), scale="reduced"),
+    Part("settings_imbalance", seeds=tuple(range(5)), scale="reduced"),
+    Part("later", seeds=(3, 4), scale="reduced"),
+    Part("cifar_long_tail", scale="reduced"),
+)
+"""Studies on small images, and further trials of the tables on them."""
+
+
 QUEUES = {
     "cifar": QUEUE,
+    "small": SMALL,
     "gpu": (
         Part("table2", ("l2rw", "baseline+ft", "random"), (0, 1, 2), scale="paper", places=(("data", "cifar10"),)),
     ),

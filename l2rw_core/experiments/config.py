@@ -10,16 +10,26 @@ from math import inf
 from typing import Any
 
 from l2rw_core import methods
-from l2rw_core.datasets import BackgroundFlip, CleanSet, LongTail, PairImbalance, Subset, UniformFlip, names
+from l2rw_core.datasets import (
+    BackgroundFlip,
+    CleanSet,
+    InstanceFlip,
+    LongTail,
+    PairImbalance,
+    Subset,
+    UniformFlip,
+    names,
+)
 from l2rw_core.datasets.batches import LARGEST_SEED
 from l2rw_core.datasets.split import Bias
 
 BIASES: dict[str, type[Bias]] = {
-    kind.__name__: kind for kind in (PairImbalance, LongTail, Subset, UniformFlip, BackgroundFlip)
+    kind.__name__: kind for kind in (PairImbalance, LongTail, Subset, UniformFlip, BackgroundFlip, InstanceFlip)
 }
 MODELS = ("lenet", "mlp", "resnet14", "resnet32", "wrn28_10")
 SCALES = ("paper", "quarter", "reduced", "quick")
 PRECISIONS = ("float32", "bfloat16")
+OPTIMIZERS = ("sgd", "adamw")
 
 LABEL_SCORES = ("", "training", "held_out")
 
@@ -33,6 +43,8 @@ _LATER = (
     "hold_out",
     "precision",
     "statistics_batches",
+    "optimizer",
+    "clean_replacement",
 )
 
 
@@ -89,6 +101,10 @@ class Experiment:
     statistics_batches: int = 0
     """Training batches by which each evaluation re-estimates the running statistics of batch normalisation; 0 takes
     them as training left them, which is what the released code does."""
+    optimizer: str = "sgd"
+    """``sgd``, with `momentum`, or ``adamw``, with its own moments and without it."""
+    clean_replacement: bool = False
+    """Whether each clean batch is drawn anew, with replacement, instead of in shuffled passes over the clean set."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -102,6 +118,7 @@ class Experiment:
         _one_of("scale", self.scale, SCALES)
         _one_of("kind of label scores", self.label_scores, LABEL_SCORES)
         _one_of("precision", self.precision, PRECISIONS)
+        _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _ = self.clean_set
         for name in ("steps", "batch_size", "clean_batch_size", "evaluate_every"):
             if getattr(self, name) < 1:

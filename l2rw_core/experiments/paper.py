@@ -13,7 +13,15 @@ from itertools import product
 from types import MappingProxyType
 from typing import Any
 
-from l2rw_core.datasets import BackgroundFlip, LongTail, PairImbalance, Subset, UniformFlip, official_background_class
+from l2rw_core.datasets import (
+    BackgroundFlip,
+    InstanceFlip,
+    LongTail,
+    PairImbalance,
+    Subset,
+    UniformFlip,
+    official_background_class,
+)
 from l2rw_core.experiments.config import PRECISIONS, SCALES, Experiment
 from l2rw_core.experiments.rows import Row
 
@@ -269,6 +277,85 @@ def _settings_200(scale: str) -> Iterable[Cell]:
         "twenty clean images": {"clean_size": 20},
     }.items():
         yield Cell("l2rw", (("data", "mnist"), ("setting", setting)), half.with_(**changes))
+
+
+def _settings_imbalance(scale: str) -> Iterable[Cell]:
+    """Whether it matters that a step without an agreeing example is skipped, and whether momentum does.
+
+    Also the two mildest pairs that Figure 2 has in the paper. Accuracy after half of the steps is read off the same
+    runs; those with the paper's settings at 20:1 and 200:1 are on record as Figure 2.
+    """
+    figure_2 = mnist_imbalance().with_(name="settings_imbalance", scale=scale)
+    for ratio, momentum, row in product((1, 10, 20, 200), (0.9, 0.0), ("l2rw", "l2rw-unskipped")):
+        if row == "l2rw" and momentum == figure_2.momentum and ratio >= 20:
+            continue
+        bias = PairImbalance(majority_share=0.5) if ratio == 1 else _pair_of("mnist", ratio)
+        experiment = figure_2.with_(method=Row.from_name(row).registered, biases=(bias,), momentum=momentum)
+        yield Cell(row, (("data", "mnist"), ("ratio", ratio), ("momentum", momentum)), experiment)
+
+
+def _fair_200(scale: str) -> Iterable[Cell]:
+    """Figure 2 at 200:1 with other learning rates and three times the steps; a third of them is read off the same runs.
+
+    Meta-Weight-Net with weights that sum to one has the steps and the rate of Figure 2, where its other form is.
+    """
+    figure_2 = mnist_imbalance().with_(name="fair_200", scale=scale)
+    rows = ("baseline", "proportion", "inverse-frequency", "resample")
+    runs = [(row, lr, 3 * figure_2.steps) for lr, row in product((1e-3, 3e-3, 1e-2), rows)]
+    for row, lr, steps in (*runs, ("meta-weight-net-normalised", figure_2.lr, figure_2.steps)):
+        experiment = figure_2.with_(method=Row.from_name(row).registered, lr=lr, steps=steps)
+        yield Cell(row, (("data", "mnist"), ("rate", lr), ("steps", steps)), experiment)
+
+
+def _look_ahead(scale: str) -> Iterable[Cell]:
+    """Weights from a plain virtual step, as in the paper, and from one through the optimizer that trains."""
+    for flip, bias in (("uniform", UniformFlip(0.4)), ("background", BackgroundFlip(0.4))):
+        setting = _setting(scale, uniform=flip == "uniform")
+        table = "table1" if flip == "uniform" else "table2"
+        for data, row in product(setting.data, ("l2rw", "momentum-ahead")):
+            experiment = _experiment(setting, row, data, table if row == "l2rw" else "look_ahead", (bias,))
+            yield Cell(row, (("data", data), ("flip", flip), ("optimizer", "sgd")), experiment)
+        for data, row in product(setting.data, ("baseline", "l2rw", "adam-ahead")):
+            experiment = _experiment(setting, row, data, "look_ahead", (bias,)).with_(optimizer="adamw", lr=1e-3)
+            yield Cell(row, (("data", data), ("flip", flip), ("optimizer", "adamw")), experiment)
+
+
+def _clean_draw(scale: str) -> Iterable[Cell]:
+    """The clean batch as a share of the clean set, in shuffled passes or with replacement."""
+    setting = _setting(scale)
+    sizes, shares = ((20, 100, 1_000), (0.1, 0.5, 1.0)) if scale == "reduced" else ((20, 50), (0.5, 1.0))
+    for size, share, again in product(sizes, shares, (False, True)):
+        place = (("clean", size), ("share", share), ("draw", "with replacement" if again else "in passes"))
+        changes = {"clean_size": size, "clean_batch_size": round(share * size), "clean_replacement": again}
+        yield _varied(setting, "l2rw", "clean_draw", place, **changes)
+
+
+INSTANCE_ROWS = ("baseline", "baseline+es", "baseline+ft", "random", "s-model+conf", "proportion", "elr", "l2rw")
+
+
+def _instance(scale: str) -> Iterable[Cell]:
+    """Tables 1 and 2 with noise that depends on the image."""
+    setting = _setting(scale)
+    for data, rate, row in product(setting.data, (0.2, 0.4), INSTANCE_ROWS):
+        experiment = _experiment(setting, row, data, "instance", (InstanceFlip(rate),))
+        yield Cell(row, (("data", data), ("noise", rate)), experiment)
+
+
+def _instance_detection(scale: str) -> Iterable[Cell]:
+    """The study of detection with noise that depends on the image."""
+    uniform = [cell for cell in _detection(scale) if cell.place["flip"] == "uniform" and cell.place["noise"] == 0.4]
+    for cell in uniform:
+        biases = (*cell.experiment.biases[:-1], InstanceFlip(0.4))
+        column = tuple((name, "by image" if name == "flip" else value) for name, value in cell.column)
+        yield Cell(cell.row, column, cell.experiment.with_(name="instance_detection", biases=biases))
+
+
+def _cifar_long_tail(scale: str) -> Iterable[Cell]:
+    """Class imbalance on CIFAR-10, with the network and the schedule of the small study."""
+    for row in ("baseline", "logit-adjustment", "l2rw"):
+        (small,) = (cell.experiment for cell in _cifar_small(scale) if cell.row == "baseline")
+        changes = {"method": Row.from_name(row).registered, "biases": (LongTail(100),), "statistics_batches": 50}
+        yield Cell(row, (("data", "cifar10"), ("imbalance", 100)), small.with_(name="cifar_long_tail", **changes))
 
 
 def _pair_cell(row: str, ratio: int, pair: tuple[int, int], scale: str, data: str) -> Cell:
@@ -545,11 +632,23 @@ _GRIDS: dict[str, tuple[str, str, tuple[str, ...], Callable[[str], Iterable[Cell
         ("reduced", "quick"),
         _later_imbalance,
     ),
+    "settings_imbalance": ("ours", "Whether skipped steps and momentum matter", ("reduced",), _settings_imbalance),
+    "fair_200": ("ours", "Class weights and resampling at three rates, and longer", ("reduced",), _fair_200),
+    "look_ahead": ("ours", "Whether a look ahead through the optimizer matters", ("reduced", "quick"), _look_ahead),
+    "instance": ("ours", "Noise that depends on the image", ("reduced", "quick"), _instance),
+    "instance_detection": (
+        "ours",
+        "Which score finds wrong labels that depend on the image",
+        ("reduced", "quick"),
+        _instance_detection,
+    ),
+    "clean_draw": ("ours", "The clean batch as a share of the clean set", ("reduced", "quick"), _clean_draw),
     "clean_batch": ("ours", "Accuracy and cost against the clean batch size m", _ALL, _clean_batch),
     "unclean": ("ours", "A clean set that is not quite clean", _ALL, _unclean),
     "schedule": ("ours", "Plain training that stops early enough", _ALL, _schedule),
     "detection": ("ours", "Which score finds the wrong labels", ("reduced", "quick"), _detection),
     "cifar_small": ("ours", "CIFAR-10 on a CPU", ("reduced",), _cifar_small),
+    "cifar_long_tail": ("ours", "Class imbalance on CIFAR-10", ("reduced",), _cifar_long_tail),
     "statistics": ("ours", "Whether lagging running statistics make accuracy zigzag", ("reduced",), _statistics),
     "precision": ("ours", "Whether training in bfloat16 does harm", ("quarter",), _precision),
     LIVE: ("ours", "What a reader's own run should come to", ("quick",), _live),

@@ -21,6 +21,7 @@ from l2rw_core import methods
 from l2rw_core.datasets import (
     BatchStream,
     Examples,
+    RandomStream,
     Source,
     Split,
     load,
@@ -280,13 +281,14 @@ class _Run:
         if stage.fresh:
             torch.manual_seed(e.seed)
             self.model = build_model(e, self.split).to(self.device, memory_format=torch.channels_last)
-            self.optimizer = torch.optim.SGD(_parameter_groups(self.model, e), e.lr, e.momentum)
+            self.optimizer = _optimizer(self.model, e)
         task = methods.Task(
             self.labels, self.split.num_classes, e.steps, _share_right(self.examples, self.split), self.confusion
         )
         self.method = methods.get(stage.method)(self.model, self.optimizer, loss_for(self.split), task)
         self.batches = self.method.batches(self.labels, e.batch_size, e.seed)
-        self.clean_batches = BatchStream(len(self.clean[1]), e.clean_batch_size, e.seed + 1)
+        stream = RandomStream if e.clean_replacement else BatchStream
+        self.clean_batches = stream(len(self.clean[1]), e.clean_batch_size, e.seed + 1)
 
     def steps(self) -> Iterator[int]:
         """Train from where the run stands to its end, a step at a time; yields the number of steps taken."""
@@ -568,6 +570,13 @@ def _warn_where_bfloat16_is_slow() -> None:
             RuntimeWarning,
             stacklevel=4,
         )
+
+
+def _optimizer(model: nn.Module, e: Experiment) -> torch.optim.Optimizer:
+    groups = _parameter_groups(model, e)
+    if e.optimizer == "adamw":
+        return torch.optim.AdamW(groups, e.lr, weight_decay=0.0)
+    return torch.optim.SGD(groups, e.lr, e.momentum)
 
 
 def _parameter_groups(model: nn.Module, e: Experiment) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ METHODS = {
     "clean-only": Named("clean set alone", None),
     "random": Named("random weights", "ren2018learning"),
     "proportion": Named("class weights", "ren2018learning"),
+    "inverse-frequency": Named("class weights, not normalised", None),
     "resample": Named("class-balanced batches", "ren2018learning"),
     "smote": Named("SMOTE", "chawla2002smote"),
     "hard-mining": Named("hard mining", "malisiewicz2011ensemble"),
@@ -46,6 +47,10 @@ METHODS = {
     "clean-stopped": Named("stopped by the clean set", None),
     "weighted": Named("weighted (oracle)", None),
     "meta-weight-net": Named("Meta-Weight-Net", "shu2019meta"),
+    "meta-weight-net-normalised": Named("Meta-Weight-Net, normalised", "shu2019meta"),
+    "momentum-ahead": Named("L2RW through momentum", None),
+    "adam-ahead": Named("L2RW through AdamW", None),
+    "l2rw-unskipped": Named("L2RW, no step skipped", None),
 }
 """Method, as rows are named -> what a reader is told of it."""
 TITLES = {name: method.title for name, method in METHODS.items()}

@@ -1,12 +1,13 @@
 """Ways to train, by name: adding one is one class and one line of `METHODS`."""
 
+from l2rw_core.methods.ahead import AdamAhead, MomentumAhead
 from l2rw_core.methods.base import Baseline, Method, Minibatch, Task, Update
-from l2rw_core.methods.by_class import LdamDrw, LogitAdjustment, Proportion, Resample, Smote
+from l2rw_core.methods.by_class import InverseFrequency, LdamDrw, LogitAdjustment, Proportion, Resample, Smote
 from l2rw_core.methods.by_label import ReedHard, ReedSoft, SModel, SModelConf, Weighted
 from l2rw_core.methods.by_loss import ActiveBias, Focal, HardMining, MentorNetPd, SelfPaced
-from l2rw_core.methods.clean_guided import CleanMixed, CleanOnly, CleanStopped, L2rw, Random
+from l2rw_core.methods.clean_guided import CleanMixed, CleanOnly, CleanStopped, L2rw, L2rwUnskipped, Random
 from l2rw_core.methods.co_teaching import CoTeaching
-from l2rw_core.methods.meta_weight_net import MetaWeightNet
+from l2rw_core.methods.meta_weight_net import MetaWeightNet, MetaWeightNetNormalised
 from l2rw_core.methods.robust_losses import (
     EarlyLearning,
     GeneralisedCrossEntropy,
@@ -17,6 +18,7 @@ from l2rw_core.methods.robust_losses import (
 METHODS: dict[str, type[Method]] = {
     "baseline": Baseline,
     "proportion": Proportion,
+    "inverse_frequency": InverseFrequency,
     "resample": Resample,
     "smote": Smote,
     "logit_adjustment": LogitAdjustment,
@@ -41,6 +43,10 @@ METHODS: dict[str, type[Method]] = {
     "clean_mixed": CleanMixed,
     "clean_stopped": CleanStopped,
     "meta_weight_net": MetaWeightNet,
+    "meta_weight_net_normalised": MetaWeightNetNormalised,
+    "momentum_ahead": MomentumAhead,
+    "adam_ahead": AdamAhead,
+    "l2rw_unskipped": L2rwUnskipped,
     "l2rw": L2rw,
 }
 

@@ -23,6 +23,19 @@ class Proportion(Method):
         return w / w.sum()
 
 
+class InverseFrequency(Method):
+    """Class weights as textbooks have them: by the inverse frequency of the given label, with mean 1 over all examples.
+
+    A batch without a rare example takes a smaller step than one with some. `Proportion` divides by the batch's sum, so
+    there every batch counts alike, and rare classes have less than their share of the weight.
+    """
+
+    def weights(self, losses: Tensor, batch: Minibatch, step: int) -> Tensor:
+        counts = self.task.class_counts.to(losses)
+        inverse = counts.sum() / ((counts > 0).sum() * counts.clamp(min=1))
+        return inverse[batch.labels] / len(losses)
+
+
 @dataclass(frozen=True)
 class BalancedStream:
     """Batches with as many examples of each class as of any other; small classes repeat (Section 4.1, RESAMPLE).

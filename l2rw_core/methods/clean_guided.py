@@ -28,6 +28,21 @@ class L2rw(Method):
         return Update(result.losses, result.weights, result.alignment)
 
 
+class L2rwUnskipped(L2rw):
+    """L2RW as the released code has it where no example agrees: the optimizer takes its step all the same.
+
+    The gradient is zero then, so momentum and weight decay move the parameters. The package skips such a step.
+    """
+
+    def step(self, batch: Minibatch, clean_batch: tuple[Tensor, Tensor], step: int) -> Update:
+        update = super().step(batch, clean_batch, step)
+        if update.weights is not None and not update.weights.any():
+            for p in self.model.parameters():
+                p.grad = torch.zeros_like(p) if p.requires_grad else None
+            self.optimizer.step()
+        return update
+
+
 class CleanOnly(Method):
     """Ordinary training on the clean set alone, the biased set unused (Section 4.2); also the stage "+FT"."""
 

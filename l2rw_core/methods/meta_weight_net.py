@@ -33,15 +33,15 @@ class MetaWeightNet(Method):
         self.net_optimizer = torch.optim.Adam(self.net.parameters(), lr=1e-3, weight_decay=1e-4)
 
     def step(self, batch: Minibatch, clean_batch: tuple[Tensor, Tensor], step: int) -> Update:
-        pair, n = (batch.x, batch.y), len(batch.y)
+        pair = batch.x, batch.y
         devices = [batch.x.device] if batch.x.is_cuda else []
         with torch.random.fork_rng(devices):  # the scored pass below draws the same dropout masks again
             losses = self.loss_fn(self._evaluate(dict(self.model.named_parameters()), batch.x), batch.y)
             direction = self._clean_gradient_ahead(losses, clean_batch)
         losses, u, buffers = directional_derivative(self.model, self.loss_fn, pair, direction)
-        self._follow_clean_loss(losses.detach(), u, n)
+        self._follow_clean_loss(losses.detach(), u)
         with torch.no_grad():
-            weights = self.value(losses) / n
+            weights = self.shares(self.value(losses))
         self.descend(losses, weights)
         write_buffers(self.model, buffers)
         return Update(losses.detach(), weights)
@@ -50,12 +50,16 @@ class MetaWeightNet(Method):
         """(n,) V of (n,) detached losses, between 0 and 1."""
         return self.net(losses.detach()[:, None])[:, 0]
 
+    def shares(self, values: Tensor) -> Tensor:
+        """(n,) weights of (n,) values of V."""
+        return values / len(values)
+
     def _clean_gradient_ahead(self, losses: Tensor, clean_batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         """grad f^v at theta_hat."""
         theta = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         with torch.no_grad():
-            values = self.value(losses)
-        g = torch.autograd.grad((values * losses).mean(), list(theta.values()), materialize_grads=True)
+            weights = self.shares(self.value(losses))
+        g = torch.autograd.grad((weights * losses).sum(), list(theta.values()), materialize_grads=True)
         alpha = self.optimizer.param_groups[0]["lr"]
         theta_hat = {
             name: (p - alpha * d).detach().requires_grad_() for (name, p), d in zip(theta.items(), g, strict=True)
@@ -69,10 +73,10 @@ class MetaWeightNet(Method):
         """Outputs in training mode; running statistics stay as they are."""
         return call(self.model, parameters, (x,))[0]
 
-    def _follow_clean_loss(self, losses: Tensor, u: Tensor, n: int) -> None:
+    def _follow_clean_loss(self, losses: Tensor, u: Tensor) -> None:
         alpha = self.optimizer.param_groups[0]["lr"]
         self.net_optimizer.zero_grad()
-        (-alpha / n * u * self.value(losses)).sum().backward()
+        (-alpha * u * self.shares(self.value(losses))).sum().backward()
         self.net_optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
@@ -81,3 +85,14 @@ class MetaWeightNet(Method):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.net.load_state_dict(state["net"])
         self.net_optimizer.load_state_dict(state["net_optimizer"])
+
+
+@dataclass
+class MetaWeightNetNormalised(MetaWeightNet):
+    """Meta-Weight-Net whose weights are divided by their sum, in the virtual step and in the real one.
+
+    So the authors' first script has it; their later one leaves the division out.
+    """
+
+    def shares(self, values: Tensor) -> Tensor:
+        return values / values.sum().clamp(min=torch.finfo(values.dtype).tiny)

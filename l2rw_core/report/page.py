@@ -20,6 +20,16 @@ from l2rw_core.report.claims import NOT_RUN, VERDICTS
 from l2rw_core.report.reproduction import reproduction
 from l2rw_core.report.words import Paragraph, counted
 
+FURTHER = (
+    "look_ahead",
+    "instance",
+    "clean_draw",
+    "settings_imbalance",
+    "fair_200",
+    "instance_detection",
+    "cifar_long_tail",
+)
+"""Grids of studies beyond the paper's tables, in the order of the page."""
 SCALE_NAMES = {"paper": "paper's scale", "quarter": "a quarter of the paper's schedule", "reduced": "reduced"}
 
 _CORNER: dict[str, object] = {"noise": 0.4, "imbalance": 100, "clean": 100}
@@ -265,6 +275,20 @@ class Report:
                 rows.append([", ".join([cell.row, *place]), title_of(cell.experiment.data), last, best])
         caption = "Test accuracy after the last step and at the best evaluation, mean and 95% interval."
         return Html(_wide(NumberTable(["run", "data", "last", "best"], rows, caption).html))
+
+    def further(self) -> Html:
+        """Studies beyond the paper's tables: those on record, each under its question, then those that are not."""
+        studies = {name: grid(name, "reduced") for name in FURTHER}
+        begun = [name for name in FURTHER if any(not isinstance(self._number(c), str) for c in studies[name].cells)]
+        text = "".join(f"<h3>{escape(studies[name].question)}</h3>{self.reduced(name).html}" for name in begun)
+        if planned := [name for name in FURTHER if name not in begun]:
+            items = "".join(
+                f"<li>{escape(studies[name].question)}: "
+                f"<code>l2rw reproduce {name} --scale reduced --trials 3</code></li>"
+                for name in planned
+            )
+            text += f"<p>Planned, and not run yet:</p><ul>{items}</ul>"
+        return Html(text)
 
     def _number(self, cell: Cell | None, what: str = "last") -> Number | str:
         if cell is None:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l2rw_core.datasets import BatchStream, CleanSet, load, make_split, to_tensors, two_classes
+from l2rw_core.datasets import BatchStream, CleanSet, RandomStream, load, make_split, to_tensors, two_classes
 
 
 @given(n=st.integers(2, 50), size=st.integers(1, 50), seed=st.integers(0, 9))
@@ -64,3 +64,14 @@ def test_points_have_the_noise_and_imbalance_asked_for():
     assert bool((more.flipped | ~points.flipped).all())
     with pytest.raises(ValueError, match="imbalance >= 1"):
         two_classes(10, imbalance=0.5)
+
+
+def test_drawing_with_replacement_repeats_some_and_is_a_function_of_the_step():
+    stream = RandomStream(10, 100, seed=1)
+    assert len(stream.indices(0)) == 100, "more than there are"
+    assert torch.equal(stream.indices(5), RandomStream(10, 100, seed=1).indices(5))
+    assert not torch.equal(stream.indices(5), stream.indices(6))
+    draws = torch.cat([RandomStream(10, 10, seed=1).indices(step) for step in range(300)]).view(300, 10)
+    distinct = sum(len(row.unique()) for row in draws) / 300
+    assert distinct == pytest.approx(10 * (1 - 0.9**10), abs=0.3)
+    assert torch.bincount(draws.flatten(), minlength=10).float().std() < 0.1 * 300

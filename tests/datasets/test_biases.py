@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from l2rw_core.datasets import (
     BackgroundFlip,
     Examples,
+    InstanceFlip,
     LongTail,
     PairImbalance,
     UniformFlip,
+    load,
     official_background_class,
     realised_noise,
 )
@@ -111,6 +113,8 @@ def test_official_seeds_give_the_background_classes_of_the_paper(classes, expect
     ("make", "message"),
     [
         (lambda: UniformFlip(1.5), "between 0 and 1"),
+        (lambda: InstanceFlip(-0.1), "between 0 and 1"),
+        (lambda: InstanceFlip(0.1, blur=-1.0), "blur must be finite"),
         (lambda: UniformFlip(float("nan")), "between 0 and 1"),
         (lambda: BackgroundFlip(-0.1), "between 0 and 1"),
         (lambda: LongTail(0.5), "at least 1"),
@@ -125,3 +129,36 @@ def test_official_seeds_give_the_background_classes_of_the_paper(classes, expect
 def test_impossible_biases_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def wrong_by_class(blur, seed):
+    source = load("fashion_small")
+    before = Examples(source.x_train, source.y_train, source.y_train, np.arange(len(source.y_train)))
+    after = InstanceFlip(0.3, blur).apply(before, rng(seed), 10)
+    assert after.flipped.sum() == round(0.3 * len(before))
+    wrong = np.zeros((10, 10))
+    np.add.at(wrong, (after.y_true[after.flipped], after.y[after.flipped]), 1)
+    return after.flipped, wrong
+
+
+def test_noise_by_image_mislabels_what_is_hard_to_tell_apart_as_what_it_resembles():
+    _, wrong = wrong_by_class(1.0, 3)
+    shirt, trouser, tops = 6, 1, [0, 2, 3, 4]
+    assert wrong[shirt].sum() > 2 * wrong[trouser].sum()
+    assert wrong[shirt, tops].sum() > 0.6 * wrong[shirt].sum(), "4 in 9 by chance"
+
+
+def test_blur_is_the_dial_between_the_image_and_chance():
+    """Share of the mislabelled images that another draw mislabels too: 30% by chance."""
+    common = {}
+    for blur in (0.0, 1.0, 8.0):
+        (one, _), (other, _) = wrong_by_class(blur, 3), wrong_by_class(blur, 4)
+        common[blur] = (one & other).sum() / one.sum()
+    assert common[0.0] > 0.85
+    assert common[0.0] > common[1.0] + 0.1 > common[8.0] + 0.2 > 0.4
+
+
+def test_noise_by_image_of_none_is_none():
+    before = examples(100)
+    assert InstanceFlip(0.0).apply(before, rng(), 10) is before
+    assert InstanceFlip(1.0).apply(before, rng(), 10).flipped.all()

@@ -181,6 +181,25 @@ def test_the_queue_is_in_the_order_of_value():
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "row", "scale", "seeds"),
+    [
+        ("table1", "l2rw", "reduced", range(10)),
+        ("table2", "baseline+es", "reduced", range(3, 10)),
+        ("fig5", "l2rw", "reduced", range(3, 10)),
+        ("fig2", "l2rw", "paper", range(5, 10)),
+        ("instance", "elr", "reduced", range(3)),
+        ("later", "gce", "reduced", range(5)),
+        ("fair_200", "inverse-frequency", "reduced", range(5)),
+    ],
+)
+def test_the_queue_of_small_studies_makes_ten_trials_of_what_claims_use(name, row, scale, seeds):
+    """Of a cell of each; those that are on record in the repository need not be in the queue."""
+    cell = next(c for c in grid(name, scale).cells if c.row == row and c.place.get("ratio", 200) == 200)
+    trials = set(campaign.queue("small"))
+    assert [seed for seed in range(20) if cell.trial(seed) in trials] == list(seeds)
+
+
 def test_what_is_left_is_said_in_core_hours(tmp_path):
     record = replace(fit(EARLY, progress=False), duration=3600.0)
     append(record, tmp_path)
@@ -206,7 +225,7 @@ def test_records_are_handed_over_once_and_none_is_lost(tmp_path):
 
 
 def test_every_trial_of_the_queue_has_a_cell_in_its_grid():
-    for part in campaign.QUEUE:
+    for part in (*campaign.QUEUE, *campaign.SMALL):
         of_grid = {cell.trial(seed) for cell in grid(part.grid, part.scale).cells for seed in part.seeds}
         assert part.experiments()
         assert set(part.experiments()) <= of_grid

@@ -23,7 +23,7 @@ from l2rw_core.experiments import (
     results_root,
 )
 from l2rw_core.report.claims import CLAIMS, Asked, Evidence, verdict_of, verdicts_of
-from l2rw_core.report.page import Report, write_reproduction
+from l2rw_core.report.page import FURTHER, Report, write_reproduction
 from l2rw_core.report.reproduction import compare, reproduction
 
 ROOT = results_root().parents[1]
@@ -435,4 +435,16 @@ def test_the_page_of_the_book_shows_every_grid_that_has_records():
     cells = json.loads((ROOT / "reference" / "reproduction.ipynb").read_text())["cells"]
     shown = set(re.findall(r'report\.(?:reduced|of_paper)\("(\w+)"\)', " ".join("".join(c["source"]) for c in cells)))
     views = {"fig2", "pair_8_2", "fig3", "fig6", "fig7", "detection", "quick", "statistics", "precision"}
-    assert shown == set(grid_names()) - views
+    assert shown | set(FURTHER) == set(grid_names()) - views
+    assert not shown & set(FURTHER)
+
+
+def test_a_further_study_is_a_table_once_it_has_a_record_and_a_command_before(report):
+    """With a trial of one cell of one study."""
+    cell = next(iter(grid("clean_draw", "reduced").cells))
+    record = replace(load_records("table2")[0], experiment=cell.trial(0))
+    page = BeautifulSoup(Report([record]).further().html, "html.parser")
+    assert [h.get_text() for h in page.find_all("h3")] == [grid("clean_draw", "reduced").question]
+    assert len(page.select("tbody tr")) == 1
+    commands = [code.get_text() for code in page.select("li code")]
+    assert commands == [f"l2rw reproduce {n} --scale reduced --trials 3" for n in FURTHER if n != "clean_draw"]
