@@ -42,7 +42,7 @@ pdf: book ## Print the book as one PDF, with Chromium and without TeX
 	$(BIN)/python tools/make_pdf.py
 
 .PHONY: picture
-picture: $(INSTALLED) ## Draw the README's picture again, from the records and the playground (needs Chromium)
+picture: $(INSTALLED) ## Draw the README's pictures again, from the records, the playground and an audit (needs Chromium)
 	$(BIN)/python tools/make_picture.py
 
 TRIALS ?= 3
