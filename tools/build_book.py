@@ -347,8 +347,8 @@ def page_inputs_hash(root: Path) -> str:
     """Hash of what `book_pages` writes around the text of a page, and of styles and scripts: Sphinx watches neither."""
     files = [
         *sorted(PAGES.glob("*.py")),
-        *sorted((root / "_static").glob("*")),
-        *sorted((root / "_templates").glob("*")),
+        *sorted((root / "tools" / "pages" / "static").glob("*")),
+        *sorted((root / "tools" / "pages" / "templates").glob("*")),
         *(root / name for name in CITED_FROM),
     ]
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files if file.is_file())).hexdigest()[:16]

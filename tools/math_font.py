@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fontTools import subset
 
-TARGET = Path(__file__).parents[1] / "_static" / "fonts" / "stix-two-math.woff2"
+TARGET = Path(__file__).parents[1] / "tools" / "pages" / "static" / "fonts" / "stix-two-math.woff2"
 RANGES = (
     (0x20, 0x7E),  # ASCII
     (0xA0, 0xFF),  # signs and accents of Western Europe

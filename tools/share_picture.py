@@ -2,7 +2,7 @@
 
     python tools/share_picture.py
 
-It is kept in `_static/share.png`, since pages are built without a browser; draw it again when the playground changes.
+It is kept in `tools/pages/static/share.png`, since pages are built without a browser; draw it again when the playground changes.
 """
 
 from __future__ import annotations
@@ -56,4 +56,4 @@ def draw(book: Path, target: Path) -> None:
 if __name__ == "__main__":
     if not (ROOT / "_build" / "html" / "intro.html").is_file():
         sys.exit("there is no book yet: run 'make book' first")
-    draw(ROOT / "_build" / "html", ROOT / "_static" / "share.png")
+    draw(ROOT / "_build" / "html", ROOT / "tools" / "pages" / "static" / "share.png")

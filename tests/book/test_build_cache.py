@@ -23,7 +23,7 @@ class TinyBook:
     def __init__(self, root: Path) -> None:
         self.root = root
         (root / "reference").mkdir()
-        shutil.copytree(ROOT / "_static", root / "_static")
+        shutil.copytree(ROOT / "tools" / "pages" / "static", root / "tools" / "pages" / "static")
         for name in ("_config.yml", "constraints.txt", "pyproject.toml", "reference/references.bib"):
             shutil.copy(ROOT / name, root / name)
         (root / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters:\n  - file: chapters/01_tiny\n")

@@ -9,7 +9,7 @@ import pytest
 from bs4 import BeautifulSoup, Tag
 from mathematics import UnknownFormula, mathml, typeset
 
-FONTS = Path(__file__).parents[2] / "_static" / "fonts"
+FONTS = Path(__file__).parents[2] / "tools" / "pages" / "static" / "fonts"
 INLINE = '<span class="math notranslate nohighlight" data-symbols="3">\\({}\\)</span>'
 DISPLAY = '<div class="math notranslate nohighlight">\n\\[{}\\]</div>'
 NUMBERED = '<div class="math" id="eq"><span class="eqno">(1)<a href="#eq">#</a></span>\\[{}\\]</div>'
