@@ -37,7 +37,7 @@ WIDTH, COLOURS = 1320, 96
 AUDIT_VIEW = {"width": 960, "height": 596}
 KINDS = ("T-shirt", "trouser", "dress", "sneaker", "bag")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-SETTINGS = ("name", "noise", "imbalance", "clean_size", "learning_rate", "model", "seed", "n")
+SETTINGS = ("name", "noise", "imbalance", "clean_size", "learning_rate", "model", "data", "seed", "n")
 
 PAGE = """<!doctype html><meta charset="utf-8">
 <style>
@@ -47,9 +47,9 @@ body {{ margin: 0; padding: 16px; width: {width}px; box-sizing: border-box; disp
   grid-template-columns: 1.25fr 1fr; gap: 28px; align-items: start; }}
 h2 {{ font-size: 18px; margin: 0 0 8px; }}
 figure {{ margin: 0; }} .map svg {{ width: 100%; height: auto; }} figcaption {{ display: none; }}
-#playground :is(.bar, .hint, .sentence), #playground .two:last-of-type > div {{ display: none; }}
+#playground :is(.bar, .hint, .sentence, .controls) {{ display: none; }}
 </style>
-<section><h2>In the browser: reweighting beside plain training</h2><div id="playground"></div></section>
+<section><h2>In the browser: reweighting beside plain training and the clean points alone</h2><div id="playground"></div></section>
 <section class="map"><h2>On record: where it wins, and where it loses</h2>{maps}</section>
 <script type="module">{script}
 const settings = {settings};
@@ -78,7 +78,7 @@ def maps(data: str) -> str:
 
 def page(scheme: str, drawings: str) -> str:
     """The picture as a page."""
-    playground = Playground()
+    playground = Playground(data="rings", model="mlp", imbalance=3, clean_size=10, seed=6)
     settings = json.dumps({name: getattr(playground, name) for name in SETTINGS})
     script = (files("l2rw_core.interactive") / "playground.js").read_text(encoding="utf-8")
     return PAGE.format(

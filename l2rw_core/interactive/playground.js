@@ -1,4 +1,4 @@
-// L2RW in the reader's browser: two classes of points, plain SGD beside L2RW, no kernel and no network.
+// L2RW in the reader's browser, beside plain training and training on the clean points alone: no kernel, no network.
 //
 // The module has five parts: the arithmetic, the settings and their words, the drawing, the widget, and its place on a
 // page without a kernel. The first two are pure and run under node, where the tests compare them with l2rw_core.
@@ -15,9 +15,11 @@ export const HIDDEN = 8;
 export const LIMITS = { x: 4.5, y: 3.5 }; // every point lies inside, so that the axes never move
 export const BATCH = 50;
 export const MAX_STEPS = 400;
-export const START_STEPS = 100;
+export const START_STEPS = { clouds: 100, rings: 200 };
 const TEST_SIZE = 400;
-const GAP = 3; // between the centres of the classes, in standard deviations
+const GAP = 3; // between the centres of the clouds, in standard deviations
+const RADII = [0.6, 2.3]; // of the rings of class 0 and 1
+const THICKNESS = 0.35; // of a ring: the standard deviation of its points' radius
 const RECORD_EVERY = 5; // steps from one measured accuracy to the next
 
 // One stream of random numbers for each purpose: changing one setting then leaves all other draws as they were.
@@ -44,21 +46,30 @@ function normal(uniform) {
   return Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
 }
 
+/** One point of a class: of a cloud left or right, or of a ring inside or outside. */
+const SHAPES = {
+  clouds: (uniform, label) => [normal(uniform) + GAP * (label - 0.5), normal(uniform)],
+  rings(uniform, label) {
+    const radius = RADII[label] + THICKNESS * normal(uniform);
+    const angle = 2 * Math.PI * uniform();
+    return [radius * Math.cos(angle), radius * Math.sin(angle)];
+  },
+};
+
 /** Draw one point of a class; the few that would fall outside the axes are drawn again. */
-function drawPoint(uniform, label) {
+function drawPoint(uniform, label, shape) {
   for (;;) {
-    const x = normal(uniform) + GAP * (label - 0.5);
-    const y = normal(uniform);
+    const [x, y] = SHAPES[shape](uniform, label);
     if (Math.abs(x) < LIMITS.x && Math.abs(y) < LIMITS.y) return [x, y];
   }
 }
 
 /** Points of the `groups`, each [stream, label, count]; a longer group starts with the points of a shorter one. */
-function drawPoints(seed, groups) {
+function drawPoints(seed, shape, groups) {
   const rows = [];
   for (const [stream, label, count] of groups) {
     const uniform = uniforms(seed, stream);
-    for (let k = 0; k < count; k += 1) rows.push([...drawPoint(uniform, label), label]);
+    for (let k = 0; k < count; k += 1) rows.push([...drawPoint(uniform, label, shape), label]);
   }
   const column = (index) => Float64Array.from(rows, (row) => row[index]);
   return { x: column(0), y: column(1), label: column(2) };
@@ -72,13 +83,13 @@ export function rareCount(n, imbalance) {
 /**
  * Training, clean and test points for these settings.
  *
- * Noise turns labels of rare points into the common class. More noise keeps the labels that were turned before, and
- * moves no point. `flips` holds ids of points whose label the reader has turned over on top of that.
+ * Noise flips labels of rare points to the common class. More noise keeps the labels that were flipped before, and
+ * moves no point. `flips` holds ids of points whose label the reader has flipped on top of that.
  */
 export function makeData(settings) {
-  const { seed, n, imbalance, noise, clean_size: cleanSize, flips } = settings;
+  const { seed, n, imbalance, noise, clean_size: cleanSize, data: shape, flips } = settings;
   const rare = rareCount(n, imbalance);
-  const train = drawPoints(seed, [[STREAM.rare, 0, rare], [STREAM.common, 1, n - rare]]);
+  const train = drawPoints(seed, shape, [[STREAM.rare, 0, rare], [STREAM.common, 1, n - rare]]);
   const truth = train.label.slice();
   const ids = Array.from(truth, (label, i) => (label === 0 ? `t${i}` : `c${i - rare}`));
   const uniform = uniforms(seed, STREAM.noise);
@@ -88,8 +99,9 @@ export function makeData(settings) {
     if (flips?.includes(id)) train.label[i] = 1 - train.label[i];
   });
   const cleanRare = Math.floor(cleanSize / 2);
-  const clean = drawPoints(seed, [[STREAM.cleanRare, 0, cleanRare], [STREAM.cleanCommon, 1, cleanSize - cleanRare]]);
-  const test = drawPoints(seed, [[STREAM.test, 0, TEST_SIZE / 2], [STREAM.test + 100, 1, TEST_SIZE / 2]]);
+  const common = [STREAM.cleanCommon, 1, cleanSize - cleanRare];
+  const clean = drawPoints(seed, shape, [[STREAM.cleanRare, 0, cleanRare], common]);
+  const test = drawPoints(seed, shape, [[STREAM.test, 0, TEST_SIZE / 2], [STREAM.test + 100, 1, TEST_SIZE / 2]]);
   return { train, truth, ids, clean, test };
 }
 
@@ -97,7 +109,7 @@ export function parameterCount(kind) {
   return kind === "mlp" ? 4 * HIDDEN + 1 : 3;
 }
 
-/** Initial parameters: small and random, the same for both methods. */
+/** Initial parameters: small and random, the same for every method. */
 export function initModel(kind, seed) {
   const uniform = uniforms(seed, STREAM.model);
   return Float64Array.from({ length: parameterCount(kind) }, () => 0.5 * normal(uniform));
@@ -210,14 +222,14 @@ function drawBatch(uniform, order, count) {
   return order.slice(0, count);
 }
 
-/** Both methods before their first step: same data, same parameters, and the same batches to come. */
+/** All methods before their first step: same parameters, and, but for the one that has only the clean points, same batches. */
 export function makeRun(settings) {
   const data = makeData(settings);
   const theta = initModel(settings.model, settings.seed);
   const run = {
     settings,
     data,
-    theta: { plain: theta, l2rw: theta.slice() },
+    theta: { plain: theta, l2rw: theta.slice(), clean: theta.slice() },
     steps: 0,
     failed: null, // the method whose parameters stopped being finite numbers
     history: [],
@@ -228,13 +240,13 @@ export function makeRun(settings) {
   return run;
 }
 
-/** One step of both methods on the same batch. Does nothing at the end of the run or after a failure. */
+/** One step of every method, of two on the same batch and of one on the clean points. Does nothing at the end of the run or after a failure. */
 export function advance(run) {
   if (isOver(run)) return;
   const { model, learning_rate: rate } = run.settings;
   const batch = take(run.data.train, drawBatch(run.uniform, run.order, Math.min(BATCH, run.order.length)));
-  for (const method of ["plain", "l2rw"]) {
-    step(model, run.theta[method], batch, run.data.clean, rate, method);
+  for (const method of Object.keys(run.theta)) {
+    step(model, run.theta[method], method === "clean" ? run.data.clean : batch, run.data.clean, rate, method);
     if (!run.theta[method].every(Number.isFinite)) run.failed ??= method;
   }
   run.steps += 1;
@@ -247,7 +259,7 @@ export function isOver(run) {
 
 function record(run) {
   const test = (method) => accuracy(run.settings.model, run.theta[method], run.data.test);
-  run.history.push({ step: run.steps, plain: test("plain"), l2rw: test("l2rw") });
+  run.history.push({ step: run.steps, plain: test("plain"), l2rw: test("l2rw"), clean: test("clean") });
 }
 
 /** The run with these settings after `steps` steps: the same answer whichever way the reader came here. */
@@ -260,6 +272,7 @@ export function simulate(settings, steps) {
 /** What a method would give every training point now: its weight if the whole training set were the batch. */
 export function currentWeights(run, method) {
   if (method === "plain") return equalWeights(run.data.ids.length);
+  if (method === "clean") return new Float64Array(run.data.ids.length);
   return weightsFrom(alignment(run.settings.model, run.theta.l2rw, run.data.train, run.data.clean));
 }
 
@@ -282,6 +295,7 @@ export const RANGES = {
   n: { low: 20, high: 400, short: "n", whole: true },
   steps: { low: 0, high: MAX_STEPS, short: "steps", whole: true },
 };
+export const DATA = { clouds: "two clouds", rings: "a ring around a disc" };
 export const MODELS = { logistic: "logistic regression", mlp: "network, 8 tanh units" };
 
 function clampNumber(value, { low, high, whole }, fallback) {
@@ -295,6 +309,7 @@ export function clampSettings(raw, fallback) {
   const settings = {};
   for (const key of Object.keys(RANGES)) settings[key] = clampNumber(raw[key], RANGES[key], fallback[key]);
   settings.model = Object.hasOwn(MODELS, raw.model) ? raw.model : fallback.model;
+  settings.data = Object.hasOwn(DATA, raw.data) ? raw.data : fallback.data;
   const flips = Array.isArray(raw.flips) ? raw.flips : fallback.flips;
   settings.flips = [...new Set(flips)].filter((id) => /^[ct]\d{1,3}$/.test(id));
   return settings;
@@ -303,7 +318,7 @@ export function clampSettings(raw, fallback) {
 /** What the text of an address says about the settings, unchecked. */
 export function parseSettings(text) {
   const words = new Map(text.split(",").map((pair) => pair.split(":", 2)));
-  const raw = { model: words.get("model") };
+  const raw = { model: words.get("model"), data: words.get("data") };
   for (const [key, { short }] of Object.entries(RANGES)) {
     if (words.get(short)?.trim()) raw[key] = Number(words.get(short));
   }
@@ -314,7 +329,7 @@ export function parseSettings(text) {
 /** The settings as text for an address: "noise:0.5,imbalance:5,...". */
 export function settingsText(settings) {
   const pairs = Object.entries(RANGES).map(([key, { short }]) => `${short}:${settings[key]}`);
-  pairs.push(`model:${settings.model}`);
+  pairs.push(`model:${settings.model}`, `data:${settings.data}`);
   if (settings.flips.length) pairs.push(`flip:${settings.flips.join(".")}`);
   return pairs.join(",");
 }
@@ -338,12 +353,12 @@ export function describe(run) {
   const { model } = run.settings;
   const right = (method) => percent(accuracy(model, run.theta[method], run.data.test));
   if (run.steps === 0) {
-    return `Before the first step both models are the same: ${right("plain")} of the test points are right.`;
+    return `Before the first step all three models are the same: ${right("plain")} of the test points are right.`;
   }
   const end = run.steps >= MAX_STEPS ? " The run ends here." : "";
   return (
     `After ${counted(run.steps, "step")} L2RW classifies ${right("l2rw")} of the test points correctly, ` +
-    `plain SGD ${right("plain")}; ${describeWeights(run)}${end}`
+    `plain training ${right("plain")}, the clean points alone ${right("clean")}; ${describeWeights(run)}${end}`
   );
 }
 
@@ -360,7 +375,7 @@ function describeWeights(run) {
 }
 
 function describeFailure(run) {
-  const method = run.failed === "plain" ? "plain SGD" : "L2RW";
+  const method = { plain: "plain training", l2rw: "L2RW", clean: "the model of the clean points" }[run.failed];
   return (
     `At step ${run.steps} the parameters of ${method} stopped being finite numbers, so the run has ended. ` +
     "Lower the learning rate, then press Reset."
@@ -380,7 +395,7 @@ export function describePoint(run, i) {
   const times = currentWeights(run, "l2rw")[i] * ids.length;
   const place = `${train.x[i].toFixed(1)} across, ${train.y[i].toFixed(1)} up`;
   const weight = Number.isFinite(times) ? `L2RW gives it ${times.toFixed(1)} times the equal weight` : "no weight";
-  return `Point at ${place}: labelled ${shape(train.label[i])}, ${right}; ${weight}. Enter turns its label over.`;
+  return `Point at ${place}: labelled ${shape(train.label[i])}, ${right}; ${weight}. Enter flips its label.`;
 }
 
 /** The point next to `from` in a direction of the plane, the cursor keys' way; `from` itself if there is none. */
@@ -409,8 +424,9 @@ const COLOURS = {
   majority: "#a87b05",
 };
 const METHODS = {
-  plain: { title: "Plain SGD", colour: COLOURS.baseline, dash: [8, 4] },
-  l2rw: { title: "L2RW", colour: COLOURS.l2rw, dash: [] },
+  plain: { title: "Plain training", name: "plain", colour: COLOURS.baseline, dash: [8, 4] },
+  l2rw: { title: "L2RW", name: "L2RW", colour: COLOURS.l2rw, dash: [] },
+  clean: { title: "Clean only", name: "clean only", colour: COLOURS.clean, dash: [2, 4] },
 };
 const CLASS_COLOURS = [COLOURS.minority, COLOURS.majority];
 const CELLS = { across: 54, up: 42 }; // of the grid on which the boundary is found
@@ -604,10 +620,10 @@ function drawRing(context, place, radius, ink, paper, dash) {
   context.setLineDash([]);
 }
 
-/** Test accuracy of both methods over the steps. The axes are those of the longest run, whatever was run so far. */
-function drawChart(canvas, history, { ink, paper }) {
+/** Test accuracy of every method over the steps. The axes are those of the longest run, whatever was run so far. */
+function drawChart(canvas, history, { ink }) {
   const { context, width, height } = freshContext(canvas);
-  const box = { left: 44, right: width - 10, top: 10, bottom: height - 40 };
+  const box = { left: 44, right: width - 120, top: 10, bottom: height - 40 };
   const toX = (steps) => box.left + (steps / MAX_STEPS) * (box.right - box.left);
   const toY = (share) => box.bottom - share * (box.bottom - box.top);
   context.font = "13px system-ui, sans-serif";
@@ -622,7 +638,7 @@ function drawChart(canvas, history, { ink, paper }) {
     context.stroke(path);
     context.setLineDash([]);
   }
-  labelEnds(context, history, box, toX, toY, { ink, paper });
+  labelEnds(context, history, box, toX, toY, { ink });
 }
 
 function drawGrid(context, box, toX, toY) {
@@ -643,39 +659,39 @@ function drawGrid(context, box, toX, toY) {
   context.fillText("steps", (box.left + box.right) / 2, box.bottom + 22);
 }
 
-/** Name each line at its end, with its marker; the names keep apart, and off the lines where they lie over them. */
-function labelEnds(context, history, box, toX, toY, { ink, paper }) {
+/** Heights for words, at least `gap` apart and none below `bottom`, each as near to its own as that allows. */
+export function keptApart(heights, gap, bottom) {
+  const order = heights.map((_, k) => k).sort((a, b) => heights[a] - heights[b]);
+  const kept = heights.slice();
+  for (let k = 1; k < order.length; k += 1) {
+    kept[order[k]] = Math.max(kept[order[k]], kept[order[k - 1]] + gap);
+  }
+  let limit = bottom;
+  for (const k of order.reverse()) {
+    kept[k] = Math.min(kept[k], limit);
+    limit = kept[k] - gap;
+  }
+  return kept;
+}
+
+/** Name each line beside its end, with its marker; the names keep apart. */
+function labelEnds(context, history, box, toX, toY, { ink }) {
   const last = history[history.length - 1];
   const x = toX(last.step);
-  const leftwards = x > (box.left + box.right) / 2;
-  const upper = last.l2rw >= last.plain ? "l2rw" : "plain";
-  const lower = upper === "l2rw" ? "plain" : "l2rw";
-  const heights = { [upper]: toY(last[upper]), [lower]: toY(last[lower]) };
-  if (leftwards) {
-    const beside = history.filter((entry) => toX(entry.step) > x - 120);
-    const levels = beside.flatMap((entry) => [toY(entry.plain), toY(entry.l2rw)]);
-    heights[upper] = Math.max(box.top + 2, Math.min(...levels) - 12);
-    heights[lower] = Math.min(box.bottom - 8, Math.max(...levels) + 12);
-  } else {
-    const overlap = Math.max(0, 18 - (heights[lower] - heights[upper])) / 2;
-    heights[upper] -= overlap;
-    heights[lower] += overlap;
-  }
-  context.textAlign = leftwards ? "right" : "left";
+  const methods = Object.keys(METHODS);
+  const heights = keptApart(methods.map((method) => toY(last[method])), 17, box.bottom - 6);
+  context.textAlign = "left";
   context.textBaseline = "middle";
-  for (const [method, { title, colour }] of Object.entries(METHODS)) {
-    const marker = new Path2D();
-    if (method === "l2rw") marker.arc(x, toY(last[method]), 4.5, 0, 2 * Math.PI);
-    else marker.rect(x - 4, toY(last[method]) - 4, 8, 8);
-    context.fillStyle = colour;
+  methods.forEach((method, k) => {
+    const y = toY(last[method]);
+    const marker = method === "l2rw" ? shapePath(1, [x, y], 4.5) : new Path2D();
+    if (method === "plain") marker.rect(x - 4, y - 4, 8, 8);
+    if (method === "clean") marker.addPath(new Path2D(`M${x} ${y - 5.5}L${x + 5.5} ${y}L${x} ${y + 5.5}L${x - 5.5} ${y}Z`));
+    context.fillStyle = METHODS[method].colour;
     context.fill(marker);
-    const words = `${title} ${percent(last[method])}`;
-    context.lineWidth = 4;
-    context.strokeStyle = paper;
-    context.strokeText(words, x + (leftwards ? -4 : 10), heights[method]);
     context.fillStyle = ink;
-    context.fillText(words, x + (leftwards ? -4 : 10), heights[method]);
-  }
+    context.fillText(`${METHODS[method].name} ${percent(last[method])}`, x + 11, heights[k]);
+  });
 }
 
 // --- 4. The widget -------------------------------------------------------------------------------------------------
@@ -698,12 +714,19 @@ const STYLE = `
 & button:hover { border-color: currentColor; }
 & .run { min-width: 8.5em; font-weight: 600; border: 2px solid ${COLOURS.l2rw}; }
 & :is(button, select, input, canvas):focus-visible { outline: 3px solid currentColor; outline-offset: 2px; }
-& .two { display: grid; gap: 10px 16px;
+& .two, & .panels { display: grid; gap: 10px 16px;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 270px), 1fr)); }
+&.wide { display: grid; grid-template-columns: 15em minmax(0, 1fr); gap: 0 24px; align-items: start; }
+&.wide .panels { grid-template-columns: repeat(3, minmax(0, 1fr)); }
+&.wide .chart { grid-column: 1 / -1; }
+&.wide .controls { grid-column: 1; grid-row: 1 / span 9; }
+&.wide > :not(.controls, style, .silent) { grid-column: 2; }
+&.wide .two, &.wide .choices { grid-template-columns: 1fr; }
 & canvas { display: block; width: 100%; background: var(--paper); }
 & .panel canvas { aspect-ratio: 9 / 7; border: 1px solid var(--line); border-radius: 6px;
   cursor: crosshair; touch-action: pan-y; user-select: none; }
-& .head { display: flex; justify-content: space-between; gap: 8px; margin-bottom: 4px; }
+& .head { display: flex; justify-content: space-between; gap: 0 8px; margin-bottom: 4px; white-space: nowrap; }
+&.wide .head { flex-direction: column; }
 & .head svg { margin-right: 6px; }
 & .numbers, & .value { font-variant-numeric: tabular-nums; }
 & .legend { display: flex; flex-wrap: wrap; gap: 2px 16px; list-style: none; margin: 8px 0; font-size: 0.875rem; }
@@ -713,11 +736,17 @@ const STYLE = `
 & .failed { border-left: 6px double ${COLOURS.baseline}; font-weight: 600; }
 &.narrow .sentence { min-height: 8.4em; }
 &.narrow .hint { min-height: 5.6em; }
-& .chart canvas { height: 270px; }
+& .chart canvas { height: 230px; }
 & label { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 8px; margin-bottom: 8px; }
 & label .value { font-weight: 600; white-space: nowrap; }
-& input[type=range] { display: block; width: 100%; height: 28px; margin: 0; accent-color: ${COLOURS.l2rw}; }
-& .choices { display: grid; grid-template-columns: 2fr 1fr; gap: 12px; }
+& input[type=range] { display: block; width: 100%; height: 28px; margin: 0; appearance: none; cursor: pointer;
+  background: linear-gradient(var(--line), var(--line)) center / 100% 6px no-repeat; }
+& input[type=range]::-webkit-slider-thumb { appearance: none; width: 24px; height: 24px; border: 2px solid var(--paper);
+  border-radius: 50%; background: ${COLOURS.l2rw}; }
+& input[type=range]::-moz-range-thumb { width: 22px; height: 22px; border: 2px solid var(--paper); border-radius: 50%;
+  background: ${COLOURS.l2rw}; }
+& .choices { display: grid; grid-template-columns: 2fr 2fr 1fr; gap: 0 12px; }
+&.narrow .choices { grid-template-columns: 1fr; }
 & label :is(select, input[type=number]) { width: 100%; margin-top: 2px; }
 & .l2rw-copy { display: flex; flex-wrap: wrap; gap: 4px 12px; align-items: center; }
 & .silent { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
@@ -729,9 +758,10 @@ const SLIDERS = {
   clean_size: "Clean set",
   learning_rate: "Learning rate",
 };
-const TRAITS = ["noise", "imbalance", "clean_size", "learning_rate", "model", "seed", "n"];
+const CHOICES = { data: ["Data", DATA], model: ["Model", MODELS] };
+const TRAITS = ["noise", "imbalance", "clean_size", "learning_rate", "model", "data", "seed", "n"];
 const HINT =
-  "Click, tap or paint over points to turn their labels over. " +
+  "Click, tap or paint over points to flip their labels. " +
   "By keyboard: Tab to a panel, arrow keys from point to point, Enter.";
 const BURST = 25; // steps at one press of Run where the reader has asked for less motion
 const BRUSH = { mouse: 12, pen: 12, touch: 20 }; // radius in pixels: a finger is less exact
@@ -798,7 +828,7 @@ class Playground {
 
   fromTraits() {
     const raw = Object.fromEntries(TRAITS.map((key) => [key, this.model.get(key)]));
-    const { steps = START_STEPS, flips = [] } = this.settings ?? {}; // these two are no traits
+    const { steps = START_STEPS[raw.data], flips = [] } = this.settings ?? {}; // these two are no traits
     return clampSettings({ ...raw, steps, flips }, { ...raw, steps, flips });
   }
 
@@ -852,7 +882,7 @@ class Playground {
     this.sentence = make("p", { class: "sentence", role: "status", "aria-live": "polite" });
     this.hint = make("p", { class: "hint" }, HINT);
     this.spoken = make("p", { class: "silent", role: "status", "aria-live": "polite" });
-    this.panels = { plain: this.buildPanel("plain"), l2rw: this.buildPanel("l2rw") };
+    this.panels = Object.fromEntries(Object.keys(METHODS).map((method) => [method, this.buildPanel(method)]));
     this.chart = make("canvas", { role: "img" });
     this.title = make("div");
     const chart = make("figure", { class: "chart" }, this.title, this.chart);
@@ -861,12 +891,12 @@ class Playground {
     this.root.append(
       make("style", {}, STYLE),
       this.buildBar(),
-      make("div", { class: "two" }, this.panels.plain.figure, this.panels.l2rw.figure),
+      make("div", { class: "panels" }, ...Object.values(this.panels).map((panel) => panel.figure), chart),
       legend(),
       this.hint,
       this.spoken,
       this.sentence,
-      make("div", { class: "two" }, chart, this.buildControls()),
+      this.buildControls(),
     );
     if (this.address) this.root.append(this.address.copyButton(host, this.name, () => this.position()));
     return this.root;
@@ -874,12 +904,13 @@ class Playground {
 
   buildBar() {
     const speed = make("select", { change: (event) => (this.stepsPerFrame = Number(event.target.value)) });
-    speed.append(make("option", { value: "1" }, "1 step a frame"), make("option", { value: "10" }, "10 steps"));
+    speed.append(make("option", { value: "1" }, "slow"), make("option", { value: "10" }, "fast"));
     speed.setAttribute("aria-label", "Speed");
     this.speed = speed;
     const stepButton = make("button", { type: "button", click: () => this.stepOnce() }, "Step");
     const resetButton = make("button", { type: "button", click: () => this.reset() }, "Reset");
-    return make("div", { class: "bar" }, this.runButton, stepButton, resetButton, speed, this.clearButton);
+    const againButton = make("button", { type: "button", click: () => this.startOver() }, "Start over");
+    return make("div", { class: "bar" }, this.runButton, stepButton, resetButton, againButton, speed, this.clearButton);
   }
 
   buildPanel(method) {
@@ -901,12 +932,16 @@ class Playground {
       this.inputs[key] = make("input", { type: "range", min: "0", step: "1", "aria-label": words, input });
       return make("label", {}, words, this.values[key], this.inputs[key]);
     });
-    this.inputs.model = make("select", { change: (event) => this.change({ model: event.target.value }) });
-    for (const [value, words] of Object.entries(MODELS)) this.inputs.model.append(make("option", { value }, words));
+    const choices = Object.entries(CHOICES).map(([key, [words, options]]) => {
+      this.inputs[key] = make("select", { change: (event) => this.change({ [key]: event.target.value }) });
+      for (const [value, name] of Object.entries(options)) this.inputs[key].append(make("option", { value }, name));
+      return make("label", {}, words, this.inputs[key]);
+    });
     const seed = (event) => this.change(event.target.value ? { seed: Number(event.target.value) } : {});
     this.inputs.seed = make("input", { type: "number", min: "0", max: "9999", step: "1", change: seed });
-    const choices = [make("label", {}, "Model", this.inputs.model), make("label", {}, "Seed", this.inputs.seed)];
-    return make("div", {}, ...sliders, make("div", { class: "choices" }, ...choices));
+    choices.push(make("label", {}, "Seed", this.inputs.seed));
+    const numbers = make("div", { class: "two" }, ...sliders);
+    return make("div", { class: "controls" }, numbers, make("div", { class: "choices" }, ...choices));
   }
 
   /** Put the settings into the controls, each with its value in words. */
@@ -923,7 +958,7 @@ class Playground {
     }
     const batch = Math.min(BATCH, this.settings.n);
     this.title.textContent = `Accuracy on ${TEST_SIZE} test points, batches of ${batch}`;
-    this.inputs.model.value = this.settings.model;
+    for (const key of Object.keys(CHOICES)) this.inputs[key].value = this.settings[key];
     this.inputs.seed.value = String(this.settings.seed);
     this.clearButton.style.visibility = this.settings.flips.length ? "visible" : "hidden";
     this.showRunButton();
@@ -968,6 +1003,7 @@ class Playground {
 
   fit() {
     this.root.classList.toggle("narrow", this.root.clientWidth < 640);
+    this.root.classList.toggle("wide", this.root.clientWidth >= 860);
     this.requestFrame();
   }
 
@@ -1026,6 +1062,12 @@ class Playground {
     this.settle();
   }
 
+  /** Everything as the page opened with, for who has moved or painted too much. */
+  startOver() {
+    this.pause();
+    this.change({ ...this.defaults });
+  }
+
   restart() {
     this.settings = { ...this.settings, steps: 0 };
     this.stale = true;
@@ -1039,7 +1081,7 @@ class Playground {
     this.change({ flips: [] });
   }
 
-  turnOver(indices) {
+  flipLabels(indices) {
     const flips = new Set(this.settings.flips);
     for (const i of indices) {
       const id = this.run.data.ids[i];
@@ -1065,7 +1107,7 @@ class Playground {
   startStroke(event) {
     if (event.button !== 0) return;
     // A finger on its way down the page must not paint: touch waits for a move sideways or for the end of a tap.
-    this.stroke = { turned: new Set(), waits: event.pointerType === "touch", x: event.clientX, y: event.clientY };
+    this.stroke = { met: new Set(), waits: event.pointerType === "touch", x: event.clientX, y: event.clientY };
     this.brush = null;
     this.brushAt(event);
     if (this.stroke.waits) return;
@@ -1112,16 +1154,16 @@ class Playground {
     this.brush = { place, from: this.brush?.place ?? place, radius: BRUSH[event.pointerType] ?? BRUSH.mouse, canvas };
   }
 
-  /** Turn over every label that the brush went over, each once in a stroke. */
+  /** Flip every label that the brush went over, each once in a stroke. */
   paint() {
     const { place, from, radius, canvas } = this.brush;
     const toPixels = pixelMap(canvas.clientWidth, canvas.clientHeight);
     const { x, y } = this.run.data.train;
     const met = [...x.keys()].filter(
-      (i) => !this.stroke.turned.has(i) && distanceToSegment(toPixels(x[i], y[i]), from, place) <= radius,
+      (i) => !this.stroke.met.has(i) && distanceToSegment(toPixels(x[i], y[i]), from, place) <= radius,
     );
-    met.forEach((i) => this.stroke.turned.add(i));
-    if (met.length) this.turnOver(met);
+    met.forEach((i) => this.stroke.met.add(i));
+    if (met.length) this.flipLabels(met);
   }
 
   onKey(event) {
@@ -1130,8 +1172,8 @@ class Playground {
     const byPlace = [...train.x.keys()].sort((a, b) => train.x[a] - train.x[b]);
     const along = (by) => byPlace[(byPlace.indexOf(this.cursor) + by + ids.length) % ids.length];
     const actions = {
-      Enter: () => this.turnOver([this.cursor]),
-      " ": () => this.turnOver([this.cursor]),
+      Enter: () => this.flipLabels([this.cursor]),
+      " ": () => this.flipLabels([this.cursor]),
       Home: () => (this.cursor = byPlace[0]),
       End: () => (this.cursor = byPlace[ids.length - 1]),
       PageUp: () => (this.cursor = along(-1)),
@@ -1198,7 +1240,7 @@ class Playground {
     const look = { ink: style.color, paper: style.backgroundColor };
     // Native controls follow the page: light text means a dark page, whatever it calls its theme.
     this.root.style.colorScheme = isLight(look.ink) ? "dark" : "light";
-    for (const method of ["plain", "l2rw"]) this.drawPanel(method, look);
+    for (const method of Object.keys(METHODS)) this.drawPanel(method, look);
     drawChart(this.chart, this.run.history, look);
   }
 

@@ -25,33 +25,39 @@ RANGES: dict[str, tuple[float, float]] = {
 MODELS = ("logistic", "mlp")
 """Logistic regression, and a network of one hidden layer with 8 tanh units."""
 
+DATA = ("clouds", "rings")
+"""Two round clouds side by side, or a ring of common points around a disc of rare ones."""
+
 _NAME = r"[A-Za-z][A-Za-z0-9-]*"
 _SCRIPT = Path(__file__).with_name("playground.js")
-_TRAITS = ("name", *RANGES, "model")
-# As tall as the playground will be, so that nothing moves when it appears: one column, two, two and a short sentence.
+_TRAITS = ("name", *RANGES, "model", "data")
+# As tall as the playground will be, so that nothing moves when it appears: sliders beside, two columns of pictures,
+# the same with a long sentence, one column.
 _PLACE = """<style>
 .l2rw-playground-place { container-type: inline-size; }
-.l2rw-playground-host { min-height: 860px; }
-@container (max-width: 639px) { .l2rw-playground-host { min-height: 1010px; } }
-@container (max-width: 555px) { .l2rw-playground-host { min-height: calc(1230px + 125cqw); } }
+.l2rw-playground-host { min-height: 765px; }
+@container (max-width: 859px) { .l2rw-playground-host { min-height: 1050px; } }
+@container (max-width: 639px) { .l2rw-playground-host { min-height: 1320px; } }
+@container (max-width: 555px) { .l2rw-playground-host { min-height: calc(1300px + 228cqw); } }
 </style>"""
 
 
 class Playground(anywidget.AnyWidget):
-    """Plain SGD beside L2RW on two classes of points in the plane: the reader paints wrong labels and lets both run.
+    """L2RW beside plain training and training on the clean points alone, on two classes of points in the plane.
 
         Playground(noise=0.5, imbalance=5)
 
-    All arithmetic happens in the browser, in double precision, and agrees with `l2rw_core`. The figure opens after 100
-    steps. On a published page what the reader changes is kept in the address, under the playground's name.
+    The reader paints wrong labels and lets all three run. All arithmetic happens in the browser, in double precision,
+    and agrees with `l2rw_core`. The figure opens after 100 steps on clouds, and after 200 on rings. On a published page what the reader changes is kept in the address, under the playground's name.
 
     Attributes:
         name: key in the address of a published page; two playgrounds of one page need two names.
         noise: share of the rare class (triangles) whose label says the common class (circles).
         imbalance: points of the common class to one of the rare class.
         clean_size: number of clean points, half of them of each class.
-        learning_rate: of both methods.
+        learning_rate: of every method.
         model: `"logistic"` or `"mlp"`.
+        data: `"clouds"`, which a few clean points outline, or `"rings"`, which they do not.
         seed: of points, initial parameters and batches. The one given shows a gain in the middle of those of ten seeds.
         n: number of training points.
 
@@ -67,6 +73,7 @@ class Playground(anywidget.AnyWidget):
     clean_size = traitlets.Int(20).tag(sync=True)
     learning_rate = traitlets.Float(0.5).tag(sync=True)
     model = traitlets.Unicode("logistic").tag(sync=True)
+    data = traitlets.Unicode("clouds").tag(sync=True)
     seed = traitlets.Int(3).tag(sync=True)
     n = traitlets.Int(200).tag(sync=True)
 
@@ -77,10 +84,12 @@ class Playground(anywidget.AnyWidget):
             raise traitlets.TraitError(f"{proposal.trait.name} must be from {low} to {high}, got {proposal.value!r}")
         return proposal.value
 
-    @traitlets.validate("model")
-    def _check_model(self, proposal: Any) -> str:
-        if proposal.value not in MODELS:
-            raise traitlets.TraitError(f"model must be 'logistic' or 'mlp', got {proposal.value!r}")
+    @traitlets.validate("model", "data")
+    def _check_choice(self, proposal: Any) -> str:
+        choices = MODELS if proposal.trait.name == "model" else DATA
+        if proposal.value not in choices:
+            wanted = " or ".join(map(repr, choices))
+            raise traitlets.TraitError(f"{proposal.trait.name} must be {wanted}, got {proposal.value!r}")
         return proposal.value
 
     @traitlets.validate("name")
