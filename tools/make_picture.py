@@ -49,7 +49,8 @@ h2 {{ font-size: 18px; margin: 0 0 8px; }}
 figure {{ margin: 0; }} .map svg {{ width: 100%; height: auto; }} figcaption {{ display: none; }}
 #playground :is(.bar, .hint, .sentence, .controls) {{ display: none; }}
 </style>
-<section><h2>In the browser: reweighting beside plain training and the clean points alone</h2><div id="playground"></div></section>
+<section><h2>In the browser: beside plain training and the clean points alone</h2>
+<div id="playground"></div></section>
 <section class="map"><h2>On record: where it wins, and where it loses</h2>{maps}</section>
 <script type="module">{script}
 const settings = {settings};

@@ -12,7 +12,7 @@ from l2rw_core.datasets.biases import (
     official_background_class,
     realised_noise,
 )
-from l2rw_core.datasets.points import Points, two_classes
+from l2rw_core.datasets.points import Points, rings, two_classes
 from l2rw_core.datasets.sources import (
     DataCorrupt,
     DataUnavailable,
@@ -50,6 +50,7 @@ __all__ = [
     "pad_crop_flip",
     "realised_noise",
     "reference_of",
+    "rings",
     "title_of",
     "to_tensors",
     "two_classes",

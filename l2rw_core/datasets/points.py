@@ -1,4 +1,4 @@
-"""Two classes of points in the plane: the smallest data on which every effect of the method can be seen."""
+"""Two classes of points in the plane, clouds or a ring around a disc: the smallest data that show every effect."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+_RADII = (0.6, 2.3)
+_THICKNESS = 0.35
 
 
 @dataclass(frozen=True)
@@ -54,3 +57,30 @@ def two_classes(n: int = 200, imbalance: float = 1.0, noise: float = 0.0, gap: f
     y = y_true.clone()
     y[flipped] = 1 - y[flipped]
     return Points(x, y, y_true)
+
+
+def rings(n: int = 300, imbalance: float = 3.0, noise: float = 0.5, seed: int = 0) -> Points:
+    """A disc of class 0 inside a ring of class 1: a few points outline neither.
+
+    Args:
+        n: number of points.
+        imbalance: points of class 1 to one of class 0, at least 1; the rare class keeps at least one point.
+        noise: share of class 0 whose label says class 1.
+        seed: the same seed gives the same points; raising `noise` flips more of them and moves none.
+
+    Raises:
+        ValueError: for sizes and shares that cannot be.
+    """
+    if n < 2 or imbalance < 1 or not 0 <= noise <= 1:
+        raise ValueError(f"need n >= 2, imbalance >= 1 and noise in [0, 1], got {n}, {imbalance} and {noise}")
+    generator = torch.Generator().manual_seed(seed)
+    rare = max(1, round(n / (1 + imbalance)))
+    order = torch.randperm(n, generator=generator)
+    y_true = torch.ones(n, dtype=torch.float64)
+    y_true[order[:rare]] = 0
+    angle = 2 * torch.pi * torch.rand(n, generator=generator, dtype=torch.float64)
+    thickness = _THICKNESS * torch.randn(n, generator=generator, dtype=torch.float64)
+    radius = torch.where(y_true == 0, _RADII[0], _RADII[1]) + thickness
+    y = y_true.clone()
+    y[order[: round(noise * rare)]] = 1
+    return Points(torch.stack([radius * angle.cos(), radius * angle.sin()], 1), y, y_true)

@@ -4,6 +4,7 @@ from l2rw_core.extras import require
 
 require("chapters", "anywidget")
 
+from l2rw_core.interactive.eight import EightPoints, eight_points
 from l2rw_core.interactive.explore import MAX_BYTES, MAX_FRAMES, Exploration, explore
 from l2rw_core.interactive.playground import Playground
 from l2rw_core.interactive.predict import MAX_POINTS, Prediction, predict
@@ -13,10 +14,12 @@ __all__ = [
     "MAX_BYTES",
     "MAX_FRAMES",
     "MAX_POINTS",
+    "EightPoints",
     "Exploration",
     "Playground",
     "Prediction",
     "by_profile",
+    "eight_points",
     "explore",
     "predict",
 ]

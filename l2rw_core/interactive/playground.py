@@ -48,7 +48,8 @@ class Playground(anywidget.AnyWidget):
         Playground(noise=0.5, imbalance=5)
 
     The reader paints wrong labels and lets all three run. All arithmetic happens in the browser, in double precision,
-    and agrees with `l2rw_core`. The figure opens after 100 steps on clouds, and after 200 on rings. On a published page what the reader changes is kept in the address, under the playground's name.
+    and agrees with `l2rw_core`. The figure opens after 100 steps on clouds, and after 200 on rings. On a published page
+    what the reader changes is kept in the address, under the playground's name.
 
     Attributes:
         name: key in the address of a published page; two playgrounds of one page need two names.

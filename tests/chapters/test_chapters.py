@@ -200,7 +200,9 @@ def test_chapter_opens_with_what_it_found_and_a_picture(chapter: Path) -> None:
     assert {keyword.arg for keyword in last.value.keywords} == {"paper", "here", "scale", "believe"}
     assert is_folded(picture)
     assert re.search(
-        r"\bshow\(|^(against|beside_the_paper|lead_map|score_chart|explore)\(", picture.source, re.MULTILINE
+        r"\bshow\(|^(against|beside_the_paper|lead_map|score_chart|explore|eight_points)\(",
+        picture.source,
+        re.MULTILINE,
     )
 
 

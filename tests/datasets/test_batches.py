@@ -6,7 +6,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l2rw_core.datasets import BatchStream, CleanSet, RandomStream, load, make_split, to_tensors, two_classes
+from l2rw_core.datasets import (
+    BatchStream,
+    CleanSet,
+    RandomStream,
+    load,
+    make_split,
+    rings,
+    to_tensors,
+    two_classes,
+)
 
 
 @given(n=st.integers(2, 50), size=st.integers(1, 50), seed=st.integers(0, 9))
@@ -75,3 +84,17 @@ def test_drawing_with_replacement_repeats_some_and_is_a_function_of_the_step():
     distinct = sum(len(row.unique()) for row in draws) / 300
     assert distinct == pytest.approx(10 * (1 - 0.9**10), abs=0.3)
     assert torch.bincount(draws.flatten(), minlength=10).float().std() < 0.1 * 300
+
+
+def test_rings_flip_labels_of_the_disc_alone_and_move_no_point():
+    points = rings(300, imbalance=3, noise=0.4, seed=1)
+    assert int((points.y_true == 0).sum()) == 75
+    assert int(points.flipped.sum()) == 30
+    assert bool((points.y_true[points.flipped] == 0).all())
+    more = rings(300, imbalance=3, noise=0.8, seed=1)
+    assert torch.equal(more.x, points.x)
+    assert bool((more.flipped | ~points.flipped).all())
+    radius = points.x.norm(dim=1)
+    assert float(radius[points.y_true == 0].median()) < 1 < float(radius[points.y_true == 1].median())
+    with pytest.raises(ValueError, match=r"noise in \[0, 1\]"):
+        rings(10, noise=1.5)

@@ -290,7 +290,7 @@ def test_the_model_of_the_clean_points_sees_no_training_point(node):
 
 def test_rings_lie_where_they_should(node):
     (world,) = node(("makeData", LANDING | {"n": 400, "imbalance": 1}))
-    x, y = tensors(world["train"])
+    x, _ = tensors(world["train"])
     radius, truth = x.norm(dim=1), torch.tensor(world["truth"])
     for label, wanted in ((0, 0.6), (1, 2.3)):
         assert abs(float(radius[truth == label].median()) - wanted) < 0.1
@@ -323,7 +323,14 @@ def test_sentences_before_the_first_step_and_at_the_end(node):
 
 
 def test_settings_survive_the_address(node):
-    settings = SETTINGS | {"noise": 0.25, "imbalance": 20, "model": "mlp", "data": "rings", "flips": ["t3", "c12"], "steps": 7}
+    settings = SETTINGS | {
+        "noise": 0.25,
+        "imbalance": 20,
+        "model": "mlp",
+        "data": "rings",
+        "flips": ["t3", "c12"],
+        "steps": 7,
+    }
     (text,) = node(("settingsText", settings))
     assert text.startswith("noise:0.25,imbalance:20,")
     assert not set(text) & set("&#?=%+ "), "it stands in a query as it is"
