@@ -2,7 +2,8 @@
 
     python tools/share_picture.py
 
-It is kept in `tools/pages/static/share.png`, since pages are built without a browser; draw it again when the playground changes.
+It is kept in `tools/pages/static/share.png`, since pages are built without a browser; draw it again when the
+playground changes.
 """
 
 from __future__ import annotations
