@@ -425,7 +425,7 @@ VALUES = {
     "an unknown profile of a notebook that has two": Wrong(
         lambda w: by_profile("qick", quick=5, paper=50), "unknown profile 'qick'; choose one of quick, paper"
     ),
-    "an unknown ratio in a notebook": Wrong(lambda w: mnist_imbalance(ratio=150), "150:1; choose one of 10"),
+    "a ratio that is none in a notebook": Wrong(lambda w: mnist_imbalance(ratio=1), "must be at least 2 .*, got 1"),
     "data of an unknown name": Wrong(lambda w: load("imagenet"), "'imagenet'; choose one of mnist"),
     "data that is not there": Wrong(
         lambda w: load("mnist", w.folder, download=False),

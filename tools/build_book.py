@@ -146,7 +146,8 @@ def kernel_environment(root: Path, threads: int) -> dict[str, str]:
     A chapter finds the data sets of the repository and no others, so that the book is the same wherever it is built.
     """
     pools = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-    fixed = {"PYTHONHASHSEED": "0", "L2RW_PROGRESS": "0", "L2RW_DATA": str(root.absolute() / "_build" / "no-data")}
+    fixed = {"PYTHONHASHSEED": "0", "L2RW_PROGRESS": "0", "L2RW_PAGE": "1"}
+    fixed["L2RW_DATA"] = str(root.absolute() / "_build" / "no-data")
     return {**pools, **fixed}
 
 
@@ -348,6 +349,7 @@ def page_inputs_hash(root: Path) -> str:
     files = [
         *sorted(PAGES.glob("*.py")),
         *sorted((root / "tools" / "pages" / "static").glob("*")),
+        *sorted((root / "l2rw_core").glob("*/*.[cj]s*")),
         *sorted((root / "tools" / "pages" / "templates").glob("*")),
         *(root / name for name in CITED_FROM),
     ]

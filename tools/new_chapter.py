@@ -30,15 +30,20 @@ At the end you can do something that you could not do before."""
 
 SETUP = """\
 # @title Setup
-from l2rw_core.experiments import fit, grid
+from l2rw_core.experiments import fit_each, grid
 from l2rw_core.figures import COLOURS, figure, show
 from l2rw_core.figures.curves import accuracy_curves
+from l2rw_core.interactive import check_parameters
 from l2rw_core.report.closing import above, hold
 from l2rw_core.report.words import InShort
 
 # the scale of the live runs
 profile = "quick"  # @param ["quick"]
 seed = 0  # @param {type: "integer"}"""
+
+CHECKED = """\
+# @title Check the parameters
+check_parameters(["quick"], profile=profile, seed=seed)"""
 
 IN_SHORT = """\
 InShort(
@@ -50,7 +55,7 @@ InShort(
 
 PICTURE = """\
 cells = {cell.row: cell for cell in grid("table2", profile).cells}
-live = {row: fit(cells[row].trial(seed)) for row in ("baseline", "l2rw")}
+live = fit_each({row: cells[row].trial(seed) for row in ("baseline", "l2rw")})
 last = {row: record.last for row, record in live.items()}
 fig, ax = figure(height=2.4)
 ax.bar(list(last), list(last.values()), color=[COLOURS[row] for row in last])
@@ -86,7 +91,7 @@ claims = {
     "reweighting ends above plain training": above(live["l2rw"].last, live["baseline"].last),
 }
 
-hold(claims, own=(profile, seed) != ("quick", 0))"""
+hold(claims, own=(profile, seed) != ("quick", 0), runs=live.values())"""
 
 
 def skeleton(name: str, title: str, bootstrap: str) -> dict[str, Any]:
@@ -96,6 +101,7 @@ def skeleton(name: str, title: str, bootstrap: str) -> dict[str, Any]:
     cells = [
         _cell("title", TITLE.format(title=title)),
         _cell("setup", SETUP, "hide-input", "parameters", **NAMED_SETUP),
+        _cell("checked", CHECKED, "remove-cell"),
         _cell("in-short", IN_SHORT, "remove-input"),
         _cell("picture", PICTURE, "hide-input"),
         _cell("curves", CURVES, code=True),

@@ -173,7 +173,8 @@ class LongTail:
         if self.size is not None:
             if self.size / shares.sum() > largest:
                 raise ValueError(
-                    f"{self.size} images with a long tail of {self.factor} are more than the source has: lower size"
+                    f"{self.size} images with a long tail of {self.factor} are more than the source has: "
+                    "lower size or choose a milder tail"
                 )
             largest = self.size / shares.sum()
         parts = [

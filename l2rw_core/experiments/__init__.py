@@ -8,7 +8,6 @@ from l2rw_core.experiments.config import SCALES, Experiment
 from l2rw_core.experiments.detection import LabelWatch, detect
 from l2rw_core.experiments.intervals import Interval, holm, in_words, interval, prediction_interval
 from l2rw_core.experiments.paper import (
-    MAJORITY_SHARES,
     Cell,
     Grid,
     cell_of,
@@ -38,12 +37,12 @@ from l2rw_core.experiments.results import (
     reported_numbers,
 )
 from l2rw_core.experiments.rows import Row
+from l2rw_core.experiments.several import Together, fit_each, where_stopped
 from l2rw_core.experiments.sweep import missing, run_all, run_and_append
 from l2rw_core.experiments.train import build_model, fit, loss_for, prepare
 
 __all__ = [
     "LEAST_TRIALS",
-    "MAJORITY_SHARES",
     "QUANTITIES",
     "SCALES",
     "BySeed",
@@ -60,11 +59,13 @@ __all__ = [
     "Recorded",
     "Results",
     "Row",
+    "Together",
     "append",
     "build_model",
     "cell_of",
     "detect",
     "fit",
+    "fit_each",
     "grid",
     "grid_names",
     "holm",
@@ -83,4 +84,5 @@ __all__ = [
     "run_and_append",
     "summary",
     "table",
+    "where_stopped",
 ]

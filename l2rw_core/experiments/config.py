@@ -150,6 +150,28 @@ class Experiment:
         """A copy with some fields changed."""
         return replace(self, **changes)
 
+    def biased(
+        self, imbalance: float | None = None, noise: float | None = None, clean: int | None = None
+    ) -> Experiment:
+        """The same run at another imbalance, noise and clean-set size; what is not given stays.
+
+        Args:
+            imbalance: of a pair the nominal ratio, see `share_of_majority`; otherwise the first class over the last.
+                Where the run has neither a pair nor a long tail, a long tail of all images takes the place of a
+                `Subset`, and 1 changes nothing.
+            noise: rate of the flips that the run has, of uniform ones if it has none.
+            clean: images of the clean set.
+
+        Raises:
+            ValueError: a number that cannot be. What the data allow is seen by `l2rw_core.experiments.prepare`.
+        """
+        biases = self.biases
+        if imbalance is not None:
+            biases = _imbalanced(biases, imbalance)
+        if noise is not None:
+            biases = _flipped(biases, noise)
+        return self.with_(biases=biases, clean_size=self.clean_size if clean is None else clean)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; `from_dict` reads them back.
 
@@ -193,6 +215,34 @@ class Experiment:
             if field.name in _LATER and values[field.name] == field.default:
                 del values[field.name]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def share_of_majority(ratio: float) -> float:
+    """Share of the frequent class of a pair at a nominal imbalance: of 200 images one is rare at the paper's 200:1.
+
+    Raises:
+        ValueError: below 2, where the classes are equal.
+    """
+    if not 2 <= ratio < inf:
+        raise ValueError(f"of a pair, imbalance must be at least 2 (where both classes are equal), got {ratio}")
+    return 1 - 1 / ratio
+
+
+def _imbalanced(biases: tuple[Bias, ...], imbalance: float) -> tuple[Bias, ...]:
+    if any(isinstance(bias, PairImbalance) for bias in biases):
+        share = share_of_majority(imbalance)
+        return tuple(replace(b, majority_share=share) if isinstance(b, PairImbalance) else b for b in biases)
+    if any(isinstance(bias, LongTail) for bias in biases):
+        return tuple(replace(b, factor=imbalance) if isinstance(b, LongTail) else b for b in biases)
+    if imbalance == 1:
+        return biases
+    return LongTail(imbalance), *(bias for bias in biases if not isinstance(bias, Subset))
+
+
+def _flipped(biases: tuple[Bias, ...], noise: float) -> tuple[Bias, ...]:
+    if any(bias.flips_labels for bias in biases):
+        return tuple(replace(bias, rate=noise) if bias.flips_labels else bias for bias in biases)
+    return (*biases, UniformFlip(noise)) if noise else biases
 
 
 def _bias(values: Any) -> Bias:

@@ -22,16 +22,13 @@ from l2rw_core.datasets import (
     UniformFlip,
     official_background_class,
 )
-from l2rw_core.experiments.config import PRECISIONS, SCALES, Experiment
+from l2rw_core.experiments.config import PRECISIONS, SCALES, Experiment, share_of_majority
 from l2rw_core.experiments.rows import Row
 
-MAJORITY_SHARES = {10: 0.9, 20: 0.95, 50: 0.98, 100: 0.99, 200: 0.995}
-"""Nominal ratio -> share of the majority class among the 5,000 images. 0.995 is what the paper calls 200:1."""
 
-
-def _pair_of(data: str, ratio: int, pair: tuple[int, int] = (4, 9)) -> PairImbalance:
+def _pair_of(data: str, ratio: float, pair: tuple[int, int] = (4, 9)) -> PairImbalance:
     rare, frequent = pair
-    return PairImbalance(rare, frequent, MAJORITY_SHARES[ratio], 120 if data == "digits" else 5000)
+    return PairImbalance(rare, frequent, share_of_majority(ratio), 120 if data == "digits" else 5000)
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ class Grid:
 
 def mnist_imbalance(
     method: str = "l2rw",
-    ratio: int = 200,
+    ratio: float = 200,
     pair: tuple[int, int] = (4, 9),
     seed: int = 0,
     scale: str = "paper",
@@ -98,7 +95,7 @@ def mnist_imbalance(
 
     Args:
         method: name of a method.
-        ratio: nominal imbalance, one of `MAJORITY_SHARES`.
+        ratio: nominal imbalance, at least 2; see `l2rw_core.experiments.config.share_of_majority`.
         pair: (rare digit, frequent digit).
         seed: split, initial parameters and data order.
         scale: ``paper`` is 5,000 images and 8,000 steps; ``quick`` is a tenth of the steps at five times the rate.
@@ -109,8 +106,6 @@ def mnist_imbalance(
     Raises:
         ValueError: for a ratio, scale, method or data set that there is none of.
     """
-    if ratio not in MAJORITY_SHARES:
-        raise ValueError(f"no imbalance of {ratio}:1; choose one of {', '.join(map(str, MAJORITY_SHARES))}")
     if scale not in ("paper", "quick"):
         raise ValueError(f"this experiment has no scale {scale!r} of {', '.join(SCALES)}; choose paper or quick")
     paper = scale == "paper"

@@ -95,6 +95,16 @@ class Record:
     `duration` and `training_seconds` count as this run's; None if there were none."""
 
     @property
+    def steps_taken(self) -> int:
+        """Steps of training and of fine-tuning: `Experiment.all_steps`, unless the run was stopped before."""
+        return self.curve.step[-1]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the run went to its end."""
+        return self.steps_taken >= self.experiment.all_steps
+
+    @property
     def last(self) -> float:
         """Test accuracy after the last step."""
         return self.curve.accuracy[-1]
@@ -212,7 +222,13 @@ def append(record: Record, folder: Path | None = None) -> Path:
 
     Raises:
         OSError: if it cannot be written.
+        ValueError: the run was stopped before its end.
     """
+    if not record.is_whole:
+        raise ValueError(
+            f"a run that was stopped after {record.steps_taken} of {record.experiment.all_steps} steps is no trial: "
+            "let it go to its end before it is put on record"
+        )
     path = (folder or results_root()) / f"{record.experiment.name}.jsonl"
     line = record.to_json().encode() + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -100,6 +100,7 @@ def fit(
     checkpoint_every: float = 60.0,
     watch: Watch | None = None,
     shared: SharedStates | None = None,
+    go_on: Callable[[], bool] | None = None,
 ) -> Record:
     """Train and evaluate one experiment. The same experiment on the same machine gives the same numbers.
 
@@ -115,9 +116,11 @@ def fit(
         watch: sees every step and every evaluation; it changes nothing of the run.
         shared: states of training that runs have in common. The run begins with one if it is there, ends with the
             numbers of a run from nothing, and leaves those that others can begin with. By default there are none.
+        go_on: asked after each step of a run without a checkpoint; once it says no, the run is evaluated where it is
+            and ends, its first step of training behind it.
 
     Returns:
-        The record of the run; `l2rw_core.experiments.append` keeps it.
+        The record of the run; `l2rw_core.experiments.append` keeps it if it went to its end.
 
     Raises:
         ValueError: if the checkpoint cannot be read or written, or belongs to another experiment, or if there is to be
@@ -142,11 +145,18 @@ def fit(
             disable=not progress_wanted(progress),
         )
         if checkpoint is None:
-            for _ in steps:
-                pass
+            _train(run, steps, go_on)
         else:
             _train_and_save(run, steps, checkpoint, checkpoint_every)
         return run.record()
+
+
+def _train(run: _Run, steps: tqdm, go_on: Callable[[], bool] | None) -> None:
+    with steps:
+        for _ in steps:
+            if go_on is not None and not go_on():
+                run.evaluate_where_it_is()
+                return
 
 
 def _train_and_save(run: _Run, steps: Iterable[int], checkpoint: Path, every: float) -> None:
@@ -308,6 +318,16 @@ class _Run:
             self._begin_stage()
             if self.stage.fresh and self.stage.counted:
                 self._evaluate_now(0)
+
+    def evaluate_where_it_is(self) -> None:
+        """Make what was learned so far a curve that ends here, whatever stage the run is in."""
+        if not self.stage.counted:
+            self.step = self.stage.steps
+        if self.steps_done == 0 or not self.stage.counted:
+            next(self.steps())
+        number = self.step if self.stage.fresh else self.experiment.steps + self.step
+        if self.curve.step[-1] != number:
+            self._evaluate_now(number)
 
     def halt(self) -> Halt:
         """The run as it stands, and what comes next."""

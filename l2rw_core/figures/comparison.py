@@ -108,14 +108,23 @@ def confusions(groups: Mapping[str, Sequence[Record]], caption: str = "") -> Dra
 
 
 def weight_histograms(records: Sequence[Record], part: str = "midway", caption: str = "") -> Drawing:
-    """Weights of examples with right and with wrong labels, in units of an equal share (Figure 3)."""
+    """Weights of examples with right and with wrong labels, in units of an equal share (Figure 3).
+
+    Of runs that were stopped before that part of training, it says so.
+    """
+    if any(record.weight_histograms is None or not any(map(sum, _parts(record, part))) for record in records):
+        fig, ax = figure(height=1.2)
+        ax.axis("off")
+        sentence = f"The run was stopped before the part of training that is called {part}."
+        ax.text(0.5, 0.5, "stopped before", ha="center", transform=ax.transAxes)
+        return show(fig, alt=sentence, caption=sentence)
     edges = records[0].weight_histograms["edges"]
     names = ["0", *(f"≤ {edge:g}" for edge in edges[1:]), f"> {edges[-1]:g}"]
     fig, ax = figure(height=3.4)
     zero = {}
     for offset, kind, role in ((-0.2, "right", "clean"), (0.2, "wrong", "noisy")):
         counts = np.sum([record.weight_histograms[part][kind] for record in records], axis=0)
-        shares = counts / counts.sum()
+        shares = counts / max(counts.sum(), 1)
         zero[kind] = shares[0]
         bars = ax.bar(np.arange(len(shares)) + offset, shares, 0.38, color=COLOURS[role], label=f"{kind} label")
         for bar in bars:
@@ -126,3 +135,7 @@ def weight_histograms(records: Sequence[Record], part: str = "midway", caption: 
     ax.legend()
     sentence = f"Weight 0 for {zero['wrong']:.0%} of the wrong labels and {zero['right']:.0%} of the right ones."
     return show(fig, alt=sentence, caption=f"{sentence} {caption}".strip())
+
+
+def _parts(record: Record, part: str) -> list[list[int]]:
+    return [record.weight_histograms[part][kind] for kind in ("right", "wrong")]

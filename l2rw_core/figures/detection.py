@@ -14,7 +14,7 @@ from l2rw_core.datasets import Source
 from l2rw_core.experiments import CellResult, Interval, Record, interval
 from l2rw_core.experiments.detection import auc
 from l2rw_core.figures.numbers import Number
-from l2rw_core.figures.style import COLOURS, MARKERS, Drawing, figure, pen, show
+from l2rw_core.figures.style import COLOURS, INK, MARKERS, Drawing, figure, pen, show
 
 MEANINGS = {
     "auc": "Area under the ROC curve for wrong against right labels",
@@ -107,13 +107,19 @@ def _of_record(record: Record, what: str) -> dict[str, float]:
     return values | {"label_alone": record.detection["label_alone"]} if what == "auc" else values
 
 
-def score_chart(groups: Mapping[str, Mapping[str, Interval]], roles: Mapping[str, str], caption: str = "") -> Drawing:
+def score_chart(
+    groups: Mapping[str, Mapping[str, Interval]],
+    roles: Mapping[str, str],
+    caption: str = "",
+    own: Mapping[str, Mapping[str, float]] | None = None,
+) -> Drawing:
     """Areas under the curve, one line a score, beside a panel a group.
 
     Args:
         groups: panel title -> score's words -> area, in the order in which they are drawn, best on top.
         roles: score's words -> a role of the house colours and markers.
         caption: text under the figure.
+        own: panel title -> score's words -> area of a reader's own run, which stands as a star.
     """
     names = list(dict.fromkeys(name for values in groups.values() for name in values))[::-1]
     fig, axes = figure(width=8.4, ncols=len(groups), height=0.34 * len(names) + 1.1, sharey=True)
@@ -123,6 +129,9 @@ def score_chart(groups: Mapping[str, Mapping[str, Interval]], roles: Mapping[str
                 v, role = values[name], roles[name]
                 half = np.nan_to_num(v.half_width)
                 ax.errorbar(v.mean, height, xerr=half, color=COLOURS[role], marker=MARKERS[role], linestyle="")
+            if (area := (own or {}).get(title, {}).get(name)) is not None:
+                look = {"color": COLOURS[roles[name]], "markeredgecolor": INK, "markeredgewidth": 0.8}
+                ax.plot(area, height, "*", markersize=14, zorder=5, **look)
         ax.axvline(0.5, linewidth=1, alpha=0.5, color=COLOURS["neutral"])
         ax.set(xlim=(0, 1.03), ylim=(-0.7, len(names) - 0.3), xlabel="area under the curve")
         ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])

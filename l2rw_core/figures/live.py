@@ -162,12 +162,12 @@ def accuracy_lines(
 def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
     """One picture of many, for `imshow`: (n, H, W, C) images in rows of `columns`, of which the first channel is shown.
 
-    Raises:
-        ValueError: if the last row would not be full.
+    What is left of the last row is black.
     """
-    if len(images) % columns:
-        raise ValueError(f"{len(images)} images do not fill rows of {columns}")
-    return np.vstack([np.hstack(images[k : k + columns, ..., 0]) for k in range(0, len(images), columns)])
+    rows = -(-len(images) // columns)
+    places = np.zeros((rows * columns, *images.shape[1:3]), images.dtype)
+    places[: len(images)] = images[..., 0]
+    return np.vstack([np.hstack(places[k : k + columns]) for k in range(0, len(places), columns)])
 
 
 def right_and_wrong(ax: Axes, values: np.ndarray, wrong: np.ndarray, edges: np.ndarray) -> None:

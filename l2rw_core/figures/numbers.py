@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from l2rw_core.experiments import BySeed, CellResult, Experiment, Interval, Row, in_words, interval, quantity
+from l2rw_core.figures.kernel import with_look
 from l2rw_core.figures.methods import is_row, titled
 from l2rw_core.numerals import MINUS, typeset
 from l2rw_core.numerals import number as number_as
@@ -128,7 +129,7 @@ class Number:
         }
 
     def _repr_html_(self) -> str:
-        return self.html
+        return with_look(self.html)
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ class Difference:
         }
 
     def _repr_html_(self) -> str:
-        return self.html
+        return with_look(self.html)
 
 
 def fresh_name(content: str) -> str:
@@ -298,7 +299,7 @@ class NumberTable:
         return f"<tbody>{head}{''.join(lines)}</tbody>"
 
     def _repr_html_(self) -> str:
-        return self.html
+        return with_look(self.html)
 
     def __repr__(self) -> str:
         return f"[Table: {self.caption}]"

@@ -20,6 +20,7 @@ from l2rw_core.figures.methods import title_of_row
 from l2rw_core.figures.numbers import Number, NumberTable
 
 NOT_ON_RECORD = "not on record"
+STOPPED = "stopped before its end"
 FEWEST = 3
 """Trials on record below which nothing is said: two have a range that holds almost any number."""
 
@@ -45,7 +46,7 @@ class OwnRun:
     @property
     def value(self) -> float:
         """In percent."""
-        return quantity(self.what).of(self.record, self.record.experiment.all_steps)
+        return quantity(self.what).of(self.record, self.record.steps_taken)
 
     @property
     def range(self) -> Interval | None:
@@ -62,6 +63,8 @@ class OwnRun:
     @property
     def verdict(self) -> str:
         """``inside`` or ``outside`` that range, or that nothing is on record to compare with."""
+        if not self.record.is_whole:
+            return STOPPED
         if self.range is None:
             return NOT_ON_RECORD
         # Accuracies are rounded when they are recorded; a range without width still holds its own value.
@@ -124,6 +127,7 @@ def summary(runs: Mapping[str, OwnRun], meaning: str) -> str:
         ("inside", "Inside the range for one more trial"),
         ("outside", "Outside of it, as one run in twenty is by chance"),
         (NOT_ON_RECORD, "No record of this configuration on these data"),
+        (STOPPED, "Stopped before its end, so not to be compared"),
     ):
         if names := [title_of_row(name) for name, run in runs.items() if run.verdict == verdict]:
             parts.append(f"{words}: {', '.join(names)}.")

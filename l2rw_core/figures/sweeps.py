@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from l2rw_core.experiments import CellResult, quantity
+from l2rw_core.experiments import CellResult, Record, quantity
 from l2rw_core.figures.methods import look_of, title_of_row
-from l2rw_core.figures.style import COLOURS, DASHES, MARKERS, Drawing, figure, show
+from l2rw_core.figures.style import COLOURS, DASHES, INK, MARKERS, Drawing, figure, show
 
 Line = Mapping[Any, CellResult | None]
 """Value on the axis -> result, None for a cell that was not run."""
@@ -19,6 +20,27 @@ Lines = Mapping[str, Line]
 """What the legend calls a line -> the line."""
 
 _NOT_RUN = "#8a8a8a"
+
+
+@dataclass(frozen=True)
+class Star:
+    """A reader's own run in a figure of recorded ones."""
+
+    row: str
+    at: float
+    """On the axis."""
+    record: Record
+    what: str = "last"
+    """One of `l2rw_core.experiments.QUANTITIES`, the figure's."""
+    panel: str = ""
+    """The title of its panel; the first one if no panel has it."""
+    words: str = ""
+    """What was run, and what came out."""
+
+    @property
+    def value(self) -> float:
+        """In percent, after the last step that was taken."""
+        return quantity(self.what).of(self.record, self.record.steps_taken)
 
 
 def against(
@@ -31,6 +53,7 @@ def against(
     marked: Any = None,
     height: float = 3.8,
     caption: str = "",
+    own: Sequence[Star] = (),
 ) -> Drawing:
     """Test accuracy or error against one axis of a grid: a panel a title, a line a method, bars for 95% intervals.
 
@@ -48,6 +71,7 @@ def against(
         marked: a value of the axis at which a thin line stands.
         height: inches.
         caption: text under the figure; trials and cells that were not run are added to it.
+        own: a reader's own runs, which stand as stars, the last of them told in the caption; limits grow to hold them.
 
     Raises:
         ValueError: an unknown `what`, or no lines.
@@ -59,15 +83,34 @@ def against(
     for ax, (title, lines) in zip(np.atleast_1d(axes), panels.items(), strict=True):
         _panel(ax, lines, what, log, marked)
         _ticks(ax, lines, words)
-        ax.set(ylim=ylim, xlabel=xlabel)
+        ax.set(ylim=_holding([star.value for star in own], *ylim), xlabel=xlabel)
         ax.set_title(title, fontsize=13)
+        _draw_stars(ax, [star for star in own if (star.panel if star.panel in panels else next(iter(panels))) == title])
     first = np.atleast_1d(axes)[0]
     first.set_ylabel(words_of_axis)
     first.yaxis.set_major_formatter(lambda value, _: f"{value:.0f}%")
     handles, names = _legend(np.atleast_1d(axes), panels)
     fig.legend(handles, names, loc="outside lower center", ncols=min(3, len(names)))
-    alt = f"{words_of_axis.capitalize()}. {_sentences(panels, what, words)}"
-    return show(fig, alt=alt, caption=" ".join(part for part in (caption, about(panels, words)) if part))
+    told = f"Stars: trained here, at last {own[-1].words}." if own else ""
+    alt = f"{words_of_axis.capitalize()}. {_sentences(panels, what, words)} {told}".strip()
+    return show(fig, alt=alt, caption=" ".join(part for part in (caption, about(panels, words), told) if part))
+
+
+def _holding(values: Sequence[float], low: float, high: float) -> tuple[float, float]:
+    """Limits that hold these percentages too."""
+    return min([low, *(value - 3 for value in values)]), max([high, *(value + 3 for value in values)])
+
+
+def _draw_stars(ax: Axes, stars: Sequence[Star]) -> None:
+    """Those of the last run in full, earlier ones pale."""
+    (low, high), log = ax.get_xlim(), ax.get_xscale() == "log"
+    for star in stars:
+        look = {"color": style_of_row(star.row)[0], "markeredgecolor": INK, "markeredgewidth": 0.8, "markersize": 16}
+        ax.plot(star.at, star.value, "*", alpha=1 if star.words == stars[-1].words else 0.4, zorder=5, **look)
+        room = 0.04 * (high - low)
+        low = min(low, star.at / 1.2 if log else star.at - room)
+        high = max(high, star.at * 1.2 if log else star.at + room)
+    ax.set_xlim(low, high)
 
 
 def _panel(ax: Axes, lines: Lines, what: str, log: bool, marked: Any) -> None:

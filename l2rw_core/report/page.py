@@ -14,6 +14,7 @@ import pandas as pd
 from l2rw_core.datasets import title_of
 from l2rw_core.experiments import Cell, Record, Recorded, Results, Row, grid, reported_numbers
 from l2rw_core.experiments.paper import grid_scales
+from l2rw_core.figures.kernel import with_look
 from l2rw_core.figures.methods import title_of_row
 from l2rw_core.figures.numbers import Number, NumberTable, number
 from l2rw_core.report.claims import NOT_RUN, VERDICTS
@@ -134,7 +135,7 @@ FINDINGS: tuple[tuple[str | tuple[Any, ...], ...], ...] = (
 
 def findings(records: Iterable[Record]) -> Html:
     """`FINDINGS` as a list whose numbers open their records."""
-    paragraphs = (Paragraph(parts)._repr_html_() for parts in _filled(Recorded(records)))
+    paragraphs = (Paragraph(parts).html for parts in _filled(Recorded(records)))
     return Html(f"<ol>{''.join(f'<li>{paragraph}</li>' for paragraph in paragraphs)}</ol>")
 
 
@@ -162,7 +163,7 @@ class Html:
     html: str
 
     def _repr_html_(self) -> str:
-        return self.html
+        return with_look(self.html)
 
 
 def verdict_counts(claims: pd.DataFrame) -> list[list[str]]:

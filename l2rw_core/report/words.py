@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from l2rw_core.experiments import Recorded, load_records
+from l2rw_core.figures.kernel import with_look
 from l2rw_core.figures.numbers import Opening
 from l2rw_core.numerals import typeset
 from l2rw_core.report.claims import AGREES, CLAIMS, DISAGREES, NOT_RUN, VERDICTS, Evidence
@@ -22,8 +23,13 @@ class Paragraph:
 
     text: Text
 
-    def _repr_html_(self) -> str:
+    @property
+    def html(self) -> str:
+        """One `<p class="l2rw-told">`."""
         return f'<p class="l2rw-told">{_html(self.text)}</p>'
+
+    def _repr_html_(self) -> str:
+        return with_look(self.html)
 
     def __repr__(self) -> str:
         return _plain(self.text)
@@ -46,7 +52,7 @@ class InShort:
         return f'<div class="admonition l2rw-in-short">{title}<dl>{lines}</dl></div>'
 
     def _repr_html_(self) -> str:
-        return self.html
+        return with_look(self.html)
 
     def __repr__(self) -> str:
         return "\n".join(f"{heading}: {_plain(text)}" for heading, text in self._lines)

@@ -30,10 +30,9 @@ class TinyBook:
         (root / "intro.md").write_text("# Intro\n\nMade with {{ build_versions }}.\n\n```{nb-exec-table}\n```\n")
         (root / "data" / "results").mkdir(parents=True)
         (root / "chapters").mkdir()
-        scripts = Path("l2rw_core", "interactive")
-        (root / scripts).mkdir(parents=True)
-        for name in ("address.js", "explore.js"):
-            shutil.copy(ROOT / scripts / name, root / scripts / name)
+        for name in ("interactive/address.js", "interactive/explore.js", "figures/tables.css", "figures/tables.js"):
+            (root / "l2rw_core" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / "l2rw_core" / name, root / "l2rw_core" / name)
         self.write_package("one")
         self.write_chapter("import l2rw_core", "print('the answer is', l2rw_core.answer())")
 

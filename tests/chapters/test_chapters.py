@@ -98,6 +98,28 @@ def test_imports_and_parameters_are_one_folded_cell_named_setup(chapter: Path) -
 
 
 @every_chapter
+def test_parameters_are_checked_in_their_own_cell_right_after_they_are_set(chapter: Path) -> None:
+    """All of them: the names that the check is given are those that papermill may set."""
+    _, setup, checked, *_ = code_of(chapter)
+    assert (checked.id, checked.metadata.tags) == ("checked", ["remove-cell"])
+    given = [n.targets[0].id for n in ast.parse(setup.source).body if isinstance(n, ast.Assign)]
+    call = ast.parse(checked.source).body[-1].value
+    assert ast.unparse(call).startswith("check_parameters(")
+    named = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords if keyword.arg != "limits"}
+    assert named == {name: name for name in given}
+
+
+@pytest.mark.parametrize("stem", ["01", "02", "06", "07", "08", "09", "10", "11"])
+def test_a_chapter_that_trains_has_noise_and_the_clean_set_as_parameters(stem: str) -> None:
+    """The imbalance too, where its data can have one: not in the two chapters that are about other things."""
+    (chapter,) = (path for path in CHAPTERS if path.stem.startswith(stem))
+    _, setup, *_ = code_of(chapter)
+    given = {n.targets[0].id for n in ast.parse(setup.source).body if isinstance(n, ast.Assign)}
+    assert given >= {"noise", "clean"}
+    assert ("imbalance" in given) == (stem not in ("02", "10"))
+
+
+@every_chapter
 def test_cells_that_are_shown_are_short(chapter: Path) -> None:
     lengths = {cell.id: lines_of(cell) for cell in shown_of(chapter)}
     assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
@@ -161,7 +183,7 @@ def test_claims_are_asserted_under_the_chapters_own_parameters_and_no_others(cha
     closing = ast.parse(last.source).body[-1]
     assert isinstance(closing, ast.Expr)
     assert ast.unparse(closing.value).startswith("hold(claims, own=")
-    (own,) = (ast.unparse(keyword.value) for keyword in closing.value.keywords)
+    (own,) = (ast.unparse(keyword.value) for keyword in closing.value.keywords if keyword.arg == "own")
     assert eval(own, dict(given)) is False
     for name, value in given.items():
         changed = {**given, name: value + 1 if isinstance(value, int | float) else f"not {value}"}
@@ -191,16 +213,17 @@ def test_a_readers_own_parameters_end_in_a_table_that_says_what_holds(
 
 @pytest.mark.parametrize("chapter", [c for c in CHAPTERS if c.stem != OWN_DATA], ids=lambda path: path.stem)
 def test_chapter_opens_with_what_it_found_and_a_picture(chapter: Path) -> None:
-    """Right after *Setup*, both without their code."""
+    """Right after *Setup* and the check of its parameters, both without their code."""
     notebook = nbformat.read(chapter, as_version=4)
-    _, _, _, box, picture, *_ = notebook.cells
+    _, _, _, _, box, picture, *_ = notebook.cells
     assert (box.id, box.metadata.tags) == ("in-short", ["remove-input"])
     last = ast.parse(box.source).body[-1]
     assert ast.unparse(last).startswith("InShort(")
     assert {keyword.arg for keyword in last.value.keywords} == {"paper", "here", "scale", "believe"}
     assert is_folded(picture)
     assert re.search(
-        r"\bshow\(|^(against|beside_the_paper|lead_map|score_chart|explore|eight_points)\(",
+        r"\bshow\(|^(against|beside_the_paper|lead_map|score_chart|explore|eight_points)\("
+        r"|partial\(\n +(against|score_chart),",
         picture.source,
         re.MULTILINE,
     )

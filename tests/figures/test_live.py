@@ -105,8 +105,11 @@ def test_lines_are_named_where_they_end_and_not_in_a_legend(drawn):
 def test_images_are_laid_out_row_by_row():
     images = np.arange(6)[:, None, None, None] * np.ones((1, 2, 2, 3))
     assert mosaic(images, 3)[::2, ::2].tolist() == [[0, 1, 2], [3, 4, 5]]
-    with pytest.raises(ValueError, match="6 images do not fill rows of 4"):
-        mosaic(images, 4)
+
+
+def test_what_is_left_of_the_last_row_of_images_is_black():
+    images = np.arange(1, 7)[:, None, None, None] * np.ones((1, 2, 2, 3))
+    assert mosaic(images, 4)[::2, ::2].tolist() == [[1, 2, 3, 4], [5, 6, 0, 0]]
 
 
 def test_right_and_wrong_labels_each_add_to_one_and_the_ends_catch_all():

@@ -24,9 +24,9 @@ def test_the_box_has_four_named_lines_and_numbers_that_open():
 def test_a_paragraph_is_escaped_and_its_numbers_open():
     ours = number(Results.load("fig2", "paper").cell("l2rw", ratio=200), "error")
     told = Paragraph(["a < b: ", ours, "."])
-    assert told._repr_html_().startswith('<p class="l2rw-told">a &lt; b: <span class="l2rw-number"')
+    assert told.html.startswith('<p class="l2rw-told">a &lt; b: <span class="l2rw-number"')
     assert repr(told) == f"a < b: {ours}."
-    assert Paragraph("x > y")._repr_html_() == '<p class="l2rw-told">x &gt; y</p>'
+    assert Paragraph("x > y").html == '<p class="l2rw-told">x &gt; y</p>'
 
 
 @pytest.mark.parametrize("where", [("Figure 2",), ("Table 1",), ("Figure 4", "Figure 5")])

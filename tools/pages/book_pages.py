@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,6 +60,8 @@ REPAIRS = (
         beside="toctree-toggle",
     ),
 )
+# Left by the controls that train anew, which need a kernel, for links to where one is.
+LAUNCH = re.compile(r'<span class="l2rw-launch">[^<]*</span>')
 # A signature that is spread over lines: descriptions of nothing, inside of the name that is described.
 LINES = re.compile(r"<dl>\n(<dd>.*?</dd>\n)</dl>", re.S)
 
@@ -132,6 +134,8 @@ def add_page_end(app: Sphinx, page: str, template: str, context: dict[str, Any],
     if (root / f"{page}.ipynb").is_file():
         to_sources = "../" * page.count("/") + f"_sources/{page}.ipynb"
         downloads.append(f'<a href="{to_sources}" download="{name}.ipynb">This page as a notebook</a>')
+        links = launch_links(page, to_sources, app.config.html_theme_options)
+        context["body"] = LAUNCH.sub(lambda _: links, context["body"])
     if ids := record_ids(page_text(context)):
         write_data(root, Path(app.outdir, page), ids)
         count = "the record" if len(ids) == 1 else f"the {len(ids)} records"
@@ -147,6 +151,24 @@ def add_page_end(app: Sphinx, page: str, template: str, context: dict[str, Any],
         context["body"] = body.replace("</h1>", f"</h1>{line}{box}", 1)
     add_description(app, page, context, doctree)
     context["body"] = keep_marks(context["body"]) + page_end(page, downloads, read_work(root), title, paper_entry(root))
+
+
+def launch_links(page: str, to_sources: str, options: Mapping[str, Any]) -> str:
+    """Where the notebook of a page can be had, and run if it is public: HTML for what says that a kernel is needed.
+
+    Args:
+        page: its document.
+        to_sources: address of its notebook, from the page.
+        options: the theme's, which know the repository.
+    """
+    name = page.rsplit("/", 1)[-1]
+    here = f'<a href="{to_sources}" download="{name}.ipynb">Take this chapter as a notebook</a>'
+    colab = (options.get("launch_buttons") or {}).get("colab_url")
+    if not colab or not options.get("repository_url"):
+        return here
+    place = options["repository_url"].removeprefix("https://github.com/")
+    address = f"{colab}/github/{place}/blob/{options.get('repository_branch', 'notebooks')}/{page}.ipynb"
+    return f'<a href="{html.escape(address)}">Open this chapter in Colab</a>, or {here.replace("Take", "take")}'
 
 
 def _symbols(root: Path, page: str, document: nodes.document) -> str:

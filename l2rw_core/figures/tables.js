@@ -1,7 +1,18 @@
 // Column headings of the book's tables sort their rows, within each group: first descending, then ascending.
 // Without this script the tables read the same, in the order in which they were written.
-document.addEventListener("DOMContentLoaded", () => {
-  for (const table of document.querySelectorAll("table.l2rw-table")) {
+// On a page it runs once for all of them; in a notebook it comes with each, and finds the others done.
+{
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", sortable);
+  else sortable();
+
+  function sortable() {
+    for (const table of document.querySelectorAll("table.l2rw-table:not([data-sortable])")) {
+      table.dataset.sortable = "";
+      headings(table);
+    }
+  }
+
+  function headings(table) {
     for (const heading of table.tHead.rows[0].cells) {
       const button = document.createElement("button");
       button.type = "button";
@@ -28,4 +39,4 @@ document.addEventListener("DOMContentLoaded", () => {
     if (Number.isNaN(x) && Number.isNaN(y)) return -sign * a.textContent.localeCompare(b.textContent);
     return Number.isNaN(x) ? 1 : -1;
   }
-});
+}
