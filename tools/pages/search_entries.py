@@ -1,8 +1,8 @@
 """What the book's search finds: one entry a section, with its text, so that an excerpt needs no second page.
 
 A Sphinx extension, which `build_book.py` adds to the book's settings. It writes `_static/search_entries.js`, which the
-search page loads as a script: that works from a folder too, where a page may not read files. `tools/pages/static/search.js`
-does the searching.
+search page loads as a script: that works from a folder too, where a page may not read files.
+`tools/pages/static/search.js` does the searching.
 """
 
 from __future__ import annotations
