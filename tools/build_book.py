@@ -50,6 +50,7 @@ OWN_EXTENSIONS = (
     "light_pages",
     "references",
     "status",
+    "teaching",
 )
 CELL_TIMEOUT_S = 600
 KEPT_CACHES = 3

@@ -36,6 +36,8 @@ CALLED_BY_OTHERS = {
     "page_mode": "pypdf reads it",
     "format_labels": "pybtex calls it in a style of labels",
     "default_*_style": "pybtex reads them in a style",
+    "has_content": "docutils reads it in a directive",
+    "required_arguments": "docutils reads it in a directive",
     "setup": "Sphinx calls it in an extension",
 }
 """Names that are used where nobody sees it, and by whom; a star stands for any letters."""

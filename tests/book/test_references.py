@@ -15,7 +15,17 @@ from l2rw_core.figures.methods import METHODS
 
 ENTRIES = parse_file(Path(__file__).parents[2] / "reference" / "references.bib").entries
 ADDRESSES = {"doi": r"10\.\d{4,5}/[^\s_]+", "eprint": r"\d{4}\.\d{4,5}", "url": r"https://[\w.-]+/[^\s_]*"}
-OURS = {"baseline", "clean-only", "clean-mixed", "clean-stopped", "weighted"}
+OURS = {
+    "baseline",
+    "clean-only",
+    "clean-mixed",
+    "clean-stopped",
+    "weighted",
+    "momentum-ahead",
+    "adam-ahead",
+    "l2rw-unskipped",
+    "inverse-frequency",
+}
 """Plain training and the controls of this book: nobody published them as methods."""
 
 

@@ -72,14 +72,25 @@ def words_read(node: nodes.Node) -> Iterator[str]:
             yield from text.split()
 
 
+def minutes_to_read(document: nodes.document) -> int:
+    """Whole minutes for the words of a page, rounded up."""
+    return math.ceil(sum(1 for _ in words_read(document)) / WORDS_A_MINUTE)
+
+
+def minutes_to_run(root: Path, page: str) -> int:
+    """Whole minutes that a page last took to run on 2 cores, rounded up; 0 for one without code."""
+    run = _last_run(root).get(page)
+    return max(1, math.ceil(run["seconds"] / 60)) if run else 0
+
+
 def page_line(root: Path, page: str, document: nodes.document, version: str) -> str:
     """HTML of the line below a title: version, when the page was made, and the minutes to read and to run it."""
     run = _last_run(root).get(page)
     made = datetime.fromisoformat(run["finished"]) if run else datetime.now()
     facts = [f"Version {version}", f'<time datetime="{made:%Y-%m-%d}">{made.day} {made:%B %Y}</time>']
-    minutes = math.ceil(sum(1 for _ in words_read(document)) / WORDS_A_MINUTE)
+    minutes = minutes_to_read(document)
     facts += [f"{minutes} min to read"] if minutes else []
-    facts += [f"{max(1, math.ceil(run['seconds'] / 60))} min to run on 2 cores"] if run else []
+    facts += [f"{minutes_to_run(root, page)} min to run on 2 cores"] if run else []
     return f'<p class="l2rw-line">{" · ".join(facts)}</p>'
 
 
