@@ -48,12 +48,13 @@ def test_a_level_lists_its_exercises_and_no_others(root: Path) -> None:
 
 
 def test_a_course_ends_with_the_sums_of_its_pages() -> None:
-    lines = course(["chapters/01_one", "reference/faq"])
+    lines = course(["chapters/01_one", "reference/faq"], 60)
     assert (
         lines[2]
         == "| {page-title}`chapters/01_one` | {minutes-to-read}`chapters/01_one` | {minutes-to-run}`chapters/01_one` |"
     )
-    assert lines[-1].startswith("| together | {minutes-to-read}`chapters/01_one reference/faq` |")
+    assert lines[-2].startswith("| together | {minutes-to-read}`chapters/01_one reference/faq` |")
+    assert lines[-1] == "| left for questions and sliders | {minutes-left}`60 chapters/01_one reference/faq` | |"
 
 
 def test_the_minutes_are_those_below_the_titles(book: Path) -> None:
@@ -62,7 +63,7 @@ def test_the_minutes_are_those_below_the_titles(book: Path) -> None:
     hours = [60, 120, 240]
     assert len(tables) == len(hours)
     for table, given in zip(tables, hours, strict=True):
-        *rows, total = [[cell.get_text() for cell in row.select("td")] for row in table.select("tbody tr")]
+        *rows, total, left = [[cell.get_text() for cell in row.select("td")] for row in table.select("tbody tr")]
         links = [link["href"] for link in table.select("tbody a")]
         assert len(links) == len(rows) >= 3
         for address, (_, read, run) in zip(links, rows, strict=True):
@@ -72,7 +73,7 @@ def test_the_minutes_are_those_below_the_titles(book: Path) -> None:
             assert (read, run) == (found[1], found[2]), address
         assert rows[0][0] == "1. Two biases, opposite cures"
         assert [int(total[k]) for k in (1, 2)] == [sum(int(row[k]) for row in rows) for k in (1, 2)]
-        assert int(total[1]) <= 5 / 6 * given
+        assert int(left[1]) == given - int(total[1]) >= given / 12, "time for questions"
 
 
 def test_every_exercise_of_the_list_leads_to_its_place(book: Path) -> None:

@@ -20,13 +20,10 @@ from docutils.statemachine import StringList
 from head import minutes_to_read, minutes_to_run
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
-from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 PAGE = "reference/teaching"
 LEVELS = Path("reference", "exercise_levels.yml")
-FOR_TALK = 1 / 6
-"""Share of a course that its pages leave to questions and sliders, at least."""
 EXERCISE = re.compile(r"^`{3,}\{exercise\} (?P<title>.+)\n:label: (?P<label>ex-\d+-\d+)$", re.M)
 SOLUTION = re.compile(r"^(`{3,})\{solution\} (ex-\d+-\d+)\n(.*?)^\1$", re.M | re.S)
 
@@ -89,10 +86,16 @@ class course_minutes(nodes.Inline, nodes.TextElement):  # noqa: N801 - docutils 
 
 
 class Minutes(SphinxRole):
-    """``{minutes-to-read}`` or ``{minutes-to-run}``, of the pages that it names, between spaces."""
+    """``{minutes-to-read}`` or ``{minutes-to-run}``, of the pages that it names, between spaces.
+
+    ``{minutes-left}`` names the minutes of a course before them, and is what reading leaves of these.
+    """
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        return [course_minutes(kind=self.name.removeprefix("minutes-to-"), pages=self.text.split())], []
+        words, kind = self.text.split(), self.name.removeprefix("minutes-to-")
+        if kind == "minutes-left":
+            return [course_minutes(kind="read", pages=words[1:], of=int(words[0]))], []
+        return [course_minutes(kind=kind, pages=words)], []
 
 
 class course_page(nodes.Inline, nodes.TextElement):  # noqa: N801
@@ -107,10 +110,7 @@ class Title(SphinxRole):
 
 
 class Course(SphinxDirective):
-    """A table of pages, with their minutes and the sums; its argument is how many minutes there are.
-
-    The pages must leave a part of them, `FOR_TALK`: a warning otherwise, which ends the build.
-    """
+    """A table of pages, with their minutes, the sums, and what is left of the minutes that its argument says."""
 
     required_arguments = 1
     has_content = True
@@ -118,17 +118,17 @@ class Course(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         pages = [line.strip() for line in self.content if line.strip()]
         place = nodes.container()
-        self.state.nested_parse(StringList(course(pages), source=__file__), self.content_offset, place)
-        for total in list(place.findall(course_minutes))[-2:-1]:
-            total["at_most"] = int(int(self.arguments[0]) * (1 - FOR_TALK))
+        lines = course(pages, int(self.arguments[0]))
+        self.state.nested_parse(StringList(lines, source=__file__), self.content_offset, place)
         return place.children
 
 
-def course(pages: list[str]) -> list[str]:
-    """Lines of a table in Markdown: a row a page, and the sums."""
+def course(pages: list[str], minutes: int) -> list[str]:
+    """Lines of a table in Markdown: a row a page, the sums, and what is left of a course of so many minutes."""
     rows = [(f"{{page-title}}`{page}`", page) for page in pages] + [("together", " ".join(pages))]
     lines = [f"| {name} | {{minutes-to-read}}`{named}` | {{minutes-to-run}}`{named}` |" for name, named in rows]
-    return ["| page | minutes to read | minutes to run |", "| :-- | --: | --: |", *lines]
+    left = f"| left for questions and sliders | {{minutes-left}}`{minutes} {' '.join(pages)}` | |"
+    return ["| page | minutes to read | minutes to run |", "| :-- | --: | --: |", *lines, left]
 
 
 def minutes_of(app: Sphinx, page: str) -> dict[str, int]:
@@ -145,13 +145,7 @@ def fill_in(app: Sphinx, document: nodes.document, page: str) -> None:
             if name not in known:
                 known[name] = minutes_of(app, name)
         total = sum(known[name][place["kind"]] for name in place["pages"])
-        if total > place.get("at_most", total):
-            logging.getLogger(__name__).warning(
-                f"the pages of a course take {total} minutes to read, at most {place['at_most']} leave time for "
-                "questions: take a page out",
-                location=page,
-            )
-        place.replace_self(nodes.Text(str(total)))
+        place.replace_self(nodes.Text(str(place["of"] - total if "of" in place else total)))
     for place in list(document.findall(course_page)):
         place.replace_self(link_to(app, place["page"], page))
 
@@ -176,8 +170,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("page-title", Title())
     app.add_directive("course", Course)
     app.add_directive("exercises-by-level", ExercisesByLevel)
-    for kind in ("read", "run"):
-        app.add_role(f"minutes-to-{kind}", Minutes())
+    for name in ("minutes-to-read", "minutes-to-run", "minutes-left"):
+        app.add_role(name, Minutes())
     app.connect("env-before-read-docs", _read_again)
     app.connect("doctree-resolved", fill_in)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
