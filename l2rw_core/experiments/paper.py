@@ -95,7 +95,7 @@ def mnist_imbalance(
 
     Args:
         method: name of a method.
-        ratio: nominal imbalance, at least 2; see `l2rw_core.experiments.config.share_of_majority`.
+        ratio: nominal imbalance, at least 2: one image in so many is rare.
         pair: (rare digit, frequent digit).
         seed: split, initial parameters and data order.
         scale: ``paper`` is 5,000 images and 8,000 steps; ``quick`` is a tenth of the steps at five times the rate.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
@@ -15,15 +15,13 @@ from l2rw_core.experiments.records import Record
 from l2rw_core.experiments.train import Watch, _Run, fit, prepare
 from l2rw_core.running.interrupts import interrupts_held
 
-Key = TypeVar("Key", bound=Hashable)
-
 
 def fit_each(
-    experiments: Mapping[Key, Experiment],
+    experiments: Mapping[Any, Experiment],
     source: Source | None = None,
-    watches: Mapping[Key, Watch] | None = None,
+    watches: Mapping[Any, Watch] | None = None,
     progress: bool | None = None,
-) -> dict[Key, Record]:
+) -> dict[Any, Record]:
     """Train several experiments one after the other, each as `fit` does.
 
     Ctrl-C, or *Interrupt* in a notebook, stops all of them after the present step, and says so in one line. What was

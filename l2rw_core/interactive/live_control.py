@@ -237,7 +237,7 @@ def live_run(
 
     Args:
         runs: row -> what is run, at whatever imbalance, noise and clean-set size is entered; see `Experiment.biased`.
-        figure: called as `figure(own=stars)` with an `axis`: what `l2rw_core.figures.sweeps.against` draws. Without one
+        figure: called as `figure(own=stars)` with an `axis`: `against` in `figures.sweeps` draws such. Without one
             as `figure(own=results)`, a list of `LiveResult`, whose labels are scored.
         axis: which of the three quantities the figure has below.
         what: what it has at the side, one of `l2rw_core.experiments.QUANTITIES`.
