@@ -1,4 +1,4 @@
-"""What the execution cache is named after."""
+"""What the execution cache is named after, and what pages load."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 SOURCES = (
@@ -106,3 +107,13 @@ def test_the_books_own_extensions_are_loaded_whether_or_not_it_lists_those_of_ot
     assert settings["config"].get("extensions", own)[-len(own) :] == own
     assert settings["config"]["book_pages_made_from"] == "abc"
     assert listed in ({}, {"extensions": ["myst_nb"]}), "the caller's settings stay as they are"
+
+
+def test_every_style_and_script_of_the_pages_is_loaded_by_them() -> None:
+    """Jupyter Book loads by itself only what lies in a folder `_static` of the root."""
+    settings = yaml.safe_load((ROOT / "_config.yml").read_text())["sphinx"]["config"]
+    static = ROOT / "tools" / "pages" / "static"
+    for kind in ("css", "js"):
+        own = {file.name for file in static.glob(f"*.{kind}")}
+        others = {Path(path).name for path in settings["html_static_path"] if path.endswith(f".{kind}")}
+        assert set(settings[f"html_{kind}_files"]) == own | others
