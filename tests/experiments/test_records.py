@@ -34,8 +34,9 @@ def make_record(seed=0, accuracy=(0.5, 0.75), **changes):
     curve = Curve()
     for step, value in enumerate(accuracy):
         curve.add(step, accuracy=value)
+    whole = {"steps": max(1, len(accuracy) - 1)}
     return Record(
-        experiment=Experiment(seed=seed, **changes),
+        experiment=Experiment(seed=seed, **whole | changes),
         data_checksum="0" * 64,
         train_counts=[20, 4970],
         realised_noise=0.0,

@@ -97,4 +97,4 @@ def test_a_command_that_there_is_none_of_is_refused_with_those_there_are(words):
 def test_a_queue_that_there_is_none_of_is_refused_with_those_there_are():
     answer = command(ROOT, "status", "table9")
     assert answer.returncode == 2
-    assert answer.stderr == "error: there is no queue 'table9'; choose one of cifar, gpu, rehearsal\n"
+    assert answer.stderr == "error: there is no queue 'table9'; choose one of cifar, small, gpu, rehearsal\n"
