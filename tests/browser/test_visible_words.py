@@ -36,6 +36,7 @@ RAW = re.compile(
         )
     )
 )
+ADDRESS = re.compile(r"https?://\S+")
 HYPHEN = re.compile(r"(?<![\w.)\]-])-(?=\.?\d)")
 
 
@@ -64,7 +65,8 @@ def leaks(article: Tag) -> list[str]:
     """What of it is a name of the code."""
     found = []
     for tag, text in seen(article):
-        found += [f"{part[0]} in {text.strip()[:80]!r}" for part in RAW.finditer(text)]
+        said = ADDRESS.sub("", text)
+        found += [f"{part[0]} in {text.strip()[:80]!r}" for part in RAW.finditer(said)]
         if tag in {"td", "th", "text", "tspan"} and text.strip() in _WHOLE:
             found.append(text.strip())
     return found
