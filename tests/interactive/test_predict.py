@@ -3,11 +3,10 @@
 import json
 import math
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from in_node import in_node
 
 from l2rw_core import interactive
 from l2rw_core.interactive import predict
@@ -76,18 +75,7 @@ def test_what_is_given_cannot_end_the_data_early():
 
 @pytest.fixture(scope="module")
 def node():
-    found = shutil.which("node")
-    if not found:
-        pytest.skip("needs node")
-
-    def run(expression: str, **known):
-        program = f"import * as p from {json.dumps(SCRIPT.as_uri())};\n"
-        program += "".join(f"const {name} = {json.dumps(value)};\n" for name, value in known.items())
-        program += f"console.log(JSON.stringify({expression}));"
-        command = [found, "--no-warnings", "--input-type=module", "--eval", program]
-        return json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
-
-    return run
+    return in_node(SCRIPT, "p")
 
 
 def test_the_error_of_a_guess_is_the_mean_distance_over_guessed_places(node):
