@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from statistics import median
 
@@ -23,7 +24,7 @@ from l2rw_core.experiments.paper import Cell, grid
 from l2rw_core.experiments.records import Record, append, load_records
 from l2rw_core.experiments.shared import SharedStates
 from l2rw_core.experiments.sweep import TrialInHand, missing, relative_cost, run_if_missing, unfinished
-from l2rw_core.running.checkpoints import read_share
+from l2rw_core.running.checkpoints import UnusableCheckpoint, read_share
 
 POLL = 20.0
 """Seconds between two looks for something to do, while others have in hand what is left."""
@@ -118,7 +119,8 @@ def work(folder: Path, experiments: Sequence[Experiment], device: str = "cpu") -
     """Run what is missing, one trial after the other, until everything is on record or has failed.
 
     Several processes that do this share the work. A trial that another one will spare some training waits for it.
-    A run that diverges is written down in ``failed.log`` and would diverge again, so it is not begun again.
+    A run that diverges is written down in ``failed.log`` and would diverge again, so it is not begun again. A
+    checkpoint that cannot be gone on from is kept under another name, and its trial begins anew.
 
     Raises:
         OSError: if the disk is full, say; the last checkpoint is kept.
@@ -138,8 +140,19 @@ def _run(e: Experiment, folder: Path, shared: SharedStates, device: str) -> bool
     except TrialInHand:
         return False
     except (FloatingPointError, RuntimeError, ValueError) as error:
-        _write_down(e, folder, error)
+        checkpoint = unfinished(e, folder)
+        if isinstance(error, UnusableCheckpoint) and checkpoint.exists():
+            _set_aside(checkpoint, error)
+        else:
+            _write_down(e, folder, error)
         return True
+
+
+def _set_aside(path: Path, error: UnusableCheckpoint) -> None:
+    """Keep a checkpoint that cannot be gone on from under another name, so that its trial begins anew."""
+    free = next(name for k in count(1) if not (name := path.with_name(f"{path.name}.aside-{k}")).exists())
+    path.rename(free)
+    print(f"{error}; kept as {free.name}, and the trial begins anew", file=sys.stderr, flush=True)
 
 
 def remaining(folder: Path, experiments: Iterable[Experiment]) -> list[Experiment]:

@@ -38,7 +38,13 @@ from l2rw_core.experiments.records import Curve, Record, environment
 from l2rw_core.experiments.shared import SharedStates, beginning
 from l2rw_core.methods.by_label import log_probabilities
 from l2rw_core.models import LeNet, Mlp, resnet14, resnet32, wide_resnet28_10
-from l2rw_core.running.checkpoints import check_writable, read_checkpoint, restoring, write_checkpoint
+from l2rw_core.running.checkpoints import (
+    UnusableCheckpoint,
+    check_writable,
+    read_checkpoint,
+    restoring,
+    write_checkpoint,
+)
 from l2rw_core.running.interrupts import interrupts_held
 from l2rw_core.running.progress import progress_wanted
 
@@ -516,11 +522,21 @@ class _Run:
         state = read_checkpoint(path, self.device)
         if state is None:
             return False
-        if state.get("experiment") != self.experiment.to_dict() or state.get("checksum") != self.split.checksum:
-            raise ValueError(f"{path} belongs to another experiment or to other data: delete it, or name another file")
+        if not self._is_ours(state):
+            raise UnusableCheckpoint(
+                f"{path} belongs to another experiment or to other data: delete it, or name another file"
+            )
         with restoring(path):
             self._restore(state)
         return True
+
+    def _is_ours(self, state: dict[str, Any]) -> bool:
+        """Fields that came after the file was written count as their defaults, as in older records."""
+        try:
+            described = Experiment.from_dict(state.get("experiment", {}))
+        except (TypeError, ValueError):
+            return False
+        return described == self.experiment and state.get("checksum") == self.split.checksum
 
     def begin_with_shared(self) -> None:
         """Take over what an earlier run left: training up to some step, or the plain model to start from."""
@@ -543,7 +559,7 @@ class _Run:
     def _read_shared(self, path: Path) -> dict[str, Any]:
         state = read_checkpoint(path, self.device)
         if state is None or state.get("checksum") != self.split.checksum:
-            raise ValueError(f"{path} does not belong to these data: delete it")
+            raise UnusableCheckpoint(f"{path} does not belong to these data: delete it")
         return state
 
     def _restore(self, state: dict[str, Any]) -> None:

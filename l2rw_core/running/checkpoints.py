@@ -19,6 +19,10 @@ _SHARE = len("0.0000\n")
 _HEAD = len(_MAGIC) + hashlib.sha256().digest_size
 
 
+class UnusableCheckpoint(ValueError):
+    """A file that this run cannot go on from: damaged, of another run, or of a version that kept another state."""
+
+
 def check_writable(folder: Path, remedy: str) -> None:
     """Make `folder` if need be and see that it can be written to, before work that it is to hold; ValueError if not."""
     try:
@@ -67,7 +71,7 @@ def read_share(path: Path) -> float:
 
 
 def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """The state in `path`, None if there is no such file; ValueError if it is damaged or something else.
+    """The state in `path`, None if there is no such file; UnusableCheckpoint if it is damaged or another thing.
 
     What a process that was killed left of a file that it was writing is removed: its owner reads before it writes.
     """
@@ -78,13 +82,13 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     if not content.startswith(_MAGIC) or hashlib.sha256(content[_HEAD:]).digest() != content[len(_MAGIC) : _HEAD]:
-        raise ValueError(f"{path} is damaged or is not a checkpoint: delete it to start this run again")
+        raise UnusableCheckpoint(f"{path} is damaged or is not a checkpoint: delete it to start this run again")
     try:
         state = torch.load(io.BytesIO(content[_HEAD + _SHARE :]), map_location=device, weights_only=True)
     except Exception as error:  # pickle, zipfile and torch each fail in their own way
-        raise ValueError(f"{path} holds no state of a run: delete it to start this run again") from error
+        raise UnusableCheckpoint(f"{path} holds no state of a run: delete it to start this run again") from error
     if not isinstance(state, dict):
-        raise ValueError(f"{path} holds no state of a run: delete it to start this run again")
+        raise UnusableCheckpoint(f"{path} holds no state of a run: delete it to start this run again")
     return state
 
 
@@ -94,7 +98,7 @@ def restoring(path: Path) -> Iterator[None]:
     try:
         yield
     except (LookupError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(
+        raise UnusableCheckpoint(
             f"the state in {path} does not fit this run ({type(error).__name__}: {error}), perhaps because another "
             "version wrote it: delete it to start the run again"
         ) from error

@@ -15,7 +15,8 @@ from small_runs import OF_ONE_RUN, SMALL
 
 from l2rw_core.datasets import BackgroundFlip
 from l2rw_core.experiments import append, campaign, fit, grid, load_records, missing, train
-from l2rw_core.experiments.sweep import TrialInHand
+from l2rw_core.experiments.shared import SharedStates
+from l2rw_core.experiments.sweep import TrialInHand, unfinished
 from l2rw_core.running.checkpoints import read_checkpoint
 
 LONG = SMALL.with_(
@@ -123,6 +124,19 @@ def test_a_run_that_diverges_is_written_down_and_not_begun_again(tmp_path):
     said = campaign.status(tmp_path, (bad, EARLY))
     assert said.startswith("2 of 2 trials are done, 0 are left")
     assert f"failed: {campaign.in_words(bad)}" in said
+
+
+def test_a_checkpoint_that_no_run_can_go_on_from_is_kept_and_its_trial_begins_anew(tmp_path, capsys):
+    path = unfinished(EARLY, tmp_path)
+    path.parent.mkdir(parents=True)
+    for k in (1, 2):
+        path.write_bytes(b"of another program")
+        campaign._run(EARLY, tmp_path, SharedStates(tmp_path / "shared", (EARLY,)), "cpu")
+        assert path.with_name(f"{path.name}.aside-{k}").read_bytes() == b"of another program"
+        assert f"kept as {path.name}.aside-{k}, and the trial begins anew" in capsys.readouterr().err
+    campaign.work(tmp_path, (EARLY,))
+    assert campaign.failures(tmp_path) == []
+    assert [record.experiment for record in load_records(folder=tmp_path)] == [EARLY]
 
 
 def test_a_trial_that_another_process_has_in_hand_is_left_to_it(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from small_runs import SMALL
 
 from l2rw_core.datasets import BackgroundFlip
 from l2rw_core.experiments import fit
-from l2rw_core.running.checkpoints import read_checkpoint, write_checkpoint
+from l2rw_core.running.checkpoints import UnusableCheckpoint, read_checkpoint, write_checkpoint
 
 EXPERIMENT = SMALL.with_(
     method="l2rw", biases=(BackgroundFlip(0.4),), steps=12, lr_drops=(6,), fine_tune_steps=5, evaluate_every=4
@@ -116,3 +116,20 @@ def test_a_failed_write_leaves_the_last_good_checkpoint(tmp_path, monkeypatch):
             write_checkpoint({"step": 2}, path)
     assert read_checkpoint(path, torch.device("cpu")) == {"step": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["run.pt"]
+
+
+def test_a_checkpoint_from_before_a_field_existed_is_gone_on_from(tmp_path, monkeypatch):
+    path = tmp_path / "run.pt"
+
+    def stop(state, at):
+        kept = {name: value for name, value in state["experiment"].items() if name not in ("precision", "optimizer")}
+        write_checkpoint(state | {"experiment": kept}, at)
+        raise Interrupted
+
+    with monkeypatch.context() as patched:
+        patched.setattr("l2rw_core.experiments.train.write_checkpoint", stop)
+        with pytest.raises(Interrupted):
+            fit(EXPERIMENT, progress=False, checkpoint=path, checkpoint_every=-1)
+    with pytest.raises(UnusableCheckpoint, match="belongs to another experiment"):
+        fit(EXPERIMENT.with_(optimizer="adamw"), progress=False, checkpoint=path)
+    assert outcome(fit(EXPERIMENT, progress=False, checkpoint=path)) == outcome(fit(EXPERIMENT, progress=False))
