@@ -203,7 +203,8 @@ def _cleanlab_trees(train: Any, clean: Any, problem: AuditProblem, seed: int) ->
 def _plain_columns(train: Any, problem: AuditProblem, seed: int) -> np.ndarray:
     """Numbers as they are, dates as their parts, words as numbers by frequency; images as 50 principal components."""
     if not isinstance(train, Table):
-        return ranking.compact(problem.x.numpy(), problem.clean_x.numpy(), seed)[0]
+        pixels = problem.x.numpy(), problem.clean_x.numpy()
+        return ranking.compact(*pixels, seed, ranking.COMPONENTS)[0]
     columns = []
     for _, column in train.frame.items():
         if pd.api.types.is_datetime64_any_dtype(column):

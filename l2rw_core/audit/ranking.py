@@ -30,7 +30,7 @@ FEATURES = 200
 """Components of features that somebody brings, where these are more."""
 _NEIGHBOURS = 20
 _LEAST = 1e-4
-_PULL = 5.0
+_PULL = 1.0
 Tick = Callable[[], object]
 """Called before each fold; `bool` does nothing."""
 _WORTH_A_LOOK = 3.0

@@ -463,8 +463,11 @@ class _Others:
         signs["network: probability"], signs["network: margin"] = ranking.doubts(trained, y)
         signs["network: loss"] = np.log(run.ledger.mean("loss").numpy() + 1e-3)
         signs["network: alignment"] = -run.ledger.mean("alignment").numpy()
-        of_plain = ranking.doubts(ranking.seen_through(plain, self.channel), y)
-        signs["plain network: probability"], signs["plain network: margin"] = of_plain
+        for name, p in (
+            ("plain network", ranking.seen_through(plain, self.channel)),
+            ("plain network, as it is", plain),
+        ):
+            signs[f"{name}: probability"], signs[f"{name}: margin"] = ranking.doubts(p, y)
         wrong = ranking.wrong_by_class(y, self.channel)
         best = ranking.seen_through(unseen[next(name for name in _BEST if name in unseen)], self.channel)
         return ranking.weigh(signs, self.planted.ids, blind, wrong[y], seed), (trained + best) / 2

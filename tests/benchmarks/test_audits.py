@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.audit_data import CASES, build
-from benchmarks.audits import METHODS, read, table
+from benchmarks.audits import METHODS, _plain_columns, read, table
+from l2rw_core.audit import Images, encode
 
 ROOT = Path(__file__).parents[2]
 LINES = read(ROOT / "data" / "results" / "benchmarks" / "audits.jsonl")
@@ -28,3 +29,12 @@ def test_labels_are_made_wrong_as_often_as_is_said_and_never_the_trusted_ones():
     assert 0.1 < (train.labels != truth).mean() < 0.3
     assert len(train) + len(clean) == 178
     assert sorted(set(clean.labels)) == sorted(set(truth))
+
+
+def test_trees_see_the_principal_components_of_images():
+    rng = np.random.default_rng(0)
+    data, clean = (
+        Images(rng.integers(0, 256, (n, 12, 12, 1), dtype=np.uint8), np.array(["a", "b"] * (n // 2)), ["?"] * n)
+        for n in (120, 10)
+    )
+    assert _plain_columns(data, encode(data, clean), 0).shape == (120, 50)
