@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from l2rw_core.weights import ids_as_tensor
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -188,7 +190,7 @@ def _ids_of(step: Any) -> Any:
 
 
 def _as_ids(ids: Any, n: int) -> Tensor:
-    ids = torch.as_tensor(ids).detach().cpu()
+    ids = ids_as_tensor(ids).detach().cpu()
     if ids.ndim != 1 or len(ids) == 0:
         raise ValueError(f"ids must have shape (b,) with b > 0, got {tuple(ids.shape)}")
     if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
@@ -305,7 +307,7 @@ def _as_labels(labels: Any, n: int, name: str) -> np.ndarray:
     values = np.asarray(labels)
     if values.shape != (n,):
         raise ValueError(f"{name} must have shape ({n},), one for each example of the ledger, got {values.shape}")
-    places = enumerate(values) if values.dtype == object else ()
+    places = enumerate(values) if values.dtype.kind in "Ofc" else ()
     empty = [place for place, value in places if value is None or value != value]
     if empty:
         raise ValueError(f"{name}[{empty[0]}] is {values[empty[0]]}: give every example a label, or leave it out")

@@ -340,6 +340,9 @@ VALUES = {
     "a label that is missing": Wrong(
         lambda w: suspects(WeightLedger(3), ["a", None, "b"]), r"labels\[1\] is None: give every example a label"
     ),
+    "a label that is no number": Wrong(
+        lambda w: suspects(WeightLedger(3), [0.0, float("nan"), 1.0]), r"labels\[1\] is nan: give every example a label"
+    ),
     "an empty ledger": Wrong(lambda w: suspects(WeightLedger(2), [0, 1]), "holds no alignment: record steps"),
     "two examples to explain": Wrong(
         lambda w: explain(w.model, NONE, (w.x[:2], w.y[:2]), (w.clean_x, w.clean_y)), "length 1, got 2"

@@ -173,7 +173,7 @@ def test_whole_numbers_are_targets_whatever_their_type():
         assert ledger.total("margin").tolist() == [1.0, 3.0]
 
 
-@pytest.mark.parametrize("ids", [[0.0, 1.0], [True, False]])
+@pytest.mark.parametrize("ids", [[0.0, 1.0], [True, False], ["p1", "p2"]])
 def test_ids_are_integers(ids):
     with pytest.raises(TypeError, match="ids must be integers"):
         WeightLedger(5).record(GOOD, ids)

@@ -25,6 +25,7 @@ LARGEST_NUMBER = 1e30
 Kind = Literal["number", "truth", "date", "category", "text"]
 
 _MISSING = {"", "na", "n/a", "n.a.", "#n/a", "nan", "-nan", "none", "null", "nil", "<na>", "?", "-", "--", ".", "*"}
+_MISSING |= {"#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!"}
 """What stands for a missing value among numbers, dates and truth values, whatever its case."""
 _TRUTH = {"true": 1.0, "t": 1.0, "yes": 1.0, "y": 1.0, "1": 1.0, "1.0": 1.0} | dict.fromkeys(
     ("false", "f", "no", "n", "0", "0.0"), 0.0

@@ -6,7 +6,7 @@ what is left out or changed is in the `notes`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pandas as pd
 
 from l2rw_core.audit.columns import LARGEST_NUMBER, MOST_CATEGORIES, Reading, understand
 from l2rw_core.audit.pictures import Folder, Images, Pictures, Stack, check_not_all_alike, read_pictures
-from l2rw_core.audit.tables import TABLES, RawTable, end_of, parts_of, plain_label, read_table, some
+from l2rw_core.audit.tables import PICTURES, TABLES, RawTable, end_of, parts_of, plain_label, read_table, some
 from l2rw_core.running.progress import bar
 
 
@@ -66,7 +66,7 @@ def read_data(
     Raises:
         ValueError: if there is no such file, it is damaged, or what it holds cannot be used.
     """
-    choice = _Named(label_column, tuple(ignore), tuple(text), tuple(keep))
+    choice = _Named.of(label_column, ignore, text, keep)
     source = _open(Path(path), choice)
     choice.check(path, source)
     if isinstance(source, RawTable):
@@ -99,7 +99,7 @@ def read_pair(
     folder, inner = Path(data).resolve(), Path(clean).resolve()
     if inner == folder or folder in inner.parents:
         raise ValueError(f"the clean set {clean} is inside the data {data}: it would be trained on, move it out")
-    choice = _Named(label_column, tuple(ignore), tuple(text), tuple(keep))
+    choice = _Named.of(label_column, ignore, text, keep)
     with bar("reading", 3) as ticks:
         return _read_pair(data, clean, choice, drop_unknown, ticks.update)
 
@@ -143,6 +143,11 @@ class _Named:
     text: tuple[str, ...]
     keep: tuple[str, ...]
 
+    @classmethod
+    def of(cls, label: str | None, *others: Iterable[str]) -> _Named:
+        """Names as tables have them here: without blanks at their ends, accents in one way."""
+        return cls(label, *(tuple(map(plain_label, names)) for names in others))
+
     def check(self, path: str | Path, *sources: RawTable | Pictures) -> None:
         """A column that no file has is a slip of the pen; `path` is that of the first."""
         columns = {name for source in sources if isinstance(source, RawTable) for name in source.columns}
@@ -168,7 +173,9 @@ def _open(path: Path, choice: _Named) -> RawTable | Pictures:
         return Folder(path)
     if path.suffix.lower() == ".npz":
         return _read_arrays(path, choice)
-    raise ValueError(f"{path} is neither a folder of images nor one of {', '.join((*TABLES, '.npz'))}")
+    raise ValueError(
+        f"{path} is neither a folder of images nor one of {', '.join((*TABLES, '.npz'))}: save it as one of these"
+    )
 
 
 def _check_labels(classes: set[str], labels: np.ndarray, drop_unknown: bool) -> None:
@@ -220,9 +227,20 @@ def _reading(source: RawTable, choice: _Named) -> Reading:
         raise ValueError(f"every feature column of the data is empty: {source.path}")
     of_arrays = () if source.columns else tuple(frame.columns)
     reading = understand(frame, choice.text, (*choice.keep, *of_arrays))
+    pictures = [name for name in reading.left_out if _names_pictures(frame[name])]
+    if not reading.columns and pictures:
+        raise ValueError(
+            f"{source.path} names images in the column {pictures[0]!r} and has no features of them: put the images "
+            "into one folder for each label and give the folder of these, or give an .npz with x and y"
+        )
     if not reading.columns:
         raise ValueError(f"{source.path} has no feature column that can be used. {' '.join(reading.notes)}")
     return reading
+
+
+def _names_pictures(column: pd.Series) -> bool:
+    words = column.dropna().head(100).astype(str).str.lower()
+    return bool(words.str.endswith(PICTURES).all())
 
 
 def _table(source: RawTable, choice: _Named, reading: Reading) -> Table:
@@ -230,8 +248,26 @@ def _table(source: RawTable, choice: _Named, reading: Reading) -> Table:
     _check_numbers(frame, source.path)
     left_out = [name for name in source.frame if name not in frame and name not in source.row_numbers]
     aside = pd.concat([source.aside, source.frame[left_out]], axis=1)
-    notes = (*source.notes, *reading.notes)
+    notes = (*source.notes, *reading.notes, *_about_copies(frame, source.labels))
     return Table(frame, source.labels, source.names, source.columns, reading.text, notes, aside)
+
+
+def _about_copies(frame: pd.DataFrame, labels: np.ndarray) -> list[str]:
+    """Columns of few values each of which stands beside one label only, as a label's name beside its number does."""
+    given = pd.Series(labels, index=frame.index)
+    few = min(len(labels) / 4, MOST_CATEGORIES)
+    copies = [
+        name
+        for name, column in frame.items()
+        if column.notna().all()
+        and 1 < column.nunique() <= few
+        and (given.groupby(column.to_numpy()).nunique() == 1).all()
+    ]
+    return [
+        f"Column {name!r} tells the label of every row, wrong labels too: if it was made from the label, leave it out "
+        f"with --ignore, or no wrong label is found."
+        for name in copies
+    ]
 
 
 def _check_numbers(frame: pd.DataFrame, path: Path) -> None:
@@ -287,14 +323,18 @@ def _read_arrays(path: Path, choice: _Named) -> RawTable | Pictures:
             keys = list(file.files)
             arrays = {name.lower(): file[name] for name in keys if name.lower() in ("x", "y")}
     except Exception as error:  # a damaged archive fails in its own way in zipfile, zlib or numpy
-        raise ValueError(f"{path} cannot be read as an .npz of plain arrays: {error}") from error
+        remedy = "; save labels as text, y.astype(str)" if "Object arrays" in str(error) else ""
+        raise ValueError(f"{path} cannot be read as an .npz of plain arrays: {error}{remedy}") from error
     if len(arrays) < 2:
         raise ValueError(f"{path} must hold the arrays x and y, and holds {some(set(keys)) or 'none'}")
     x, y = arrays["x"], arrays["y"]
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     whole = y.dtype.kind == "f" and np.isfinite(y).all() and (y == np.round(y)).all()
     if x.ndim == 0 or y.ndim != 1 or len(x) != len(y) or len(y) == 0 or not (whole or y.dtype.kind in "iubUS"):
-        raise ValueError(f"{path}: y must be (N,) integers or strings, one for each of x, got {y.dtype} {y.shape}")
+        remedy = ": give y.argmax(1) if it has a column for each label" if y.ndim == 2 else ""
+        raise ValueError(
+            f"{path}: y must be (N,) integers or strings, one for each of x, got {y.dtype} {y.shape}{remedy}"
+        )
     y = np.char.decode(y, "utf-8", "replace") if y.dtype.kind == "S" else y.astype(np.int64) if whole else y
     labels = np.array([plain_label(str(label)) for label in y.tolist()])
     if (labels == "").any():

@@ -18,14 +18,9 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
-from l2rw_core.audit.tables import plain_label, some
+from l2rw_core.audit.tables import PICTURES, plain_label, some
 from l2rw_core.running.progress import progress_wanted
 
-EXTENSIONS = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".dib"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".tga", ".pcx", ".ico"),
-)
-"""Ends of the names of images, whatever their case."""
 LARGEST_SIDE = 64
 """Images that differ in size, or are larger, become squares of `RESIZED` pixels."""
 RESIZED = 32
@@ -288,14 +283,14 @@ def _find(root: Path) -> tuple[list[Path], list[str], list[str]]:
     empty: list[str] = []
     for folder in classes:
         everything = list(_walk(folder, hidden, root))
-        images = [file for file in everything if file.suffix.lower() in EXTENSIONS]
-        others += [str(file.relative_to(root)) for file in everything if file.suffix.lower() not in EXTENSIONS]
+        images = [file for file in everything if file.suffix.lower() in PICTURES]
+        others += [str(file.relative_to(root)) for file in everything if file.suffix.lower() not in PICTURES]
         empty += [folder.name] if not images else []
         files += images
         labels += [plain_label(folder.name)] * len(images)
     if not files:
         remedy = f"; it has files such as {others[0]}: convert them, or name them as what they are" if others else ""
-        raise ValueError(f"no label folder of {root} holds an image ({', '.join(EXTENSIONS)}){remedy}")
+        raise ValueError(f"no label folder of {root} holds an image ({', '.join(PICTURES)}){remedy}")
     notes = [
         *_left_out(hidden, "hidden file or folder", "hidden files or folders", root),
         *_left_out(beside, "file beside the label folders", "files beside the label folders", root),

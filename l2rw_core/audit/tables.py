@@ -24,11 +24,20 @@ import pandas as pd
 
 PACKED = (".gz", ".bz2", ".xz", ".zip")
 TEXTS = (".csv", ".tsv")
-TABLES = (*TEXTS, *(f".csv{end}" for end in PACKED), *(f".tsv{end}" for end in PACKED), ".parquet", ".pq")
+SINGLE = (".txt", ".tab")
+"""Ends of tables that are one file: a folder of these is something else."""
+TABLES = (*TEXTS, *SINGLE, *(f".csv{end}" for end in PACKED), *(f".tsv{end}" for end in PACKED), ".parquet", ".pq")
 """Ends of the names of tables."""
+PICTURES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".dib"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".tga", ".pcx", ".ico"),
+)
+"""Ends of the names of images, whatever their case: a table that lies beside them is none of the data."""
 LABEL_NAMES = ("label", "target", "y", "class")
 """Names by which the label column of a table is found if it is not named."""
 _SEPARATORS = (",", ";", "\t", "|")
+_BLANKS = r"\s+"
+"""Separator of columns that stand under each other."""
 _LOOK = 65536
 
 
@@ -63,8 +72,9 @@ def parts_of(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
     files = [file for file in sorted(path.rglob("*")) if file.is_file() and not hidden(file.relative_to(path))]
-    parts = [file for file in files if end_of(file)]
-    return parts if parts and len({end_of(file) for file in parts}) == 1 else []
+    parts = [file for file in files if end_of(file) and end_of(file) not in SINGLE]
+    pictures = any(file.suffix.lower() in PICTURES for file in files)
+    return parts if parts and not pictures and len({end_of(file) for file in parts}) == 1 else []
 
 
 def hidden(path: Path) -> bool:
@@ -133,9 +143,10 @@ def _label_among(path: Path, names: list[str], column: str | None) -> str:
         if len(candidates) == 1:
             return candidates[0]
         raise _Refused(f"which column of {path} is the label? Name it with --label-column; columns: {some(set(names))}")
-    if column not in names and column.strip() not in names:
+    plain = plain_label(column)
+    if plain not in names:
         raise _Refused(f"{path} has no column {column!r}; it has {some(set(names))}")
-    return column if column in names else column.strip()
+    return plain
 
 
 def some(values: set[str]) -> str:
@@ -146,6 +157,7 @@ def some(values: set[str]) -> str:
 
 def _read_parquet(path: Path, label_column: str | None) -> tuple[pd.DataFrame, str, list[str]]:
     frame = pd.read_parquet(path)
+    frame = frame.reset_index() if any(name is not None for name in frame.index.names) else frame
     frame.select_dtypes(exclude="number").to_numpy(dtype=object)  # text that is no UTF-8 fails only when it is read
     frame, notes = _named(frame, [str(name) for name in frame.columns])
     if not len(frame.columns):
@@ -184,7 +196,7 @@ def _unique(names: list[str]) -> tuple[list[str], list[str]]:
     """Names without blanks at their ends, each its own; and what is to be said about those that stood twice."""
     unique: list[str] = []
     twice: list[str] = []
-    for place, name in enumerate(map(str.strip, names)):
+    for place, name in enumerate(map(plain_label, names)):
         name = name or f"Unnamed: {place}"
         fresh, number = name, 0
         while fresh in unique:
@@ -225,7 +237,16 @@ def _read_csv(path: Path, label_column: str | None, text: bool = False) -> tuple
             na_values={} if text else {name: [""] for name in names if name != label},
             low_memory=False,
         )[names]
-    return frame, label, [*notes, *about_names]
+    frame, about_rows = _without_empty_end(frame, path)
+    return frame, label, [*notes, *about_names, *about_rows]
+
+
+def _without_empty_end(frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The rows up to the last that holds anything: spreadsheets write rows of nothing but separators after it."""
+    filled = np.flatnonzero((frame.notna() & (frame != "")).any(axis=1))
+    rows = int(filled[-1]) + 1 if len(filled) else len(frame)
+    gone = len(frame) - rows
+    return frame.iloc[:rows], [f"{gone} empty rows at the end of {path.name} are left out."] if gone else []
 
 
 def _row_numbers(frame: pd.DataFrame) -> tuple[str, ...]:
@@ -247,10 +268,11 @@ def _lines_above(path: Path, sample: str) -> int:
 
 def _first_rows(path: Path, sample: str) -> tuple[list[list[str]], str]:
     """The rows of the sample, with the separator that makes most columns and as many in every row."""
-    if end_of(path).startswith(".tsv"):
+    best, choice = (0, 0), "\t" if end_of(path).startswith(".tsv") else ","
+    names = sample.splitlines()[0] if sample else ""
+    if end_of(path).startswith(".tsv") and "\t" in names:
         return _split(sample, "\t"), "\t"
-    best, choice = (0, 0), ","
-    for separator in _SEPARATORS:
+    for separator in (*_SEPARATORS, *([] if any(mark in names for mark in _SEPARATORS) else [_BLANKS])):
         rows = _split(sample, separator)
         if not rows:
             continue
@@ -263,7 +285,9 @@ def _first_rows(path: Path, sample: str) -> tuple[list[list[str]], str]:
 
 def _split(sample: str, separator: str) -> list[list[str]]:
     """Rows of the sample without its last, which may be cut; blank lines are none."""
-    lines = csv.reader(sample.splitlines(keepends=True), delimiter=separator)
+    blanks = separator == _BLANKS
+    text = [line.strip() for line in sample.splitlines()] if blanks else sample.splitlines(keepends=True)
+    lines = csv.reader(text, delimiter=" " if blanks else separator, skipinitialspace=blanks)
     try:
         rows = [row for row in lines if row]
     except csv.Error:
@@ -275,7 +299,9 @@ def _encoding(path: Path) -> tuple[str, list[str]]:
     """How the letters of a file are kept, and what is to be said if it is not UTF-8."""
     with _opened_bytes(path) as file:
         start = file.read(_LOOK)
-        if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+            return "utf-32", []
+        if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return "utf-16", []
         if start[1:200:2].count(0) > 0.4 * len(start[1:200:2]) > 0:
             return "utf-16-le", []
@@ -310,7 +336,9 @@ def _opened_bytes(path: Path) -> Any:
     for end, function in opener.items():
         if name.endswith(end):
             return function(path, "rb")
-    return path.open("rb")
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return (gzip.open if packed else open)(path, "rb")
 
 
 def _opened(path: Path, encoding: str) -> Any:
@@ -332,8 +360,9 @@ def _labels_of(column: pd.Series, path: Path, name: str) -> tuple[np.ndarray, li
     missing = np.flatnonzero(bare.isna() | (bare == ""))
     if len(missing):
         raise ValueError(
-            f"{path}: {len(missing)} rows have no label in {name!r}, first row {missing[0] + 1}; drop them, or give "
-            "them a label"
+            f"{path}: {len(missing)} row{'s have' if len(missing) > 1 else ' has'} no label in {name!r}, first row "
+            f"{missing[0] + 1}; drop {'them' if len(missing) > 1 else 'it'}, or give "
+            f"{'them a label' if len(missing) > 1 else 'it one'}"
         )
     notes = [f"Blanks around labels of {path.name} are cut."] if (bare != words.map(_composed)).any() else []
     return bare.to_numpy(dtype=str), [*notes, *_numbers_alike(bare.unique(), path)]

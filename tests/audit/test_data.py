@@ -164,7 +164,7 @@ TABLES = {
     "cannot be read as a table": "",
     "which column of": "a,b\n1,2\n",
     r"which column.*'class', 'label'": "class,label,a\n1,2,3\n",
-    r"1 rows have no label in 'label', first row 2": "a,label\n1,u\n2,\n",
+    r"1 row has no label in 'label', first row 2": "a,label\n1,u\n2,\n",
     "no feature column": "label\nu\nv\n",
     "'a' holds an infinite number": "a,label\ninf,u\n2,v\n",
 }

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from l2rw_core import cli
-from l2rw_core.audit import REPORT, TABLE, read_data, read_pair, report, run
+from l2rw_core.audit import REPORT, TABLE, mended, read_data, read_pair, report, run
 from l2rw_core.audit.run import encode
 
 RNG = np.random.default_rng(0)
@@ -336,6 +336,15 @@ def test_what_lies_beside_the_data_is_left_out_counted_and_named(tmp_path, audit
     assert "1 label folder without an image (nothing)" in said
 
 
+@pytest.mark.parametrize("place", ["labels.csv", "lies/meta.csv"])
+def test_a_table_beside_images_is_none_of_the_data(place, tmp_path, audited):
+    data, clean = folder(tmp_path, save_as(".png"))
+    (data / place).write_text("file,label\n1.png,a\n2.png,b\n")
+    said, found = audited(data, clean)
+    assert set(found["given_label"]) == {"stands", "lies"}
+    assert place in said
+
+
 def test_a_label_in_any_script_is_one_label_however_its_accents_are_kept(tmp_path, audited):
     data, _ = folder(tmp_path / "1", save_as(".png"), labels=("caf\u00e9", "日本"))
     _, clean = folder(tmp_path / "2", save_as(".png"), labels=("cafe\u0301", "日本"))
@@ -450,6 +459,9 @@ FORMS = {
     "UTF-16": ("a\tb\tlabel", "\t", "utf-16", ".csv"),
     "capital letters": ("a,b,label", ",", "utf-8", ".CSV"),
     "blanks in names": (" a , b , label ", ",", "utf-8", ".csv"),
+    "blanks between cells": ("  a   b  label", "   ", "utf-8", ".txt"),
+    "commas in a TSV": ("a,b,label", ",", "utf-8", ".tsv"),
+    "UTF-32": ("a;b;label", ";", "utf-32", ".csv"),
 }
 
 
@@ -473,6 +485,53 @@ def test_packed_and_quoted_and_long_cells(tmp_path, audited):
     _, found = audited(tmp_path / "data.csv.gz", tmp_path / "clean.csv.gz")
     assert len(found) == 24
     assert read_data(tmp_path / "data.csv.gz").frame["b"].nunique() == 3
+
+
+def test_a_packed_file_is_known_by_what_is_in_it(tmp_path):
+    text = rows(24, lambda i: f"{i % 7},{'uv'[i % 2]}", "a,label")
+    (tmp_path / "data.csv").write_bytes(gzip.compress(text.encode()))
+    assert len(read_data(tmp_path / "data.csv")) == 24
+
+
+def test_empty_rows_at_the_end_are_counted_and_left_out_of_what_is_written_too(tmp_path, audited):
+    text = rows(24, lambda i: f"{i % 7},{'uv'[i % 2]}", "a,label")
+    data, clean = table(tmp_path, text + ",\n,\n", text)
+    said, found = audited(data, clean)
+    assert "2 empty rows at the end of data.csv are left out" in said
+    assert len(found) == len(mended(data, tmp_path / "out", "weight")) == 24
+    data.write_text(text.replace("\n1,v\n", "\n,\n", 1))
+    with pytest.raises(ValueError, match="1 row has no label in 'label', first row 2; drop it, or give it one"):
+        read_data(data)
+
+
+def test_accents_of_a_column_can_be_kept_in_two_ways(tmp_path, audited):
+    text = rows(24, lambda i: f"{i % 7},{i},{'uv'[i % 2]}", "a,cle\u0301,e\u0301tat")
+    _, found = audited(*table(tmp_path, text), "--label-column", "état", "--ignore", "clé")
+    assert set(found["given_label"]) == {"u", "v"}
+    assert list(read_data(tmp_path / "data.csv", "état", ("clé",)).frame.columns) == ["a"]
+
+
+def test_errors_of_a_spreadsheet_are_missing_numbers(tmp_path):
+    text = rows(40, lambda i: f"{'#DIV/0!' if i % 3 == 0 else i % 7 + 0.5},{'uv'[i % 2]}", "a,label")
+    column = read_data(table(tmp_path, text)[0]).frame["a"]
+    assert pd.api.types.is_float_dtype(column)
+    assert column.isna().sum() == 14
+
+
+def test_a_column_that_was_made_from_the_label_is_named(tmp_path, audited):
+    """Such a column gives every wrong label away as right."""
+    text = rows(48, lambda i: f"{i % 7},{i % 3},{('cat', 'dog', 'owl')[i % 3]}", "a,label_id,label")
+    said, _ = audited(*table(tmp_path, text))
+    assert "Column 'label_id' tells the label of every row, wrong labels too" in said
+    assert "Column 'a' tells" not in said
+    assert read_data(tmp_path / "data.csv", ignore=("label_id",)).notes == ()
+
+
+def test_names_of_rows_in_a_parquet_are_a_column(tmp_path):
+    pytest.importorskip("pyarrow", reason="parquet files need pyarrow, which the extra `tables` installs")
+    frame = pd.DataFrame({"a": np.arange(24) % 7, "label": list("uv") * 12}).set_index("label")
+    frame.to_parquet(tmp_path / "data.parquet")
+    assert set(read_data(tmp_path / "data.parquet").labels) == {"u", "v"}
 
 
 @pytest.mark.parametrize("above", ["# made by hand\n", "sep=,\n", "\n\n"])
@@ -718,6 +777,16 @@ def test_features_in_an_npz(tmp_path, audited):
     assert read_data(tmp_path / "flags.npz").frame.shape == (9, 4)
 
 
+@pytest.mark.parametrize(
+    ("y", "remedy"),
+    [(np.eye(2)[[0, 1] * 4], r"give y.argmax\(1\)"), (np.array(["a", "b"] * 4, object), r"y.astype\(str")],
+)
+def test_labels_of_an_npz_that_are_no_labels_yet(y, remedy, tmp_path):
+    np.savez(tmp_path / "data.npz", x=RNG.random((8, 3)), y=y)
+    with pytest.raises(ValueError, match=remedy):
+        read_data(tmp_path / "data.npz")
+
+
 REFUSED = {
     "'a' holds 1e\\+200 in row 4, which is too large": (
         rows(24, lambda i: f"{'1e200' if i == 3 else i % 7},{'uv'[i % 2]}", "a,label"),
@@ -747,6 +816,10 @@ REFUSED = {
     "'day' holds dates in the data and something else": (
         rows(24, lambda i: f"2020-01-{i % 28 + 1:02},{'uv'[i % 2]}", "day,label"),
         "day,label\nMonday,u\nFriday,v\n",
+    ),
+    "names images in the column 'file' and has no features of them: put the images into one folder for each": (
+        rows(60, lambda i: f"img/{i}.JPG,{'uv'[i % 2]}", "file,label"),
+        None,
     ),
     "every label of the clean set, 'w', is one that the data lack": (
         rows(24, lambda i: f"{i % 7},{'uv'[i % 2]}", "a,label"),
