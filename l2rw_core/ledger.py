@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from l2rw_core.weights import ids_as_tensor
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -190,7 +188,10 @@ def _ids_of(step: Any) -> Any:
 
 
 def _as_ids(ids: Any, n: int) -> Tensor:
-    ids = ids_as_tensor(ids).detach().cpu()
+    try:
+        ids = torch.as_tensor(ids).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"ids must be integers: give positions in the training set, not keys ({error})") from error
     if ids.ndim != 1 or len(ids) == 0:
         raise ValueError(f"ids must have shape (b,) with b > 0, got {tuple(ids.shape)}")
     if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:

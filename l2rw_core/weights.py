@@ -79,20 +79,12 @@ class Step:
         return 1 / squares if squares > 0 else 0.0
 
 
-def ids_as_tensor(ids: Any) -> Tensor:
-    """A tensor of what is given as ids; TypeError for keys that are words, or whatever else is no number."""
-    try:
-        return torch.as_tensor(ids)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(
-            "ids must be integers, the positions of the examples in the training set: give these, not keys of your own "
-            f"({error})"
-        ) from error
-
-
 def as_ids(ids: Any, n: int) -> Tensor:
     """Ids of a batch of n as a tensor; ValueError if they are not n, TypeError if they are no numbers."""
-    ids = ids_as_tensor(ids).detach()
+    try:
+        ids = torch.as_tensor(ids).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"ids must be integers: give positions in the training set, not keys ({error})") from error
     if ids.shape != (n,):
         raise ValueError(f"ids must have shape ({n},), one for each example of the batch, got {tuple(ids.shape)}")
     return ids
