@@ -37,7 +37,7 @@ from l2rw_core.experiments.results import (
     reported_numbers,
 )
 from l2rw_core.experiments.rows import Row
-from l2rw_core.experiments.several import Together, fit_each, where_stopped
+from l2rw_core.experiments.several import Together, fit_each, needs_evaluation, where_stopped
 from l2rw_core.experiments.sweep import missing, run_all, run_and_append
 from l2rw_core.experiments.train import build_model, fit, loss_for, prepare
 
@@ -75,6 +75,7 @@ __all__ = [
     "loss_for",
     "missing",
     "mnist_imbalance",
+    "needs_evaluation",
     "prediction_interval",
     "prepare",
     "quantity",

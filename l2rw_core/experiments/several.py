@@ -54,6 +54,27 @@ def where_stopped(records: Mapping[Any, Record]) -> str:
     return f"stopped after {taken:,} of {steps:,} steps; what was learned so far is shown"
 
 
+class StoppedTooEarly(RuntimeError):
+    """Runs that were stopped have nothing that could be shown. A notebook shows it as the one sentence that it is."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+def needs_evaluation(records: Mapping[Any, Record]) -> None:
+    """Nothing, if every run got as far as the first evaluation that its experiment asks for.
+
+    Raises:
+        StoppedTooEarly: a run was stopped before it.
+    """
+    first = max(record.experiment.evaluate_every for record in records.values())
+    if any(not one.is_whole and one.steps_taken < one.experiment.evaluate_every for one in records.values()):
+        raise StoppedTooEarly(
+            f"the runs were stopped before each of them had taken {first:,} steps, its first evaluation, so the "
+            "figures below have nothing to show: run this cell again, and let it get further"
+        )
+
+
 class Together:
     """Several runs that take their steps in turn, so that they can be compared wherever they stop.
 

@@ -9,7 +9,8 @@ import threading
 import pytest
 import torch
 
-from l2rw_core.experiments import Experiment, Together, append, fit, fit_each, where_stopped
+from l2rw_core.experiments import Experiment, Together, append, fit, fit_each, needs_evaluation, where_stopped
+from l2rw_core.experiments.several import StoppedTooEarly
 from l2rw_core.experiments.train import prepare
 
 QUICK = Experiment(
@@ -131,3 +132,15 @@ def test_the_data_are_those_of_a_run_alone():
     together = Together({"l2rw": RUNS["l2rw"]})
     (record,) = together.records().values()
     assert record.train_counts == prepare(RUNS["l2rw"]).train.class_counts(10).tolist()
+
+
+@pytest.mark.parametrize(("step", "enough"), [(4, False), (14, True)])
+def test_runs_that_were_stopped_before_their_first_evaluation_are_refused_in_a_sentence(step, enough):
+    records = fit_each({"l2rw": RUNS["l2rw"]}, watches={"l2rw": Stops(step)}, progress=False)
+    assert where_stopped(records)
+    if enough:
+        needs_evaluation(records)
+        return
+    with pytest.raises(StoppedTooEarly, match=r"10 steps, its first evaluation.*run this cell again") as refusal:
+        needs_evaluation(records)
+    assert refusal.value._render_traceback_() == [str(refusal.value)]

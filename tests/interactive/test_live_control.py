@@ -84,6 +84,20 @@ def test_what_cannot_be_is_refused_in_one_sentence_before_anything_runs(
     assert button(control, "Stop").disabled
 
 
+@pytest.mark.parametrize(
+    "values", [{"imbalance": 1.0, "noise": 0.0, "clean": 10}, {"imbalance": 2.0, "noise": 1.0, "clean": 10}]
+)
+def test_values_at_their_limits_are_trained_with(recorded, values: dict[str, float]) -> None:
+    control = live_run(RUNS, recorded, axis="noise", source=DIGITS, **values)
+    button(control, "Train").click()
+    control.wait(120)
+    (result,) = control.results
+    assert "Trained: " in control.said
+    for record in result.records.values():
+        assert record.realised_noise == values["noise"]
+        assert record.is_whole
+
+
 def test_stop_ends_both_runs_at_the_same_step_and_shows_what_was_learned(recorded) -> None:
     long = {row: run.with_(steps=100_000, evaluate_every=5) for row, run in RUNS.items()}
     begun = threading.Event()
