@@ -13,7 +13,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,19 +91,41 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def table(lines: list[dict[str, Any]]) -> str:
-    """Markdown: AUROC and average precision of each method, mean over trials, the best AUROC of a row in bold."""
-    rows = ["| data | wrong | trials | " + " | ".join(METHODS) + " |", "| --- " * 3 + "| --: " * len(METHODS) + "|"]
+    """Markdown: AUROC and average precision of each method, mean over trials, and the range of the AUROC.
+
+    The best AUROC of a row is bold.
+    """
+
+    def cells(trials: list[dict[str, Any]]) -> list[str]:
+        found = [[line["methods"][method]["auroc"] for line in trials] for method in METHODS]
+        precision = [np.mean([line["methods"][method]["precision"] for line in trials]) for method in METHODS]
+        return [f"{mean} / {p:.3f}{extent(a)}" for mean, a, p in zip(best_bold(found), found, precision, strict=True)]
+
+    return in_rows(lines, METHODS, cells)
+
+
+def in_rows(
+    lines: list[dict[str, Any]], methods: Iterable[str], cells: Callable[[list[dict[str, Any]]], list[str]]
+) -> str:
+    """Markdown with a row for each data set on record; `cells` makes those of the methods from its trials."""
+    names = list(methods)
+    rows = ["| data | wrong | trials | " + " | ".join(names) + " |", "| --- " * 3 + "| --: " * len(names) + "|"]
     for name in [name for name in CASES if any(line["case"] == name for line in lines)]:
         trials = [line for line in lines if line["case"] == name]
-        means = {
-            method: [np.mean([line["methods"][method][key] for line in trials]) for key in ("auroc", "precision")]
-            for method in METHODS
-        }
-        best = max(f"{auroc:.3f}" for auroc, _ in means.values())
-        cells = [f"{auroc:.3f} / {precision:.3f}" for auroc, precision in means.values()]
-        cells = [f"**{cell[:5]}**{cell[5:]}" if cell[:5] == best else cell for cell in cells]
-        rows.append(f"| {name}, {trials[0]['n']:,} | {CASES[name].about} | {len(trials)} | " + " | ".join(cells) + " |")
+        head = f"| {name}, {trials[0]['n']:,} | {CASES[name].about} | {len(trials)} | "
+        rows.append(head + " | ".join(cells(trials)) + " |")
     return "\n".join(rows)
+
+
+def best_bold(found: list[list[float]]) -> list[str]:
+    """Means over trials, the best in bold."""
+    means = [f"{np.mean(values):.3f}" for values in found]
+    return [f"**{mean}**" if mean == max(means) else mean for mean in means]
+
+
+def extent(values: list[float]) -> str:
+    """From the least to the most, on a line of its own, of several trials."""
+    return f"<br>{min(values):.3f} to {max(values):.3f}" if len(values) > 1 else ""
 
 
 def compare(case: Case, packages: Path, seed: int) -> dict[str, Any]:

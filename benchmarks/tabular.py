@@ -21,7 +21,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import balanced_accuracy_score
 
 from benchmarks.audit_data import CASES, Case, build
-from benchmarks.audits import run_missing
+from benchmarks.audits import best_bold, extent, in_rows, run_missing
 from l2rw_core.audit import Options, Table, audit, encode
 from l2rw_core.experiments import results_root
 from l2rw_core.loops.sklearn import ReweightedClassifier
@@ -57,6 +57,16 @@ def main(arguments: Arguments) -> None:
     """Run what is not on record."""
     for line in run_missing(arguments, compare):
         print(line["case"], line["trial"], line["accuracy"], line["seconds"], flush=True)
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    """Markdown: balanced accuracy of each method, mean over trials, the best of a row in bold, and the range."""
+
+    def cells(trials: list[dict[str, Any]]) -> list[str]:
+        found = [[line["accuracy"][method] for line in trials] for method in METHODS]
+        return [mean + extent(values) for mean, values in zip(best_bold(found), found, strict=True)]
+
+    return in_rows(lines, METHODS, cells)
 
 
 def compare(case: Case, packages: Path, seed: int) -> dict[str, Any]:
