@@ -21,7 +21,7 @@ SPAN = (5.5, 4.2)
 
 _AREA = 22.0
 _SMALLEST = 3.0
-_RING = 3.4
+_FAINT = 0.4
 _LINE = 2.0
 
 
@@ -32,7 +32,7 @@ def scatter(
     names: tuple[str, str] = ("class 0", "class 1"),
     area: float = _AREA,
 ) -> None:
-    """Draw points: marker and colour tell the given label, a ring tells that it is wrong.
+    """Draw points: marker and colour tell the given label, a cross tells that it is wrong.
 
     Args:
         ax: where to draw.
@@ -56,7 +56,8 @@ def scatter(
             sizes = np.maximum(area * relative[rows], _SMALLEST)
             _specks(ax, x[of_class & (relative == 0)], role)
         ax.scatter(*x[rows].T, s=sizes, c=COLOURS[role], marker=MARKERS[role], linewidths=0, alpha=0.8, label=names[k])
-    _rings(ax, x[points.flipped.numpy()], area)
+    wrong = points.flipped.numpy()
+    _crosses(ax, x[wrong], area * np.where(relative[wrong] > 0, 1.0, _FAINT))
 
 
 def clean_scatter(ax: Axes, clean: Points, area: float = 3 * _AREA) -> None:
@@ -114,8 +115,6 @@ def _specks(ax: Axes, x: np.ndarray, role: str) -> None:
     ax.scatter(*x.T, s=_SMALLEST, c=COLOURS[role], marker=MARKERS[role], linewidths=0, alpha=0.35, label="_nolegend_")
 
 
-def _rings(ax: Axes, x: np.ndarray, area: float) -> None:
+def _crosses(ax: Axes, x: np.ndarray, areas: np.ndarray) -> None:
     if len(x):
-        ax.scatter(
-            *x.T, s=_RING * area, facecolors="none", edgecolors=INK, linewidths=0.8, alpha=0.7, label="wrong label"
-        )
+        ax.scatter(*x.T, s=areas, c=COLOURS["noisy"], marker="x", linewidths=1.5, zorder=3, label="wrong label")

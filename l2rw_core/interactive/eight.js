@@ -34,6 +34,11 @@ export function weights(training, clean, bias) {
   return kept.map((value) => (total ? value / total : 0));
 }
 
+/** Whether a training point has a wrong label: left of 0 the right one is 0, right of it 1. */
+export function isWrong({ x, label }) {
+  return label === 1 ? x < 0 : x > 0;
+}
+
 /** The place that a key leads to, or null if the key means nothing here. */
 export function afterKey(key, x) {
   const by = { ArrowRight: STEP, ArrowUp: STEP, ArrowLeft: -STEP, ArrowDown: -STEP, PageUp: 0.5, PageDown: -0.5 }[key];
@@ -71,11 +76,14 @@ export function sentence({ training, clean, bias }) {
 const SVG = "http://www.w3.org/2000/svg";
 const HINT =
   "Drag a point along its line, or to the other line to change its label. " +
-  "By keyboard: Tab to a point, arrow keys to move it, Enter to change its label.";
+  "By keyboard: Tab to a point, arrow keys to move it, Enter to change its label. " +
+  "A cross marks a wrong label: left of 0 the right label is 0, right of 0 it is 1.";
 const SPACE = { left: 12, right: 12 };
 const HEIGHT = 326;
 const LANES = { 1: 66, 0: 150, clean: 246 };
 const RADIUS = 8; // of a point of average weight
+
+const CROSS = `M${-RADIUS} ${-RADIUS}L${RADIUS} ${RADIUS}M${RADIUS} ${-RADIUS}L${-RADIUS} ${RADIUS}`;
 
 function make(tag, attributes = {}, ...children) {
   const isDrawn = ["svg", "g", "path", "circle", "line", "text"].includes(tag);
@@ -163,6 +171,7 @@ class Eight {
     parts[0].setAttribute("r", "20");
     const isClean = k >= this.data.training.length;
     if (isClean) parts.push(make("circle", { class: "clean", r: RADIUS + 5 }));
+    else parts.push(make("path", { class: "cross", d: CROSS }));
     const { name } = this.points[k];
     if (name) parts.push(make("text", { class: "name", x: 0, y: 34, "text-anchor": "middle" }));
     const kind = isClean ? "clean" : name ? "named" : "";
@@ -183,11 +192,13 @@ class Eight {
       handle.querySelector(".area").setAttribute("d", radius > 0 ? shape(point.label, radius) : "");
       const words = handle.querySelector("text");
       if (words) words.textContent = `${point.name}: ${percent(w[k])}`;
+      const wrong = !isClean && isWrong(point);
+      handle.classList.toggle("wrong", wrong);
       const called = isClean ? "clean point" : point.name ? `point ${point.name}` : "training point";
       const weight = isClean ? "" : `, loss ${loss(point.label, bias).toFixed(2)}, weight ${percent(w[k])}`;
       handle.setAttribute("aria-label", `${called}, input x`);
       handle.setAttribute("aria-valuenow", point.x.toFixed(1));
-      handle.setAttribute("aria-valuetext", `${signed(point.x)}, label ${point.label}${weight}`);
+      handle.setAttribute("aria-valuetext", `${signed(point.x)}, label ${point.label}${wrong ? ", which is wrong" : ""}${weight}`);
     });
     this.spoken.textContent = sentence(this.data);
   }

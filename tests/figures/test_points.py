@@ -20,7 +20,7 @@ def named(ax):
     return {c.get_label(): c for c in ax.collections if not c.get_label().startswith("_")}
 
 
-def test_marker_follows_the_given_label_and_ring_the_truth(ax):
+def test_marker_follows_the_given_label_and_a_cross_the_truth(ax):
     points = two_classes(40, imbalance=3, noise=0.2)
     scatter(ax, points, names=("rare", "frequent"))
     shown = named(ax)
@@ -28,9 +28,11 @@ def test_marker_follows_the_given_label_and_ring_the_truth(ax):
     np.testing.assert_array_equal(shown["frequent"].get_offsets(), points.x[points.y == 1])
     np.testing.assert_array_equal(shown["wrong label"].get_offsets(), points.x[points.flipped])
     assert to_hex(shown["rare"].get_facecolor()[0]) == COLOURS["minority"]
+    assert to_hex(shown["wrong label"].get_facecolor()[0]) == COLOURS["noisy"]
+    assert shown["wrong label"].get_zorder() > shown["rare"].get_zorder()
 
 
-def test_without_wrong_labels_there_is_no_ring(ax):
+def test_without_wrong_labels_there_is_no_cross(ax):
     scatter(ax, two_classes(10))
     assert "wrong label" not in named(ax)
 

@@ -90,3 +90,11 @@ def test_without_its_script_the_page_shows_the_first_picture():
     before = shown.html[: shown.html.index('<script type="module">')]
     assert "<svg" in before
     assert "Loss 2.13 of the rare example A and 2.13 of the wrong one B; weight 0.88 and 0.00." in before
+
+
+@pytest.mark.parametrize(
+    ("x", "label", "wrong"),
+    [(1.0, 0, True), (1.0, 1, False), (-0.1, 1, True), (-0.1, 0, False), (0.0, 0, False), (0.0, 1, False)],
+)
+def test_a_label_is_wrong_on_the_other_side_of_zero(node, x, label, wrong):
+    assert node("e.isWrong(p)", p={"x": x, "label": label}) is wrong
