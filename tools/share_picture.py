@@ -19,16 +19,18 @@ ROOT = Path(__file__).resolve().parents[1]
 SIZE = {"width": 1200, "height": 630}
 """Pixels; what the large cards of messengers show whole."""
 STEPS_MS = 8000
-HEADING = 26
+HEADING = 52
 """Pixels above a panel in which its model is named."""
-CARD = """<body style="margin:0;padding:38px 40px;box-sizing:border-box;font-family:sans-serif;background:white">
+EDGE = 2
+"""Pixels around the panels for their borders."""
+CARD = """<body style="margin:0;padding:52px 40px;box-sizing:border-box;font-family:sans-serif;background:white">
 <h1 style="margin:0;font-size:56px;line-height:1.1">Learning to reweight examples</h1>
-<p style="margin:14px 0 22px;font-size:27px;color:#444">A few clean examples say which of the others to learn from.
+<p style="margin:16px 0 40px;font-size:27px;color:#444">A few clean examples say which of the others to learn from.
 A book that runs.</p><img style="width:1120px" src="data:image/png;base64,{}"></body>"""
 
 
 def panels(page: Page) -> bytes:
-    """Both models of the playground, trained for a while, with their headings."""
+    """The three models of the playground, trained for a while, with their headings."""
     page.get_by_role("button", name="Run").first.click()
     page.wait_for_timeout(STEPS_MS)
     boxes = page.evaluate(
@@ -37,7 +39,8 @@ def panels(page: Page) -> bytes:
     )
     left, top = min(box["left"] for box in boxes), min(box["top"] for box in boxes) - HEADING
     width, height = max(box["right"] for box in boxes) - left, max(box["bottom"] for box in boxes) - top
-    return page.screenshot(clip={"x": left, "y": top, "width": width, "height": height})
+    clip = {"x": left - EDGE, "y": top, "width": width + 2 * EDGE, "height": height + EDGE}
+    return page.screenshot(clip=clip)
 
 
 def draw(book: Path, target: Path) -> None:

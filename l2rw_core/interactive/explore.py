@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import html
+import io
 import itertools
 import json
 import math
@@ -14,6 +16,8 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from matplotlib.image import imsave
 from tqdm import tqdm
 
 from l2rw_core.figures.style import Drawing
@@ -24,7 +28,7 @@ MAX_FRAMES = 200
 """The most frames that one `explore` may hold: more belongs in two figures."""
 
 MAX_BYTES = 600_000
-"""The most bytes of HTML that the frames of one `explore` may come to: readers load all of them with the page."""
+"""The most bytes that the frames of one `explore` may come to, what they share once: readers load it with the page."""
 
 _SCRIPT = Path(__file__).with_name("explore.js")
 _STYLE = Path(__file__).with_name("explore.css")
@@ -45,10 +49,14 @@ class _Axis:
     values: tuple[Any, ...]
     words: tuple[str, ...]
     start: int
+    pictures: tuple[str, ...] = ()
+    """Addresses of data, one a value; none where words are enough."""
 
     @property
     def is_choice(self) -> bool:
         """Whether all values stand side by side, to be chosen from: few of them, or cases with names."""
+        if self.pictures:
+            return True
         of_text = all(isinstance(value, str) for value in self.values)
         return len(self.values) <= (_MOST_CASES if of_text else _FEW_VALUES)
 
@@ -111,6 +119,7 @@ def explore(
     start: Mapping[str, Any] | None = None,
     labels: Mapping[str, str] | None = None,
     formats: Mapping[str, Format] | None = None,
+    pictures: Mapping[str, Sequence[np.ndarray]] | None = None,
     name: str | None = None,
     **axes: Iterable[Any],
 ) -> Exploration:
@@ -130,6 +139,8 @@ def explore(
         start: axis name -> the value first shown; the first of its list where not given.
         labels: axis name -> words for it; the name with spaces for underscores where not given.
         formats: axis name -> how a value reads: a format string such as `"{:.0%}"`, or a function to a string.
+        pictures: axis name -> a small image for each of its values, uint8 and (height, width, 3): its values are then
+            chosen by these, and their words are what a screen reader says.
         name: key under which a published page keeps the positions in its address, of letters, digits and hyphens; the
             names of the axes, as in `?noise-imbalance=1,0`, where not given. Two of one page need two names.
         **axes: axis name -> its values, in the order of the slider; at least two, none twice.
@@ -137,10 +148,10 @@ def explore(
     Raises:
         TypeError: an axis is not a list of values, or `draw` returns something other than a `Drawing`.
         ValueError: no axis; an axis with fewer than two values, or two that are or read the same; an unknown axis or
-            value in `start`, `labels` or `formats`; a `name` unfit for an address; more than `MAX_FRAMES` frames (all
+            value in `start`, `labels`, `formats` or `pictures`; another number of pictures than of values; a `name` unfit for an address; more than `MAX_FRAMES` frames (all
             before anything is drawn); or frames of more than `MAX_BYTES`.
     """
-    described = _described(axes, start or {}, labels or {}, formats or {})
+    described = _described(axes, start or {}, labels or {}, formats or {}, pictures or {})
     key = _key(described, name)
     return Exploration(key, tuple(described), tuple(_drawings(draw, described)))
 
@@ -161,14 +172,17 @@ def _described(
     start: Mapping[str, Any],
     labels: Mapping[str, str],
     formats: Mapping[str, Format],
+    pictures: Mapping[str, Sequence[np.ndarray]],
 ) -> list[_Axis]:
     if not axes:
         raise ValueError("explore needs an axis to move along, for example explore(draw, noise=[0.0, 0.2, 0.4])")
-    for option, options in (("start", start), ("labels", labels), ("formats", formats)):
+    for option, options in (("start", start), ("labels", labels), ("formats", formats), ("pictures", pictures)):
         unknown = [name for name in options if name not in axes]
         if unknown:
             raise ValueError(f"{option} names {unknown}, but the axes are {list(axes)}")
-    result = [_axis(name, values, start, labels, formats) for name, values in axes.items()]
+    result = [
+        _with_pictures(_axis(name, values, start, labels, formats), pictures.get(name)) for name, values in axes.items()
+    ]
     count = math.prod(len(axis.values) for axis in result)
     if count > MAX_FRAMES:
         raise ValueError(f"{count} frames are too many for one page (at most {MAX_FRAMES}): take fewer values or axes")
@@ -190,6 +204,21 @@ def _axis(
     if first not in listed:
         raise ValueError(f"start of axis {name!r} is {first!r}, which is not among its values {list(listed)}")
     return _Axis(name, labels.get(name, name.replace("_", " ")), listed, words, listed.index(first))
+
+
+def _with_pictures(axis: _Axis, pictures: Sequence[np.ndarray] | None) -> _Axis:
+    if pictures is None:
+        return axis
+    if len(pictures) != len(axis.values):
+        raise ValueError(f"axis {axis.name!r} has {len(axis.values)} values, and {len(pictures)} pictures")
+    return dataclasses.replace(axis, pictures=tuple(map(_address, pictures)))
+
+
+def _address(picture: np.ndarray) -> str:
+    """An address that holds the image itself."""
+    buffer = io.BytesIO()
+    imsave(buffer, picture, format="png")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _listed(name: str, values: Iterable[Any]) -> tuple[Any, ...]:
@@ -238,8 +267,8 @@ def _drawn(draw: Callable[..., Drawing], axes: Sequence[_Axis], indices: Sequenc
 
 
 def _check_weight(drawings: Sequence[Drawing]) -> None:
-    svgs = {drawing.svg for drawing in drawings}
-    weight = sum(len(text.encode()) for text in [*svgs, *(drawing.caption for drawing in drawings)])
+    parts, _ = _in_parts(list(dict.fromkeys(drawing.svg for drawing in drawings)))
+    weight = sum(len(text.encode()) for text in [parts, *(drawing.caption for drawing in drawings)])
     if weight > MAX_BYTES:
         raise ValueError(
             f"{len(drawings)} frames come to {weight / 1e6:.1f} MB, more than the {MAX_BYTES / 1e6:.1f} MB of a page: "
@@ -284,10 +313,21 @@ def _slider(axis: _Axis) -> str:
 
 def _choice(axis: _Axis) -> str:
     name = html.escape(axis.name)
+    faces = map(_picture, axis.pictures, axis.words) if axis.pictures else map(_face, axis.words)
     buttons = "".join(
         f'<label><input type="radio" name="{name}" value="{position}"{" checked" * (position == axis.start)}>'
-        f"<span>{html.escape(words)}</span></label>"
-        for position, words in enumerate(axis.words)
+        f"{face}</label>"
+        for position, face in enumerate(faces)
     )
     legend = f'<legend class="l2rw-label">{html.escape(axis.label)}</legend>'
-    return f'<fieldset class="l2rw-control">{legend}{buttons}</fieldset>'
+    kind = " l2rw-pictures" * bool(axis.pictures)
+    return f'<fieldset class="l2rw-control{kind}">{legend}{buttons}</fieldset>'
+
+
+def _face(words: str) -> str:
+    return f"<span>{html.escape(words)}</span>"
+
+
+def _picture(address: str, words: str) -> str:
+    meaning = html.escape(words)
+    return f'<img src="{address}" alt="{meaning}" title="{meaning}">'

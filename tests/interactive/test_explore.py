@@ -1,5 +1,7 @@
 """Explore: every position of the sliders shows its own frame, and what cannot be shown is refused before drawing."""
 
+import base64
+import io
 import itertools
 import json
 import sys
@@ -7,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 from bs4 import BeautifulSoup
+from matplotlib.image import imread
 
 from l2rw_core.figures import Drawing
 from l2rw_core.interactive import explore
@@ -85,6 +88,23 @@ def test_few_values_and_named_cases_are_chosen_and_many_values_slid_through():
     assert [control.input["type"] for control in controls] == ["radio", "radio", "range"]
     assert [len(control.select("input")) for control in controls] == [3, 4, 1]
     assert controls[2].input["max"] == "3"
+
+
+def test_a_value_with_a_picture_is_chosen_by_it():
+    pictures = [np.full((2, 3, 3), grey, np.uint8) for grey in (0, 10, 20, 255)]
+    shown = explore(draw, a=[1, 2, 3, 4], b=[1, 2], start={"a": 3}, pictures={"a": pictures})
+    first_control = page(shown).select(".l2rw-control")[0]
+    assert [label.input["type"] for label in first_control.select("label")] == ["radio"] * 4
+    assert [image["alt"] for image in first_control.select("img")] == ["1", "2", "3", "4"]
+    for image, picture in zip(first_control.select("img"), pictures, strict=True):
+        kept = imread(io.BytesIO(base64.b64decode(image["src"].partition(",")[2])))
+        np.testing.assert_array_equal(np.round(255 * kept[..., :3]), picture)
+    assert [label.input.has_attr("checked") for label in first_control.select("label")] == [False, False, True, False]
+
+
+def test_there_are_as_many_pictures_as_values():
+    with pytest.raises(ValueError, match="axis 'a' has 2 values, and 1 pictures"):
+        explore(draw, a=[1, 2], pictures={"a": [np.zeros((2, 2, 3), np.uint8)]})
 
 
 def test_its_name_in_the_address_is_that_of_its_axes_or_the_one_given():
