@@ -209,8 +209,8 @@ def _about_duplicates(pairs: pd.DataFrame) -> list[str]:
         if len(group):
             sentences.append(
                 f"{_count(clean, 'clean example')} and {_count(train, 'training example')} are {word} alike; pairs "
-                f"with different labels: {differ} of {len(group)}. A twin with a wrong label is a find; one with a "
-                "right label gets more weight than it should."
+                f"with different labels: {differ} of {len(group)}. A copy with another label is a wrong label found; "
+                "one with the same label gets more weight than it should."
             )
     return sentences
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from pages import served, write_page
 from playwright.sync_api import Locator, Page, expect
@@ -27,6 +28,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     first = explore(draw, noise=[0, 10, 20, 30], clean_size=[5, 50], start={"noise": 10})
     write_page(folder / "two.html", [first, explore(draw, name="other", size=[1, 2, 3, 4])])
     write_page(folder / "same.html", [explore(draw, size=[1, 2, 3, 4]), explore(draw, size=[4, 5, 6, 7])])
+    greys = [np.full((4, 4, 3), grey, np.uint8) for grey in (0, 80, 160)]
+    pictured = explore(draw, size=[1, 2, 3], pictures={"size": greys})
+    write_page(folder / "pictures.html", [pictured, explore(draw, name="other", size=[1, 2])])
     write_page(folder / "again.html", [explore(draw, size=[1, 2, 3])] * 2)
     write_page(folder / "notebook.html", [explore(draw, a=[1, 2]), explore(draw, name="b", a=[1, 2])], scripts=())
     with served(folder) as address:
@@ -59,6 +63,20 @@ def test_every_position_shows_its_own_frame(visit: Visit) -> None:
             expect(one.locator("figcaption")).to_have_text(f"Values {list(values.values())}.")
             assert [svg.get_attribute("aria-label") for svg in one.locator("svg").all()] == [f"Seen at {values}."]
     assert visit.errors == []
+
+
+@pytest.mark.parametrize("visit", [{}, {"viewport": {"width": 390, "height": 844}}], indirect=True)
+def test_a_value_is_chosen_by_its_picture_and_by_the_keyboard(visit: Visit) -> None:
+    page = opened(visit, "pictures")
+    one = page.locator(".l2rw-explore").first
+    one.get_by_role("img", name="3", exact=True).click()
+    expect(one.locator("figcaption")).to_have_text("Values [3].")
+    assert re.search(r"[?&]size=2\b", rested_address(page))
+    one.get_by_role("radio", name="3").press("ArrowLeft")
+    expect(one.locator("figcaption")).to_have_text("Values [2].")
+    expect(one.get_by_role("radio", name="2", exact=True)).to_be_checked()
+    marks = [image.evaluate("e => getComputedStyle(e).outlineStyle") for image in one.locator("fieldset img").all()]
+    assert [mark != "none" for mark in marks] == [False, True, False]
 
 
 def test_shown_twice_each_draws_with_marks_of_its_own(visit: Visit) -> None:
