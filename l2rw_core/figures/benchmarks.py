@@ -175,7 +175,10 @@ def cost_table(lines: Sequence[Line], what: str = "time") -> NumberTable:
         rows.append(["count of products", *(f"{line['bound']:.2f}" for line in firsts)])
         uncoupled = (line["uncoupled_bound"] for line in firsts)
         rows.append(["count, one backward pass", *("" if bound is None else f"{bound:.2f}" for bound in uncoupled)])
-    meaning = {"time": "Time of a step in plain steps, median", "memory": "Peak memory of a step, as a multiple of a plain step's"}[what]
+    meaning = {
+        "time": "Time of a step in plain steps, median",
+        "memory": "Peak memory of a step, as a multiple of a plain step's",
+    }[what]
     return NumberTable(["system", *map(case_title, firsts)], rows, f"{meaning}. {_skipped(cases)}{origin(lines)}")
 
 

@@ -148,8 +148,9 @@ def explore(
     Raises:
         TypeError: an axis is not a list of values, or `draw` returns something other than a `Drawing`.
         ValueError: no axis; an axis with fewer than two values, or two that are or read the same; an unknown axis or
-            value in `start`, `labels`, `formats` or `pictures`; another number of pictures than of values; a `name` unfit for an address; more than `MAX_FRAMES` frames (all
-            before anything is drawn); or frames of more than `MAX_BYTES`.
+            value in `start`, `labels`, `formats` or `pictures`; another number of pictures than of values; a `name`
+            unfit for an address; more than `MAX_FRAMES` frames (all before anything is drawn); or frames of more than
+            `MAX_BYTES`.
     """
     described = _described(axes, start or {}, labels or {}, formats or {}, pictures or {})
     key = _key(described, name)
