@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from l2rw_core.experiments import CellResult, Record, quantity
+from l2rw_core.figures.labels import name_lines
 from l2rw_core.figures.methods import look_of, title_of_row
 from l2rw_core.figures.style import COLOURS, DASHES, INK, MARKERS, Drawing, figure, show
 
@@ -58,8 +60,9 @@ def against(
     """Test accuracy or error against one axis of a grid: a panel a title, a line a method, bars for 95% intervals.
 
     A cell that was not run breaks its line. Where no line of a panel has a cell, a grey band says "not run"; a line
-    without any cell is named so in the legend. Axes follow from `ylim` and from the values of the cells, run or not, so
-    that they stay the same over the frames of a slider.
+    without any cell is named so in a legend; otherwise a single panel has the names at the ends of its lines. Axes
+    follow from `ylim` and from the values of the cells, run or not, so that they stay the same over the frames of a
+    slider.
 
     Args:
         panels: title -> lines; all panels share their axes.
@@ -89,8 +92,7 @@ def against(
     first = np.atleast_1d(axes)[0]
     first.set_ylabel(words_of_axis)
     first.yaxis.set_major_formatter(lambda value, _: f"{value:.0f}%")
-    handles, names = _legend(np.atleast_1d(axes), panels)
-    fig.legend(handles, names, loc="outside lower center", ncols=min(3, len(names)))
+    _name(fig, np.atleast_1d(axes), panels)
     told = f"Stars: trained here, at last {own[-1].words}." if own else ""
     alt = f"{words_of_axis.capitalize()}. {_sentences(panels, what, words)} {told}".strip()
     return show(fig, alt=alt, caption=" ".join(part for part in (caption, about(panels, words), told) if part))
@@ -148,9 +150,9 @@ def _ticks(ax: Axes, lines: Lines, words: str | Callable[[Any], str]) -> None:
     ax.set_xlim(_around(values[0], values, ax.get_xscale() == "log")[0], _last_edge(values, ax.get_xscale() == "log"))
 
 
-def _thinned(names: list[str]) -> list[str]:
-    """At most four of the names, so that they do not run into each other; the last one stays."""
-    every = math.ceil(len(names) / 4)
+def _thinned(names: list[str], most: int = 4) -> list[str]:
+    """At most so many of the names, so that they do not run into each other; the last one stays."""
+    every = math.ceil(len(names) / most)
     return [name if (len(names) - 1 - k) % every == 0 else "" for k, name in enumerate(names)]
 
 
@@ -176,6 +178,16 @@ def style_of_row(name: str) -> tuple[str, str, Any]:
     if look := look_of(name):
         return look.colour, look.marker, look.dash
     return COLOURS["minority"], MARKERS["minority"], DASHES["minority"]
+
+
+def _name(fig: Figure, axes: np.ndarray, panels: Mapping[str, Lines]) -> None:
+    """Names at the ends of a single panel's lines; a legend for several panels, and for a line that was not run."""
+    handles, names = _legend(axes, panels)
+    if len(axes) == 1 and not any(name.endswith("(not run)") for name in names):
+        name_lines(axes[0])
+        axes[0].set_xticks(axes[0].get_xticks(), _thinned([t.get_text() for t in axes[0].get_xticklabels()], most=3))
+        return
+    fig.legend(handles, names, loc="outside lower center", ncols=min(3, len(names)))
 
 
 def _legend(axes: np.ndarray, panels: Mapping[str, Lines]) -> tuple[list[Any], list[str]]:
@@ -269,7 +281,7 @@ def by_class(results: Line, sizes: np.ndarray, most: int = 4000) -> Drawing:
     if not sentences:
         ax.text(0.5, 0.5, "not run", ha="center", transform=ax.transAxes, color=COLOURS["neutral"])
         return show(fig, alt="This cell was not run.", caption="This cell was not run.")
-    fig.legend(loc="outside lower center", ncols=4)
+    name_lines(ax)
     span = " to ".join(map(str, sorted({min(trials), max(trials)})))
     sentence = f"Three rarest classes: {', '.join(sentences)}, {span} {'trial' if span == '1' else 'trials'}."
     sentence += f" Not run: {', '.join(left_out)}." * bool(left_out)

@@ -69,6 +69,23 @@ def test_bars_span_the_interval_and_only_where_there_is_one(swept):
     np.testing.assert_allclose(means.get_ydata(), [line[0.0].last.mean, last.mean, np.nan])
 
 
+def test_a_single_panel_names_its_lines_where_they_end_and_only_a_line_that_was_not_run_takes_a_legend(
+    swept, monkeypatch
+):
+    figures = []
+    monkeypatch.setattr(
+        sweeps, "show", lambda fig, alt, caption: figures.append(fig) or sweeps.Drawing("", alt, caption)
+    )
+    ours = {0.4: swept.cell("l2rw", data="digits", noise=0.4)}
+    against({"": {"l2rw": ours}}, "wrong labels")
+    against({"": {"l2rw": ours, "random": {0.4: None}}}, "wrong labels")
+    ends, gap = figures
+    assert not ends.legends
+    assert [text.get_text() for text in ends.axes[0].texts] == ["L2RW"]
+    (legend,) = gap.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["L2RW", "random weights (not run)"]
+
+
 def test_the_words_are_those_of_the_numbers(swept):
     line = swept.line("l2rw", "noise", data="digits")
     drawing = against({"": {"l2rw": line}}, "wrong labels", words="{:.0%}", caption="Digits.")
