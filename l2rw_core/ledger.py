@@ -48,7 +48,7 @@ class WeightLedger:
     =========== =====================================================================================================
     quantity    one entry a visit
     =========== =====================================================================================================
-    weight      b w_i for a batch of b: 1 is an equal share, 0 none
+    weight      b w_i for a batch of b, that of all processes: 1 is an equal share, 0 none
     alignment   u_i / (abs(u_i) + a tenth of the median of abs(u) in the batch): between -1 and 1, in effect a sign that
                 fades near 0. The size of u follows both gradients, which change by orders of magnitude from batch to
                 batch and during training, so u itself would let few batches speak for all
@@ -107,7 +107,7 @@ class WeightLedger:
         """
         ids = _as_ids(_ids_of(step) if ids is None else ids, self.n)
         w, u, f = (_vector(step, name, len(ids)) for name in ("weights", "alignment", "losses"))
-        rows = [len(ids) * w, _relative(u), (u > 0).double(), u, f]
+        rows = [getattr(step, "examples", len(ids)) * w, _relative(u), (u > 0).double(), u, f]
         if logits is not None:
             rows.append(_margins(logits, targets, len(ids)))
         self._add(ids, torch.stack(rows))

@@ -113,9 +113,8 @@ class Reweighter:
                 loss, scores, step = self._weigh(scoring, ids)
                 for p, _ in before:
                     p.grad = None
-                if not step.effective_examples:
-                    break
-                self._write_buffers(scores)
+                if step.effective_examples:
+                    self._write_buffers(scores)
                 if self._fits(scoring, scores, step, loss):
                     break
         except BaseException:
@@ -240,24 +239,28 @@ class Reweighter:
         """
         try:
             with repeating(scores.engine):
-                self._backward(loss)
+                off = self._misfit(scoring, scores, step, loss)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:  # the engine has used up what can be differentiated only once
             scoring.leave(error)
             scoring.rewind()
             return False
-        if off := self._misfit(scoring, scores, step):
+        if off:
             scoring.reject(off, scores)
         return not off
 
-    def _misfit(self, scoring: Scoring, scores: Scores, step: Step) -> float:
+    def _misfit(self, scoring: Scoring, scores: Scores, step: Step, loss: Tensor) -> float:
+        """Of the gradients of the update, which are made here; a batch without weight has none, and is looked at too.
+
+        What an engine has missed may be all that would have been positive.
+        """
+        checked = self.check == "every" and scores.engine != "ghost"
+        if not step.effective_examples:
+            return scoring.misfit_of_all(scores) if checked and not scoring.looked else 0.0
+        self._backward(loss)
         trained = scoring.passes.parameters
-        if (
-            self.check == "first"
-            or scores.engine == "ghost"
-            or any(p._post_accumulate_grad_hooks for p in trained.values())
-        ):
+        if not checked or any(p._post_accumulate_grad_hooks for p in trained.values()):
             return 0.0
         g = {name: p.grad for name, p in trained.items() if p.grad is not None}
         return scoring.misfit(scores, step.weights, g)
@@ -270,7 +273,7 @@ class Reweighter:
 
     def _write_buffers(self, scores: Scores) -> None:
         """The training pass that was scored is the one that is learned from: its running statistics count, once."""
-        write_buffers(self.model, scores.buffers)
+        write_buffers(self.model, scores.buffers, self.loss_fn)
 
 
 def _check_kinds(model: Any, optimizer: Any, loss_fn: Any) -> None:

@@ -31,14 +31,13 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from l2rw_core.engines import difference, forward, ghost, lookahead, loop, reverse, two_pass
 from l2rw_core.engines.dual import Recomputed
@@ -49,6 +48,7 @@ from l2rw_core.engines.passes import (
     LossFn,
     Passes,
     RandomState,
+    Refused,
     Scores,
     Tensors,
     Untracked,
@@ -59,6 +59,7 @@ from l2rw_core.engines.passes import (
     restore,
     uncompiled,
 )
+from l2rw_core.engines.precision import declared, lowest
 
 Derivative = Callable[[Passes, Batch, Tensors], tuple[Tensor, Tensor, Tensors]]
 Engine = Callable[[Passes, Batch, Batch | CleanGradient, float], Scores]
@@ -227,6 +228,8 @@ class Scoring:
         self._state: RandomState | None = None
         self._ordinary: tuple[Tensor, Tensor, Tensors] | None = None
         self._copy: Batch | None = None
+        self.looked = False
+        """Whether the scores at hand were held against an ordinary backward pass of all losses."""
         self._reasons: list[tuple[str, str]] = []
         """Engine -> why it was left."""
         self._causes: list[str] = []
@@ -256,12 +259,14 @@ class Scoring:
                 except Exception as error:
                     self.leave(error)
                     continue
+                self.looked = checked
                 if not off:
                     return scores
                 first = first or scores
-                if self.engine == "loop" and not first.alignment.isfinite().all():
-                    self._reasons.clear()
-                    return first  # an overflow is for the rule to name
+                if self.engine == "loop":
+                    for overflown in (s for s in (first, scores) if not s.alignment.isfinite().all()):
+                        self._reasons.clear()
+                        return overflown  # that is for the rule to name
                 self.reject(off, scores)
 
     def misfit(self, scores: Scores, r: Tensor, g: Tensors) -> float:
@@ -271,7 +276,7 @@ class Scoring:
         """
         v, u, r = self.clean, scores.alignment.detach().double(), r.detach().to(scores.alignment.device, torch.float64)
         left, right, terms = r @ u, inner_product(g, v.gradient).double() / v.scale, r @ u.abs()
-        if agree(left, right, terms, self._dtype()):
+        if agree(left, right, terms, declared(self.passes)):
             return 0.0
         if not (left.isfinite() and right.isfinite()):
             return math.inf
@@ -279,11 +284,16 @@ class Scoring:
         off = (left - right).abs()
         if off <= (difference.TOLERANCE if self.engine == "difference" else 0.0) * terms:
             return 0.0
-        if off <= tolerance(self._lowest_precision()) * terms:
+        if off <= tolerance(self._lowest()) * terms:
             return 0.0
         if off <= 16 * self._noise(scores, r):
             return 0.0
         return float(off / terms)
+
+    def misfit_of_all(self, scores: Scores) -> float:
+        """`misfit` for a random combination of all losses: of a batch without weight no update's gradient says it."""
+        r = uneven(len(scores.losses), self.passes.clean_seed).to(scores.losses)
+        return self.misfit(scores, r, self._gradient(r, scores.losses))
 
     def reject(self, off: float, scores: Scores) -> None:
         """Leave an engine whose slopes are off, for the next one.
@@ -383,7 +393,7 @@ class Scoring:
 
     def _equal(self, losses: Tensor, others: Tensor) -> bool:
         off = (losses.detach().double() - others.double()).abs().max() / others.double().abs().max().clamp(min=1e-300)
-        return bool(off <= tolerance(self._dtype()) or off <= tolerance(self._lowest_precision()))
+        return bool(off <= tolerance(declared(self.passes)) or off <= tolerance(self._lowest()))
 
     def _ordinary_pass(self) -> tuple[Tensor, Tensor, Tensors]:
         """Random weights, losses, and the gradient of the weighted losses, by the model as it is.
@@ -399,22 +409,8 @@ class Scoring:
         with torch.autocast(losses.device.type, enabled=False):
             return self.passes.gradient((r * losses).sum(), **options)
 
-    def _dtype(self) -> torch.dtype:
-        kind = self.passes.device.type
-        of_parameters = [p.dtype for p in self.passes.parameters.values()]
-        return _coarsest([*of_parameters, *([torch.get_autocast_dtype(kind)] * torch.is_autocast_enabled(kind))])
-
-    def _lowest_precision(self) -> torch.dtype:
-        """Of all that a training pass computes with: a model may hold autocast, or casts, within itself."""
-        single = self._dtype() == torch.float32
-        if single and self.passes.device.type == "cuda" and torch.backends.cudnn.allow_tf32:
-            return torch.float16  # TensorFloat-32 has as many digits
-        after, precisions = random_state(self.passes.device), _Precisions()
-        restore(self._state or [])
-        with precisions, uncompiled():
-            self.passes.training(self.passes.parameters, self.batch)
-        restore(after)
-        return _coarsest([self._dtype(), *precisions.dtypes])
+    def _lowest(self) -> torch.dtype:
+        return lowest(self.passes, self.batch, self._state or [])
 
     def _noise(self, scores: Scores, r: Tensor) -> Tensor:
         """Rounding of ``sum_i r_i u_i``: by how much it differs when everything is computed for 4/3 of v.
@@ -423,8 +419,8 @@ class Scoring:
         """
         u = scores.alignment.detach().double()
         same, longer = (r * (self._again(factor) - u) for factor in (1, 4 / 3))
-        noise = longer.sum().abs() + longer.norm()
-        return noise * (same.norm() <= noise / 4)
+        noise, strayed = (d.sum().abs() + d.norm() for d in (longer, same))
+        return noise * (strayed <= noise / 4)
 
     def _again(self, factor: float) -> Tensor:
         """The slopes once more, computed along v times `factor`, and divided by it."""
@@ -475,6 +471,8 @@ def _size_of(off: float) -> str:
 
 def _reason(error: Exception) -> str:
     """Why an engine cannot follow, in words that fit into a sentence."""
+    if isinstance(error, Refused) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # the batch is not to blame where another engine takes it
     text = str(error).strip().partition("\n")[0]
     if isinstance(error, Recomputed | Untracked):
         return text
@@ -484,24 +482,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, NotImplementedError) and "forward" in text:
         return "a custom autograd.Function has no forward-mode derivative"
     return text.rstrip(".")
-
-
-def _coarsest(dtypes: Iterable[torch.dtype]) -> torch.dtype:
-    real = [dtype.to_real() for dtype in dtypes if dtype.is_floating_point or dtype.is_complex]
-    return max(real, key=lambda dtype: torch.finfo(dtype).eps, default=torch.float32)
-
-
-class _Precisions(TorchDispatchMode):
-    """Collects the types of the numbers that are computed while it is on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.dtypes: set[torch.dtype] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        self.dtypes |= {t.dtype for t in tree_leaves(out) if isinstance(t, Tensor)}
-        return out
 
 
 def likely_causes(model: nn.Module, losses: Tensor) -> list[str]:

@@ -73,6 +73,11 @@ class Step:
     """Which engine computed the alignments, see ``l2rw_core.scoring``."""
 
     @property
+    def examples(self) -> int:
+        """How many examples share the weight of 1: n."""
+        return len(self.weights)
+
+    @property
     def effective_examples(self) -> float:
         """1 / sum of w_i squared: n for equal weights, 1 if one example has all the weight, 0 if none has any."""
         squares = float(self.weights.square().sum())

@@ -83,7 +83,8 @@ def multi_head(
 
 
 def _scores(query: Tensor, key: Tensor, scale: float | None = None) -> Tensor:
-    return query @ key.transpose(-2, -1) / (math.sqrt(query.shape[-1]) if scale is None else 1 / scale)
+    products = query @ key.transpose(-2, -1)
+    return products / math.sqrt(query.shape[-1]) if scale is None else products * scale
 
 
 def _kernel_softmax(scores: Tensor, dim: int = -1) -> Tensor:

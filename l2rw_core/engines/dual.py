@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import RLock
 from typing import Any
 
 import torch
@@ -25,6 +26,10 @@ from l2rw_core.engines.attention import COMPOSED
 from l2rw_core.engines.passes import Tensors, Unfollowed, Untracked, leaves, random_state, restore
 
 _without_duals = torch._C.DisableTorchFunctionSubclass
+
+
+LEVEL = RLock()
+"""Held while a level of PyTorch's dual numbers is open: there is one for all threads."""
 
 
 class Recomputed(Unfollowed):
@@ -183,7 +188,7 @@ def _call_in_place(func: Callable, args: tuple, kwargs: dict) -> Any:
     state = random_state(target.device)
     copy = _primals(target).detach().clone()
     slope = target.tangent.clone() if isinstance(target, Dual) else torch.zeros_like(copy)
-    with torch.no_grad(), forward_ad.dual_level():
+    with torch.no_grad(), LEVEL, forward_ad.dual_level():
         changed = forward_ad.make_dual(copy, slope)
         out = func(changed, *_as_torch_duals(args[1:]), **_as_torch_duals(kwargs))
         tangent = forward_ad.unpack_dual(changed if out is None else out).tangent
@@ -215,7 +220,7 @@ def _by_forward_mode(func: Callable) -> Callable:
             return out
         restore(state)
         args, kwargs = _own_buffers(func, args), _own_buffers(func, kwargs)
-        with torch.no_grad(), forward_ad.dual_level():
+        with torch.no_grad(), LEVEL, forward_ad.dual_level():
             again = func(*_as_torch_duals(args), **_as_torch_duals(kwargs))
             results = tree_map(_with_tangent, out, again)
         lost = [value for value in _tensors(results) if value.requires_grad and not isinstance(value, Dual)]
@@ -472,6 +477,10 @@ def _hooked(input: Dual, *rest: Any, **options: Any) -> Any:
     raise Untracked("a hook on a tensor may change its gradient, which forward mode does not see")
 
 
+def _inner_gradient(*args: Any, **options: Any) -> Any:
+    raise Unfollowed("a gradient is taken within the model or its loss")
+
+
 def _retain_grad(input: Dual) -> None:
     input.primal.retain_grad()
 
@@ -509,6 +518,7 @@ _RULES: dict[Callable, Callable] = {
     F.cross_entropy: _cross_entropy,
     Tensor.register_hook: _hooked,
     Tensor.retain_grad: _retain_grad,
+    **dict.fromkeys((torch.autograd.grad, torch.autograd.backward, Tensor.backward), _inner_gradient),
     F.gelu: _symmetric(F.gelu, _gelu_slope),
     F.silu: _symmetric(F.silu, _silu_slope),
     torch.tanh: _symmetric(torch.tanh, _tanh_slope),

@@ -35,9 +35,12 @@ from l2rw_core.engines.passes import (
     check_unhooked,
     is_unread,
     leaves,
+    loss_module,
     makeup,
     random_state,
     restore,
+    set_aside,
+    switches,
     uncompiled,
 )
 
@@ -64,14 +67,15 @@ class Tape:
         """Stand-ins for a model's parameters, whose uses are recorded."""
         return {name: Parameter(value, name, self) for name, value in values.items()}
 
-    def propagate(self, losses: Tensor, parameters: list[Tensor]) -> None:
+    def propagate(self, losses: Tensor, parameters: Tensors) -> None:
         """Collect the signals: gradients of each example's loss by the output of each layer.
 
         Raises:
             Unsuited: if one of these parameters is reached otherwise than by a stand-in.
         """
-        _, *around = torch.autograd.grad(losses.sum(), [self.anchor, *parameters], allow_unused=True)
-        if any(g is not None for g in around):
+        with set_aside(parameters) as aside:
+            _, *around = torch.autograd.grad(losses.sum(), [self.anchor, *parameters.values()], allow_unused=True)
+        if aside or any(g is not None for g in around):
             raise Unsuited("a parameter is reached around the model, as by a penalty in the loss")
         self.uses = [use for use in self.uses if use.signal is not None]
         if any(use.x._version != use.version for use in self.uses):
@@ -406,7 +410,7 @@ def _pass(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Ten
     try:
         with uncompiled():
             losses, buffers = passes.training(tape.parameters(passes.parameters), batch)
-        tape.propagate(losses, list(passes.parameters.values()))
+        tape.propagate(losses, passes.parameters)
         with torch.no_grad():
             u = tape.alignment(v)
     except (Unfollowed, torch.OutOfMemoryError):
@@ -463,7 +467,7 @@ def _tried(passes: Passes, batch: Batch, v: Tensors) -> int:
 
 
 def _use_of(passes: Passes, batch: Batch) -> Any:
-    """What decides whether a model suits: its parts and modes, what it trains, its loss, and the size of a batch."""
+    """What decides whether a model suits: its parts and their switches, what it trains, its loss, a batch's size."""
     loss_fn: Any = passes.loss_fn
     loss: Any
     method = getattr(loss_fn, "__self__", None), getattr(loss_fn, "__func__", None)
@@ -471,4 +475,6 @@ def _use_of(passes: Passes, batch: Batch) -> Any:
         loss = (ref(method[0]), method[1]) if None not in method else ref(loss_fn)
     except TypeError:
         loss = id(loss_fn)
-    return makeup(passes.model), tuple(passes.parameters), loss, check_batch(batch, "training").n
+    of_loss = loss_module(loss_fn)
+    flags = switches(passes.model), () if of_loss is None else switches(of_loss)
+    return makeup(passes.model), flags, tuple(passes.parameters), loss, check_batch(batch, "training").n

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -99,6 +100,14 @@ class Unfollowed(Exception):
     """This engine cannot follow what the model does; another one can."""
 
 
+class Refused(ValueError):
+    """A model or its loss has failed on a batch; what it raised is the cause."""
+
+
+class OutOfRange(ValueError):
+    """A label that names no class."""
+
+
 class Untracked(Unfollowed):
     """A value depends on the parameters in a way that forward mode does not see, so its slope is not known."""
 
@@ -143,6 +152,15 @@ def makeup(model: nn.Module) -> Any:
     )
 
 
+_SWITCHES = frozenset({bool, str, FunctionType})
+
+
+def switches(module: nn.Module) -> tuple[Any, ...]:
+    """What else may decide how a module computes: the truth values, words and functions that its parts hold."""
+    held = [v for part in module.modules() for v in part.__dict__.values() if type(v) in _SWITCHES]
+    return tuple([id(v) if type(v) is FunctionType else v for v in held])
+
+
 def check_unhooked(model: nn.Module) -> None:
     """Untracked where there is one."""
     for hook in hooks(model):
@@ -173,6 +191,24 @@ def repeating(engine: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def set_aside(parameters: Tensors) -> Iterator[Tensors]:
+    """Gradients that a backward pass within adds to ``.grad`` by itself, by name; ``.grad`` is as before afterwards.
+
+    A custom Function may do so that runs a part of the model anew in its own backward pass, as reversible layers do.
+    """
+    before = {name: p.grad for name, p in parameters.items()}
+    aside: Tensors = {}
+    for p in parameters.values():
+        p.grad = None
+    try:
+        yield aside
+        aside |= {name: p.grad for name, p in parameters.items() if p.grad is not None}
+    finally:
+        for name, p in parameters.items():
+            p.grad = before[name]
+
+
 @dataclass
 class Passes:
     """Forward passes of one scoring: they run on copies of the buffers, and on random numbers of their own.
@@ -194,18 +230,18 @@ class Passes:
         if self.device.type == "meta":
             raise ValueError("the model's parameters hold no values: give it some by to_empty() and load_state_dict()")
         check_bare(self.model)
-        self._before = {name: (b, _version(b), b.detach().clone()) for name, b in self.model.named_buffers()}
+        self._places = buffer_places(self.model, self.loss_fn)
+        buffers: Tensors = {name: module.get_buffer(key) for name, (module, key) in self._places.items()}
+        self._before = {name: (b, _version(b), b.detach().clone()) for name, b in buffers.items()}
         self._given: list[tuple[Tensor, int]] = []
         self._originals: Any = None
 
     def put_buffers_back(self) -> None:
-        """Undo what a backward pass did to the model's buffers: activation checkpointing repeats a part there."""
-        now = dict(self.model.named_buffers())
+        """Undo what a backward pass did to buffers: activation checkpointing repeats a part of the model there."""
         with torch.no_grad():
             for name, (buffer, version, value) in self._before.items():
-                if now.get(name) is not buffer:
-                    owner, _, key = name.rpartition(".")
-                    self.model.get_submodule(owner)._buffers[key] = buffer
+                module, key = self._places[name]
+                module._buffers[key] = buffer
                 if _version(buffer) != version or not _is_same(buffer, value):
                     buffer.data.copy_(value)  # uncounted: what was recomputed may be needed once more
                     self._before[name] = buffer, _version(buffer), value
@@ -241,6 +277,8 @@ class Passes:
             if not is_unread() and not all(g.isfinite().all() for g in reached.values()):
                 reached, scale = {}, 1.0
         reached = reached or self.gradient(loss)
+        if not reached:
+            raise ValueError(_UNREACHED.format(role=role))
         dense = {name: g.to_dense() if g.is_sparse else g for name, g in reached.items()}
         v = {name: dense[name] if name in dense else torch.zeros_like(p) for name, p in self.parameters.items()}
         clean = CleanGradient(loss.detach(), v, len(losses), scale)
@@ -255,24 +293,39 @@ class Passes:
 
     def gradient(self, outputs: Tensor, **options: Any) -> Tensors:
         """Gradient with respect to the parameters that `outputs` reaches, by name."""
-        grads = torch.autograd.grad(outputs, list(self.parameters.values()), allow_unused=True, **options)
+        with set_aside(self.parameters) as aside:
+            grads = torch.autograd.grad(outputs, list(self.parameters.values()), allow_unused=True, **options)
         self.put_buffers_back()
-        return {name: g for name, g in zip(self.parameters, grads, strict=True) if g is not None}
+        reached = {name: g for name, g in zip(self.parameters, grads, strict=True) if g is not None}
+        return reached | {name: reached[name] + g if name in reached else g for name, g in aside.items()}
 
     def _losses(self, parameters: Tensors, batch: Batch, role: str, attached: bool = True) -> tuple[Tensor, Tensors]:
         inputs, targets, counts = check_batch(batch, role)
         if role == "training":
             inputs, targets = self._as_given(inputs, targets)
-        before = {name: value for name, (_, _, value) in self._before.items()}
         with self._explaining(batch, role):
-            outputs, buffers = call(self.model, parameters, inputs, before)
-        _check_labels(self.loss_fn, outputs, targets, role)
-        with self._explaining(batch, role):
-            losses = self.loss_fn(outputs, targets)
+            losses, buffers = self._call(parameters, inputs, targets, role)
         _check_losses(losses, counts, role, attached)
         if role == "training":
             _CHANGES_INPUTS[self.model] = self._changed
         return losses, buffers
+
+    def _call(self, parameters: Tensors, inputs: Any, targets: Any, role: str) -> tuple[Any, Tensors]:
+        """What the loss returns, with these parameters, on copies of all buffers; and what the buffers became."""
+        both = _ModelAndLoss(self.model, self.loss_fn, role)
+        values = {id(self.parameters[name]): value for name, value in parameters.items()}
+        for name, (module, key) in self._places.items():  # one of another shape may have taken the place by now
+            values[id(module._buffers[key])] = self._before[name][2].clone()
+        slots = _slots(both, values)
+        args, kwargs = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
+        losses = functional_call(both, slots, (args, kwargs, targets), tie_weights=False)
+        paths = {
+            (id(module), key): f"{prefix}.{key}"
+            for prefix, module in both.named_modules()
+            for key, _ in module._buffers.items()  # a scripted part can do no more
+        }
+        after = {name: slots[paths[id(module), key]] for name, (module, key) in self._places.items()}
+        return losses, _detached(after, {name: value for name, (_, _, value) in self._before.items()})
 
     def _as_given(self, inputs: Any, targets: Any) -> tuple[Any, Any]:
         """A training batch as it was before the first pass over it, also where the model changes its inputs in place.
@@ -303,15 +356,20 @@ class Passes:
         """Say what the model was given where it fails; lack of memory or of a derivative speaks for itself."""
         try:
             yield
-        except (NotImplementedError, torch.OutOfMemoryError, Unfollowed):
+        except (NotImplementedError, torch.OutOfMemoryError, Unfollowed, OutOfRange):
             raise
         except (RuntimeError, TypeError, ValueError, AttributeError, LookupError) as error:
             p = next(iter(self.parameters.values()))
-            raise ValueError(
+            raise Refused(
                 f"the model or its loss cannot take the {role} batch, inputs {described(batch[0])} and targets "
-                f"{described(batch[1])} with parameters of {p.dtype} on {p.device}: {error}; shapes, types and devices "
-                "have to fit, as in loss_fn(model(inputs), targets)"
+                f"{described(batch[1])} with parameters of {p.dtype} on {p.device}: {_said(error)}; shapes, types "
+                "and devices have to fit, as in loss_fn(model(inputs), targets)"
             ) from error
+
+
+def _said(error: Exception) -> str:
+    """A KeyError says nothing but the key."""
+    return f"{type(error).__name__} {error}" if isinstance(error, KeyError) else str(error)
 
 
 _CHANGES_INPUTS: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
@@ -330,46 +388,86 @@ def _is_same(buffer: Tensor, value: Tensor) -> bool:
     return buffer.device.type == "cpu" and torch.equal(buffer, value)
 
 
-def call(
-    model: nn.Module, parameters: Tensors, inputs: tuple[Any, ...] | dict[str, Any], buffers: Tensors | None = None
-) -> tuple[Any, Tensors]:
+class _ModelAndLoss(nn.Module):
+    """A model and its loss as one module: a loss that looks at the model sees the same stand-ins as it does."""
+
+    def __init__(self, model: nn.Module, loss_fn: LossFn, role: str) -> None:
+        super().__init__()
+        self.model = model
+        if (module := loss_module(loss_fn)) is not None:
+            self.loss_fn = module
+        self._loss_fn = (loss_fn,)
+        self._role = role
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any], targets: Any) -> Any:  # no module to hooks on all
+        outputs, (loss_fn,) = self.model(*args, **kwargs), self._loss_fn
+        _check_labels(loss_fn, outputs, targets, self._role)
+        return loss_fn(outputs, targets)
+
+
+def loss_module(loss_fn: LossFn) -> nn.Module | None:
+    """The module that a loss is, or is a method of: its buffers are looked after; None where there is none."""
+    owner = loss_fn if isinstance(loss_fn, nn.Module) else getattr(loss_fn, "__self__", None)
+    return owner if isinstance(owner, nn.Module) and not isinstance(owner, torch.jit.ScriptModule) else None
+
+
+def buffer_places(model: nn.Module, loss_fn: LossFn | None = None) -> dict[str, tuple[nn.Module, str]]:
+    """Name of a buffer, of the model or else of its loss -> the module that holds it, and under which key."""
+    loss = None if loss_fn is None else loss_module(loss_fn)
+    roots = {"": model} if loss is None else {"": model, "the loss: ": loss}
+    places, found = {}, set()
+    for beginning, root in roots.items():
+        for name, buffer in root.named_buffers():
+            if id(buffer) not in found:
+                owner, _, key = name.rpartition(".")
+                places[beginning + name] = root.get_submodule(owner), key
+                found.add(id(buffer))
+    return places
+
+
+def call(model: nn.Module, parameters: Tensors, inputs: tuple[Any, ...] | dict[str, Any]) -> tuple[Any, Tensors]:
     """Outputs of a model with other parameters, by name, on copies of its buffers; and what the buffers became.
 
-    The model is left as it was. A module that it holds under two names is one module. Other values than the model's own
-    can be given for its buffers: they are copied too.
+    The model is left as it was. A module that it holds under two names is one module.
     """
-    buffers = {name: b.clone() for name, b in (dict(model.named_buffers()) if buffers is None else buffers).items()}
-    slots = _slots(model, parameters | buffers)
+    buffers, own = dict(model.named_buffers()), dict(model.named_parameters())
+    values = {id(own[name]): value for name, value in parameters.items()}
+    slots = _slots(model, values | {id(b): b.clone() for b in buffers.values()})
     args, kwargs = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
     outputs = functional_call(model, slots, args, kwargs, tie_weights=False)
-    with torch.no_grad():  # the call has put into `slots` what the model put in the place of a buffer
-        after = {name: slots[name] for name in buffers}
-        return outputs, {name: b.detach() if isinstance(b, Tensor) else buffers[name] for name, b in after.items()}
+    return outputs, _detached({name: slots[name] for name in buffers}, buffers)
 
 
-def _slots(model: nn.Module, values: Tensors) -> Tensors:
-    """Where a module holds a tensor -> the value to put there.
+@torch.no_grad()
+def _detached(after: dict[str, Any], before: Tensors) -> Tensors:
+    """What a call has put into `after` is what the model put in the place of a buffer."""
+    return {name: b.detach() if isinstance(b, Tensor) else before[name] for name, b in after.items()}
+
+
+def _slots(model: nn.Module, values: dict[int, Tensor]) -> Tensors:
+    """Where a module holds a tensor -> the value to put there, by the tensor's id.
 
     PyTorch's own `tie_weights` fills a module of two names twice, and then restores what it had put there.
     """
-    first = {id(t): name for name, t in (*model.named_parameters(), *model.named_buffers())}
     return {
-        f"{prefix}.{key}" if prefix else key: values[first[id(t)]]
+        f"{prefix}.{key}" if prefix else key: values[id(t)]
         for prefix, module in model.named_modules()
         for key, t in (*module._parameters.items(), *module._buffers.items())
-        if t is not None and first[id(t)] in values
+        if t is not None and id(t) in values
     }
 
 
 @torch.no_grad()
-def write_buffers(model: nn.Module, buffers: Tensors) -> None:
-    """Give the buffers of a model new values, by name; one of another shape takes the place of the old one."""
-    for name, buffer in list(model.named_buffers()):
+def write_buffers(model: nn.Module, buffers: Tensors, loss_fn: LossFn | None = None) -> None:
+    """Give buffers of a model and its loss new values, by name; one of another shape takes the place of the old one."""
+    for name, (module, key) in buffer_places(model, loss_fn).items():
+        buffer: Any = module._buffers[key]
+        if name not in buffers:
+            continue  # the model has made it in this pass
         if buffers[name].shape == buffer.shape:
             buffer.data.copy_(buffers[name])
         else:
-            owner, _, key = name.rpartition(".")
-            model.get_submodule(owner)._buffers[key] = buffers[name]
+            module._buffers[key] = buffers[name]
 
 
 RandomState = list[tuple[Callable[[Tensor], Any], Tensor]]
@@ -474,13 +572,16 @@ def check_batch(batch: Batch, role: str) -> Parts:
         inputs = dict(inputs)
     values = inputs.values() if isinstance(inputs, dict) else inputs
     first = next((value for value in values if isinstance(value, Tensor | PackedSequence)), None)
-    if first is None or (isinstance(first, Tensor) and first.ndim == 0):
+    labelled = isinstance(targets, Tensor) and targets.ndim == 1
+    listed = labelled and first is None and any(isinstance(leaf, Tensor) for leaf in tree_leaves(inputs))
+    if not listed and (first is None or (isinstance(first, Tensor) and first.ndim == 0)):
         raise TypeError(
             f"the {role} inputs must be a tensor, or a tuple or dict of tensors, examples first, "
             f"got {described(batch[0])}"
         )
     counts = tuple(t.size(0) for t in tree_leaves(targets) if isinstance(t, Tensor) and t.ndim)
-    if not (isinstance(targets, Tensor) and targets.ndim == 1):
+    if not labelled:
+        assert first is not None, "labels count a list of tensors"
         counts += (first.size(0) if isinstance(first, Tensor) else int(first.batch_sizes[0]),)
     if counts[0] == 0:
         raise ValueError(f"the {role} batch is empty: give it at least one example")
@@ -510,10 +611,13 @@ def _check_labels(loss_fn: LossFn, outputs: Any, targets: Any, role: str) -> Non
     classes = outputs.shape[1]
     wrong = (targets != loss_fn.ignore_index) & ((targets < 0) | (targets >= classes))
     if wrong.any():
-        raise ValueError(
+        raise OutOfRange(
             f"{role} label {int(targets[wrong][0])} is out of range: the model has {classes} outputs, "
             f"so labels go from 0 to {classes - 1}"
         )
+
+
+_UNREACHED = "the {role} loss does not depend on any trainable parameter, so it cannot be differentiated"
 
 
 def _check_losses(losses: Any, counts: tuple[int, ...], role: str, attached: bool) -> None:
@@ -528,10 +632,12 @@ def _check_losses(losses: Any, counts: tuple[int, ...], role: str, attached: boo
             f"loss_fn must return one loss per example, shape ({n},) for this {role} batch, got {tuple(losses.shape)}; "
             f"{remedy}"
         )
+    if losses.layout != torch.strided or losses.is_meta:
+        raise TypeError(f"loss_fn must return a dense tensor that holds values, got {losses.layout} on {losses.device}")
     if losses.is_complex():
         raise TypeError(f"loss_fn must return real numbers, got {losses.dtype}: take the real part")
     if attached and not losses.requires_grad:
-        raise ValueError(f"the {role} loss does not depend on any trainable parameter, so it cannot be differentiated")
+        raise ValueError(_UNREACHED.format(role=role))
     finite = losses.isfinite()
     if not is_unread() and not finite.all():
         raise ValueError(

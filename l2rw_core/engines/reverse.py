@@ -13,7 +13,9 @@ from l2rw_core.engines.passes import (
     Unfollowed,
     is_unread,
     plain_operators,
+    random_state,
 )
+from l2rw_core.engines.precision import declared, lowest
 
 
 def derivative(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors]:
@@ -25,6 +27,7 @@ def derivative(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor
     Raises:
         Unfollowed: if they do not, because a part of the backward pass has no derivative and does not say so.
     """
+    state = random_state(passes.device)
     with plain_operators():
         losses, buffers = passes.training(passes.parameters, batch)
         s = torch.ones_like(losses, requires_grad=True)
@@ -34,6 +37,7 @@ def derivative(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor
             (u,) = torch.autograd.grad(inner, s, materialize_grads=True)
         passes.put_buffers_back()
     u = u.detach()
-    if not is_unread() and not agree(u.sum(), inner.detach(), u.abs().sum(), losses.dtype):
+    sums = u.sum(), inner.detach(), u.abs().sum()
+    if not is_unread() and not (agree(*sums, declared(passes)) or agree(*sums, lowest(passes, batch, state))):
         raise Unfollowed("a part of the backward pass has no derivative, as that of a custom autograd.Function may")
     return losses, u, buffers

@@ -16,7 +16,7 @@ from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
-from l2rw_core.engines.dual import check_not_recomputed, nothing_recomputed, reaches
+from l2rw_core.engines.dual import LEVEL, check_not_recomputed, nothing_recomputed, reaches
 from l2rw_core.engines.passes import (
     Batch,
     Passes,
@@ -38,7 +38,7 @@ def derivative(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor
     """
     check_unhooked(passes.model)
     state = random_state(passes.device)
-    with nothing_recomputed(), plain_operators(), forward_ad.dual_level(), _BesideDuals():
+    with nothing_recomputed(), plain_operators(), LEVEL, forward_ad.dual_level(), _BesideDuals():
         duals = {name: forward_ad.make_dual(p.detach(), v[name]) for name, p in passes.parameters.items()}
         dual_losses, _ = passes.training(duals, batch, attached=False)
         primal, u = forward_ad.unpack_dual(dual_losses)

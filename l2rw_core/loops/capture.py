@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 from l2rw_core.engines.identity import inner_product
 from l2rw_core.engines.identity import size as size_of
-from l2rw_core.engines.passes import Batch, Scores, check_batch, makeup, random_state, restore, unread
+from l2rw_core.engines.passes import Batch, Scores, buffer_places, check_batch, makeup, random_state, restore, unread
 from l2rw_core.health import LOOK_EVERY
 from l2rw_core.reweight import Reweighter
 from l2rw_core.scoring import Scoring
@@ -221,7 +221,9 @@ def _recorded(r: Reweighter, batch: Batch, clean_batch: Batch) -> Callable[[Batc
 def _held(r: Reweighter) -> list[Tensor]:
     """All that a step may change, each tensor once."""
     state = (v for values in r.optimizer.state.values() for v in values.values() if isinstance(v, Tensor))
-    return list({id(t): t for t in (*r.model.parameters(), *r.model.buffers(), *state)}.values())
+    trained = (p for group in r.optimizer.param_groups for p in group["params"])
+    buffers = (module._buffers[key] for module, key in buffer_places(r.model, r.loss_fn).values())
+    return list({id(t): t for t in (*r.model.parameters(), *trained, *buffers, *state)}.values())
 
 
 def _tensors(tree: Any) -> list[Tensor]:

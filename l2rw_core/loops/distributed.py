@@ -6,7 +6,7 @@ A reweighted step needs three sums over the examples of all processes. Each is o
 sum                    what it gives                                               numbers sent
 ====================== =========================================================== =====================
 clean gradients        v, the gradient of the mean loss of the whole clean batch   one a parameter
-``max(u_i, 0)``        weights that sum to 1 over the whole batch (equation 9)     three, and a flag
+``max(u_i, 0)``        weights that sum to 1 over the whole batch (equation 9)     four, and a flag
 weighted gradients     the update                                                  one a parameter
 ====================== =========================================================== =====================
 
@@ -39,10 +39,16 @@ class SharedStep(Step):
     """A `Step` of several processes.
 
     ``weights``, ``alignment`` and ``losses`` are those of this process's own examples, and the weights of all processes
-    together sum to 1; ``loss``, ``clean_loss`` and ``effective_examples`` are of the whole batch.
+    together sum to 1; ``loss``, ``clean_loss``, ``examples`` and ``effective_examples`` are of the whole batch.
     """
 
     effective_of_all: float = 0.0
+    examples_of_all: int = 0
+
+    @property
+    def examples(self) -> int:
+        """As in `Step`, of all processes."""
+        return self.examples_of_all
 
     @property
     def effective_examples(self) -> float:
@@ -133,11 +139,11 @@ class DistributedReweighter(Reweighter):
         positive, failure = (None, failure) if failure else _attempt(self._unscaled, scores.alignment)
         if ids is not None and not failure:
             ids, failure = _attempt(as_ids, ids, len(positive))
-        mine = torch.zeros(3, dtype=torch.float64, device=clean.loss.device)
+        mine = torch.zeros(4, dtype=torch.float64, device=clean.loss.device)
         if not failure:
             p = positive.double()
-            mine = torch.stack([p.sum(), p.square().sum(), p @ scores.losses.detach().double()])
-        total, squares, weighted_losses = self._sum(mine, failure)
+            mine = torch.stack([p.sum(), p.square().sum(), p @ scores.losses.detach().double(), p.new_tensor(len(p))])
+        total, squares, weighted_losses, examples = self._sum(mine, failure)
         weights = scaled(positive, total)
         effective = float(total**2 / squares) if squares > 0 else 0.0
         step = SharedStep(
@@ -149,6 +155,7 @@ class DistributedReweighter(Reweighter):
             ids=ids,
             engine=scores.engine,
             effective_of_all=effective,
+            examples_of_all=int(examples),
         )
         with torch.enable_grad():
             return (weights * scores.losses).sum(), scores, step

@@ -26,7 +26,9 @@ def clean_batches(loader: Iterable[Any]) -> Iterator[Any]:
         for batch in loader:
             step = reweighter.step(batch, next(clean))
     """
-    if iter(loader) is loader:
+    if isinstance(
+        loader, Iterator
+    ):  # unasked, since to begin a round starts a loader's workers and moves its shuffling
         raise TypeError(f"{type(loader).__name__} can be gone through only once: give the DataLoader itself")
     return _rounds(loader)
 
@@ -74,6 +76,7 @@ class WithIds(Dataset[Any]):
 
     def __getitem__(self, number: int) -> Any:
         example = self.dataset[number]
+        number = range(len(self))[number] if isinstance(number, int) else number  # the last one is not the example -1
         if isinstance(example, Mapping):
             if "id" in example:
                 raise ValueError("the examples have an entry 'id' already: use it, or rename it")
