@@ -124,6 +124,11 @@ class World:
         }
 
 
+def only_finite(outputs, labels):
+    losses = NONE(outputs, labels)
+    return torch.where(losses.isfinite(), losses, torch.zeros(()))
+
+
 @dataclass
 class Wrong:
     """A wrong call, a pattern of the cause and remedy that it is told, and the documented type of its error."""
@@ -200,6 +205,21 @@ STEPS = {
     "labels in a column": Wrong(lambda w: w.step(y=w.y[:, None]), rf"targets \(7, 1\).*{DO_NOT_FIT}"),
     "too few labels": Wrong(lambda w: w.step(y=w.y[:6]), rf"inputs \(7, 4\).*targets \(6,\).*{DO_NOT_FIT}"),
     "labels in a list": Wrong(lambda w: w.step(y=w.y.tolist()), rf"targets list.*{DO_NOT_FIT}"),
+    "a loss that hides an input that is no number": Wrong(
+        lambda w: w.step(x=w.x.masked_fill(torch.arange(7)[:, None] == 2, torch.nan), loss_fn=only_finite),
+        "the alignments are NaN or infinite.*keep away from where the loss has no slope",
+    ),
+    "a loss that reaches no parameter": Wrong(
+        lambda w: w.step(loss_fn=lambda o, y: torch.ones(len(y), requires_grad=True) * 2),
+        "the clean loss does not depend on any trainable parameter",
+    ),
+    "a sparse loss": Wrong(
+        lambda w: w.step(loss_fn=lambda o, y: NONE(o, y).to_sparse()), "dense tensor.*got torch.sparse_coo", TypeError
+    ),
+    "a loss without values": Wrong(
+        lambda w: w.step(loss_fn=lambda o, y: NONE(o, y).to("meta")), "holds values, got .* on meta", TypeError
+    ),
+    "a key that there is not": Wrong(lambda w: w.step(loss_fn=lambda o, y: {}["logits"]), "KeyError 'logits'"),
     "no labels": Wrong(lambda w: w.step(batch=(w.x, None)), rf"targets NoneType.*{DO_NOT_FIT}"),
     "an array": Wrong(lambda w: w.step(x=w.x.numpy()), "inputs must be a tensor, or a tuple or dict", TypeError),
     "words": Wrong(lambda w: w.step(x="words"), "inputs must be a tensor, or a tuple or dict", TypeError),

@@ -25,6 +25,7 @@ from l2rw_core.datasets import (
     to_tensors,
 )
 from l2rw_core.ledger import QUANTITIES, WeightLedger, suspects
+from l2rw_core.loops.distributed import SharedStep
 from l2rw_core.models import Mlp
 
 
@@ -325,3 +326,11 @@ def test_conditioning_on_the_class_helps_in_a_long_tail():
 def test_importing_the_package_does_not_import_the_audit():
     code = "import sys, l2rw_core; assert not {'pandas', 'l2rw_core.audit'} & set(sys.modules), 'heavy'"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_equal_share_is_1_also_where_a_batch_lies_in_several_processes():
+    u, losses = torch.ones(2), torch.ones(2)
+    ledger = WeightLedger(2)
+    weights = torch.full((2,), 1 / 8)
+    ledger.record(SharedStep(losses.mean(), weights, u, losses, torch.tensor(1.0), examples_of_all=8), [0, 1])
+    assert ledger.mean("weight").tolist() == [1, 1]

@@ -15,6 +15,7 @@ reverse    a backward pass, differentiated once more
 loop       an ordinary backward pass for each example
 difference losses at two points along v: an approximation
 identity   how a result is checked
+precision  how many digits the numbers of a pass have
 passes     what they share: forward passes that leave a model as it was
 ========== ===========================================================================
 """

@@ -104,6 +104,80 @@ def test_an_engine_that_goes_wrong_later_is_seen_by_the_check_of_every_step(monk
     assert reweighter.engine == ("two_pass" if check == "every" else "forward")
 
 
+@pytest.mark.parametrize("check", ["every", "first"])
+def test_an_engine_that_takes_all_weight_later_is_seen(monkeypatch, check):
+    """Such a batch makes no update, whose gradient would say it."""
+    case = make_case("mlp")
+    reweighter = Reweighter(case.model, torch.optim.SGD(case.model.parameters(), 0.01), case.loss_fn, check=check)
+    reweighter.step(case.batch, case.clean)
+    faulty(monkeypatch, lambda s: s._replace(alignment=torch.zeros_like(s.alignment)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        step = reweighter.step(case.batch, case.clean)
+    assert bool(step.effective_examples) == (check == "every")
+
+
+def test_a_batch_that_has_no_weight_is_no_fault():
+    case = make_case("mlp")
+    x, y = case.clean
+    reweighter = Reweighter(
+        case.model, torch.optim.SGD(case.model.parameters(), 0.01), lambda o, t: t.sign() * EACH(o, t.abs())
+    )
+    y = y.clamp(min=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(3):
+            step = reweighter.step((x, -y), (x, y))
+    assert step.effective_examples == 0
+    assert reweighter.engine == "forward"
+
+
+class Drifting(nn.Module):
+    """Its frozen part follows the trained one in every pass, which no second pass repeats."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.student, self.teacher = (nn.Linear(4, 3).double() for _ in range(2))
+        self.teacher.requires_grad_(False)
+
+    def forward(self, x):
+        with torch.no_grad():
+            for p, q in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
+                p.lerp_(q, 0.1)
+        return self.student(x), self.teacher(x)
+
+
+def test_passes_that_drift_apart_are_no_rounding():
+    model = Drifting()
+    x, y = torch.randn(8, 4).double(), torch.arange(8) % 3
+    optimizer = torch.optim.SGD(model.student.parameters(), 0.1)
+    reweighter = Reweighter(model, optimizer, lambda o, t: EACH(o[0], t) + (o[0] - o[1]).square().sum(1), "two_pass")
+    with pytest.warns(RuntimeWarning, match='the slopes are off by .* engine "reverse"'):
+        reweighter.step((x, y), (x[:5], y[:5]))
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["around the model", "in the model"])
+def test_reverse_knows_how_many_digits_half_precision_has(inside):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+    whole = HalfInside(model) if inside else model
+    batches = [(torch.randn(n, 4), torch.randint(3, (n,))) for n in (7, 5)]
+    with warnings.catch_warnings(), torch.autocast("cpu", torch.bfloat16, enabled=not inside):
+        warnings.simplefilter("error")
+        assert all(score(whole, EACH, *batches, "reverse").engine == "reverse" for _ in range(10))
+
+
+class HalfInside(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.inner(x).float()
+
+
 CHANGES = {
     "mode": lambda r: r.model.eval(),
     "frozen": lambda r: r.model[0].weight.requires_grad_(False),

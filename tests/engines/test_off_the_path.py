@@ -7,6 +7,7 @@ import copy
 import logging
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -315,6 +316,120 @@ def test_a_penalty_in_the_loss_counts(engine):
         torch.testing.assert_close(p, q)
 
 
+@pytest.mark.parametrize("engine", ["forward", "two_pass", "lookahead"])
+def test_a_loss_sees_the_stand_ins_of_the_model(engine):
+    """So a penalty is no reason for a slower engine, and no warning."""
+    model, batch, clean = between(torch.tanh), drawn(4, 1), drawn(3, 2)
+    assert score(model, penalised(model), batch, clean, engine).engine == engine
+
+
+def test_a_gradient_within_a_model_is_named_as_the_reason():
+    def with_slope(m, x):
+        x = x.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(torch.tanh(m.a(x)).sum(), x, create_graph=True)
+        return m.b(torch.tanh(m.a(x))) + slope[:, :3]
+
+    model = Net(with_slope, a=(4, 6), b=(6, 3))
+    with pytest.warns(RuntimeWarning, match="^a gradient is taken within the model or its loss; engine"):
+        found = score(model, EACH, drawn(4, 1), drawn(3, 2))
+    torch.testing.assert_close(found.alignment, reference(model, EACH, drawn(4, 1), drawn(3, 2)))
+
+
+def test_a_batch_is_not_blamed_where_another_engine_takes_it():
+    def picky(h):
+        if type(h) is not Tensor:
+            raise TypeError("a plain tensor is wanted")
+        return torch.tanh(h)
+
+    with pytest.warns(RuntimeWarning, match='^a plain tensor is wanted; engine "two_pass"'):
+        score(between(picky), EACH, drawn(4, 1), drawn(3, 2))
+
+
+class Restarted(torch.autograd.Function):
+    """Its backward pass runs a layer anew, and so writes to the gradients of that layer by itself."""
+
+    @staticmethod
+    def forward(ctx, x, layer):
+        ctx.x, ctx.layer = x.detach(), layer
+        with torch.no_grad():
+            return layer(x)
+
+    @staticmethod
+    def backward(ctx, g):
+        x = ctx.x.detach().requires_grad_()
+        with torch.enable_grad():
+            ctx.layer(x).backward(g)
+        return x.grad, None
+
+
+@pytest.mark.filterwarnings("ignore:.*is used instead of:RuntimeWarning")
+@pytest.mark.parametrize("engine", EXACT)
+def test_gradients_that_a_backward_pass_writes_by_itself_count_and_do_not_stay(engine):
+    parts = {"a": (4, 6), "b": (6, 3), "c": (6, 6)}
+    odd = Net(lambda m, x: m.b(torch.tanh(Restarted.apply(m.a(x), m.c))), **parts)
+    plain = Net(lambda m, x: m.b(torch.tanh(m.c(m.a(x)))), **parts)
+    batch, clean = drawn(4, 1), drawn(3, 2)
+    odd.c.weight.grad = kept = torch.ones(6, 6).double()
+    found = score(odd, EACH, batch, clean, engine)
+    torch.testing.assert_close(found.alignment, reference(plain, EACH, batch, clean))
+    assert odd.c.weight.grad is kept
+    assert kept.eq(1).all()
+    assert odd.c.bias.grad is None
+
+
+class Switched(nn.Module):
+    """Examples interact once a flag, or a function, says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.on, self.last = between(torch.tanh), False, torch.clone
+
+    def forward(self, x):
+        outputs = self.last(self.inner(x))
+        return outputs - outputs.mean(0) if self.on else outputs
+
+
+class Centring(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.on = False
+
+    def forward(self, outputs, labels):
+        return EACH(outputs - outputs.mean(0) if self.on else outputs, labels)
+
+
+SWITCHES = {
+    "a flag of the model": lambda model, loss: setattr(model, "on", True),
+    "a function of the model": lambda model, loss: setattr(model, "last", lambda h: h - h.mean(0)),
+    "a flag of the loss": lambda model, loss: setattr(loss, "on", True),
+}
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_ghost_decides_again_when_something_is_switched(switch):
+    batch, clean = drawn(8, 1), drawn(5, 2)
+    model, loss_fn = Switched(), Centring()
+    assert score(model, loss_fn, batch, clean, "ghost").engine == "ghost"
+    SWITCHES[switch](model, loss_fn)
+    found = score(model, loss_fn, batch, clean, "ghost")
+    torch.testing.assert_close(found.alignment, reference(model, loss_fn, batch, clean))
+
+
+def test_threads_do_not_share_a_level_of_dual_numbers():
+    """PyTorch has one for all of them; whoever leaves it takes the slopes of the others along."""
+    batch, clean = drawn(8, 1), drawn(5, 2)
+    expected = reference(between(F.normalize), EACH, batch, clean)
+
+    def found(engine: str, model: nn.Module) -> float:
+        scores = (score(model, EACH, batch, clean, engine, check=False) for _ in range(30))
+        return max(float((s.alignment - expected).abs().max()) for s in scores)
+
+    models = [between(F.normalize) for _ in range(4)]
+    with warnings.catch_warnings(), ThreadPoolExecutor(4) as threads:
+        warnings.simplefilter("error")
+        assert max(threads.map(found, ["two_pass", "forward"] * 2, models)) < 1e-12
+
+
 class Scale(nn.Module):
     """A loss with a parameter of its own."""
 
@@ -441,6 +556,21 @@ def test_labels_count_the_examples():
     torch.testing.assert_close(
         score(late, EACH, sequences, sequences).alignment, reference(late, EACH, sequences, sequences)
     )
+
+
+def test_labels_count_a_list_of_images_of_any_size():
+    model = Net(
+        lambda m, parts: m.b(torch.stack([torch.tanh(m.a(part)).mean(0) for part in parts])), a=(4, 6), b=(6, 3)
+    )
+
+    def listed(n, seed):
+        x, y = drawn(n, seed)
+        return ([x[i : i + 1].expand(1 + i % 3, 4) for i in range(n)],), y
+
+    batch, clean = listed(4, 1), listed(3, 2)
+    found = score(model, EACH, batch, clean)
+    assert found.engine == "forward"
+    torch.testing.assert_close(found.alignment, reference(model, EACH, batch, clean))
 
 
 def test_a_packed_sequence_is_one_input():

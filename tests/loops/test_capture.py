@@ -98,6 +98,35 @@ def test_a_batch_without_weight_changes_nothing():
     step.check()
 
 
+class Learned(nn.Module):
+    """A loss with a parameter and a buffer of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, outputs, labels):
+        self.passes += 1
+        return nn.functional.cross_entropy(outputs * self.scale, labels, reduction="none")
+
+
+def test_a_loss_of_its_own_goes_the_way_of_the_model():
+    torch.manual_seed(0)
+    model, loss, x = nn.Linear(4, 3), Learned(), torch.rand(2, 4)
+    optimizer = torch.optim.SGD([*model.parameters(), *loss.parameters()], 0.1, momentum=0.9)
+    right, wrong = (x, torch.tensor([0, 0])), (x, torch.tensor([1, 1]))
+    step = CapturedStep(Reweighter(model, optimizer, loss), eager=1)
+    for _ in range(3):
+        step(right, right)
+    before = loss.scale.item()
+    assert before != 1
+    assert loss.passes == 3
+    assert not step(wrong, right).weights.any()
+    assert loss.scale.item() == before
+    assert loss.passes == 3
+
+
 def test_a_batch_that_is_not_finite_changes_nothing_and_is_reported():
     case, r, step = started()
     before = everything(r)

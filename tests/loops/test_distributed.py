@@ -51,6 +51,7 @@ def test_unequal_shares_give_the_parameters_of_one_process(name, results):
     for result in results:
         assert_same_state(result[name]["state"], state)
         assert result[name]["effective"] == pytest.approx(effective, abs=1e-8)
+        assert result[name]["step"]["examples_of_all"] == 12
         for whole in ("loss", "clean_loss"):
             torch.testing.assert_close(result[name]["step"][whole], getattr(last, whole), rtol=0, atol=1e-9)
     for shared in ("weights", "alignment", "losses"):

@@ -37,6 +37,18 @@ def test_what_can_be_gone_through_only_once_is_refused_at_once():
         clean_batches(iter(loader()))
 
 
+def test_asking_for_batches_does_not_begin_a_round():
+    """To begin one starts a loader's workers, and moves its shuffling."""
+    shuffling = torch.Generator().manual_seed(0)
+    before = shuffling.get_state()
+    clean_batches(loader(generator=shuffling))
+    assert torch.equal(shuffling.get_state(), before)
+
+
+def test_a_number_from_the_end_is_that_of_the_example():
+    assert with_ids(TensorDataset(torch.arange(5)))[-1] == (torch.tensor(4), 4)
+
+
 def test_examples_come_with_their_numbers_in_any_order():
     (x, y), *_ = background_flips()
     for inputs, labels, ids in DataLoader(with_ids(TensorDataset(x, y)), batch_size=64, shuffle=True):
