@@ -39,8 +39,8 @@ class Reweighter:
             exact, since the parameters move on. The first clean batch of each group of steps is looked at.
         check: the weights are held against PyTorch's own gradient of the update, see `l2rw_core.engines.identity`:
             ``"every"`` step, at the price of one inner product, and more thoroughly at the first one and whenever
-            model, mode, loss or trained parameters have changed, or a batch gets no weight, whose backward pass it takes;
-            or at the first step and changes alone (``"first"``).
+            model, mode, loss or trained parameters have changed or a batch gets no weight, which saves a backward pass;
+            or at the first step and at changes alone (``"first"``).
 
     Raises:
         TypeError, ValueError: if one of these is of another kind, the engine is unknown, `warmup` is no number of
