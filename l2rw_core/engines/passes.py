@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
+from threading import Lock
 from types import FunctionType
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -167,11 +168,37 @@ def check_unhooked(model: nn.Module) -> None:
         raise Untracked(f"{hook} may change a gradient, which forward mode does not see")
 
 
+class _ForAll:
+    """A setting of the whole process: the first of all threads that is within it makes it, and the last undoes it.
+
+    If each thread put back what it found, one that came second would leave the setting on for ever.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make, self._lock, self._within = make, Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._within:
+                self._open = self._make()
+                self._open.__enter__()
+            self._within += 1
+
+    def __exit__(self, *error: Any) -> None:
+        with self._lock:
+            self._within -= 1
+            if not self._within:
+                self._open.__exit__(None, None, None)
+
+
+_EAGER = _ForAll(lambda: torch.compiler.set_stance("force_eager"))
+
+
 @contextmanager
 def uncompiled() -> Iterator[None]:
     """Run a model that `torch.compile` has compiled as it was written: compiled code takes no dual numbers."""
     if "torch._dynamo" in sys.modules and not torch.compiler.is_compiling():
-        with torch.compiler.set_stance("force_eager"):
+        with _EAGER:
             yield
     else:
         yield

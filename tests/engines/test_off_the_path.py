@@ -4,6 +4,7 @@ The reference is a row of the Jacobian for each example, in double precision, by
 """
 
 import copy
+import importlib
 import logging
 import warnings
 from collections.abc import Callable
@@ -417,6 +418,7 @@ def test_ghost_decides_again_when_something_is_switched(switch):
 
 def test_threads_do_not_share_a_level_of_dual_numbers():
     """PyTorch has one for all of them; whoever leaves it takes the slopes of the others along."""
+    importlib.import_module("torch._dynamo")
     batch, clean = drawn(8, 1), drawn(5, 2)
     expected = reference(between(F.normalize), EACH, batch, clean)
 
@@ -428,6 +430,7 @@ def test_threads_do_not_share_a_level_of_dual_numbers():
     with warnings.catch_warnings(), ThreadPoolExecutor(4) as threads:
         warnings.simplefilter("error")
         assert max(threads.map(found, ["two_pass", "forward"] * 2, models)) < 1e-12
+    assert torch._dynamo.eval_frame._stance.stance == "default"
 
 
 class Scale(nn.Module):
