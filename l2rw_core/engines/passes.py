@@ -304,8 +304,8 @@ class Passes:
             if not is_unread() and not all(g.isfinite().all() for g in reached.values()):
                 reached, scale = {}, 1.0
         reached = reached or self.gradient(loss)
-        if not reached:
-            raise ValueError(_UNREACHED.format(role=role))
+        if not reached and not any(p is leaf for leaf in leaves(loss) for p in self.parameters.values()):
+            raise ValueError(_UNREACHED.format(role=role))  # else: operators without a gradient, which is 0
         dense = {name: g.to_dense() if g.is_sparse else g for name, g in reached.items()}
         v = {name: dense[name] if name in dense else torch.zeros_like(p) for name, p in self.parameters.items()}
         clean = CleanGradient(loss.detach(), v, len(losses), scale)
