@@ -27,6 +27,22 @@ class Interrupted(Exception):
     pass
 
 
+def left_behind(tmp_path, monkeypatch, without=()):
+    """The checkpoint of a run that was interrupted at its first step, by a version without some fields."""
+    path = tmp_path / "run.pt"
+
+    def stop(state, at):
+        described = {name: value for name, value in state["experiment"].items() if name not in without}
+        write_checkpoint(state | {"experiment": described}, at)
+        raise Interrupted
+
+    with monkeypatch.context() as patched:
+        patched.setattr("l2rw_core.experiments.train.write_checkpoint", stop)
+        with pytest.raises(Interrupted):
+            fit(EXPERIMENT, progress=False, checkpoint=path, checkpoint_every=-1)
+    return path
+
+
 @pytest.mark.parametrize("method", STATEFUL)
 def test_a_run_interrupted_at_every_few_steps_is_the_same_run(method, tmp_path, monkeypatch):
     """Cut in every stage: pretraining, training and fine-tuning."""
@@ -88,16 +104,7 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(tmp_path):
 
 
 def test_a_checkpoint_of_another_experiment_is_refused(tmp_path, monkeypatch):
-    path = tmp_path / "run.pt"
-
-    def stop(state, at):
-        write_checkpoint(state, at)
-        raise Interrupted
-
-    with monkeypatch.context() as patched:
-        patched.setattr("l2rw_core.experiments.train.write_checkpoint", stop)
-        with pytest.raises(Interrupted):
-            fit(EXPERIMENT, progress=False, checkpoint=path, checkpoint_every=-1)
+    path = left_behind(tmp_path, monkeypatch)
     with pytest.raises(ValueError, match="belongs to another experiment"):
         fit(EXPERIMENT.with_(lr=0.02), progress=False, checkpoint=path)
     assert path.exists()
@@ -119,17 +126,7 @@ def test_a_failed_write_leaves_the_last_good_checkpoint(tmp_path, monkeypatch):
 
 
 def test_a_checkpoint_from_before_a_field_existed_is_gone_on_from(tmp_path, monkeypatch):
-    path = tmp_path / "run.pt"
-
-    def stop(state, at):
-        kept = {name: value for name, value in state["experiment"].items() if name not in ("precision", "optimizer")}
-        write_checkpoint(state | {"experiment": kept}, at)
-        raise Interrupted
-
-    with monkeypatch.context() as patched:
-        patched.setattr("l2rw_core.experiments.train.write_checkpoint", stop)
-        with pytest.raises(Interrupted):
-            fit(EXPERIMENT, progress=False, checkpoint=path, checkpoint_every=-1)
+    path = left_behind(tmp_path, monkeypatch, without=("precision", "optimizer"))
     with pytest.raises(UnusableCheckpoint, match="belongs to another experiment"):
         fit(EXPERIMENT.with_(optimizer="adamw"), progress=False, checkpoint=path)
     assert outcome(fit(EXPERIMENT, progress=False, checkpoint=path)) == outcome(fit(EXPERIMENT, progress=False))
