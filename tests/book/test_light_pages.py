@@ -53,6 +53,13 @@ def test_what_cannot_apply_goes(css: str, left: str) -> None:
     assert used_rules(css, WORDS) == left
 
 
+def test_style_and_script_that_outputs_repeat_stand_once() -> None:
+    style, script = "<style>.a{color:red}</style>", '<script type="module">\nset();\n</script>'
+    first, other = f"<p>{style}<b></b>{script}</p>", "<style>.b{color:red}</style>"
+    frames = '<script type="text/plain">frame</script>'
+    assert light_page(first + first + other + frames + frames) == f"{first}<p><b></b></p>{other}{frames}{frames}"
+
+
 def test_a_style_sheet_that_is_cut_off_is_noticed() -> None:
     with pytest.raises(ExtensionError, match="does not end"):
         used_rules("p{margin:0}.used{color", WORDS)

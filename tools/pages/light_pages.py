@@ -1,4 +1,4 @@
-"""What a page loads and has no use for, taken out: icons drawn by a script, and rules for what is nowhere.
+"""What a page loads and has no use for, taken out: icons drawn by a script, rules for what is nowhere, repetitions.
 
 A Sphinx extension, which `build_book.py` adds to the book's settings. The theme serves every kind of site: it brings
 1.5 MB of script for a dozen icons, a font of 1,400 icons, and style for components that this book does not have.
@@ -20,6 +20,8 @@ ICON_SCRIPT = "scripts/fontawesome.js"
 ICON_FONTS = "vendor/fontawesome/webfonts"
 # What these hold are rules; what other at-rules hold is kept as it is.
 OF_RULES = ("@media", "@supports", "@container", "@layer")
+# Style, and a script that sets up all that a page has of its kind, as it runs once the page is there.
+OWN = re.compile(r'<style>.*?</style>|<script type="module">.*?</script>', re.DOTALL)
 WORD = re.compile(r"[\w-]+")
 ICON = re.compile(r'((?:\.fa-[\w-]+:before,?)+)\{content:"\\([0-9a-f]+)')
 # Sources of what is minified beside them, and forms of fonts for browsers that have long gone.
@@ -27,8 +29,19 @@ UNUSED = ("*.map", f"{ICON_FONTS}/*.ttf", ICON_SCRIPT, f"{ICON_SCRIPT}.LICENSE.t
 
 
 def light_page(text: str) -> str:
-    """The HTML of a page without the script that draws icons: their font does."""
-    return re.sub(rf'\s*<script defer src="[^"]*{re.escape(ICON_SCRIPT)}(?:\?[^"]*)?"></script>', "", text)
+    """The HTML of a page without the script that draws icons: their font does; and what outputs repeat, once.
+
+    In a notebook each output brings its own style and script, since it may be the only one.
+    """
+    text = re.sub(rf'\s*<script defer src="[^"]*{re.escape(ICON_SCRIPT)}(?:\?[^"]*)?"></script>', "", text)
+    seen: set[str] = set()
+
+    def once(found: re.Match[str]) -> str:
+        again = found[0] in seen
+        seen.add(found[0])
+        return "" if again else found[0]
+
+    return OWN.sub(once, text)
 
 
 def used_rules(css: str, words: Container[str]) -> str:
