@@ -26,9 +26,7 @@ def clean_batches(loader: Iterable[Any]) -> Iterator[Any]:
         for batch in loader:
             step = reweighter.step(batch, next(clean))
     """
-    if isinstance(
-        loader, Iterator
-    ):  # unasked, since to begin a round starts a loader's workers and moves its shuffling
+    if isinstance(loader, Iterator):  # not by iter(): that begins a round, with its workers and its shuffling
         raise TypeError(f"{type(loader).__name__} can be gone through only once: give the DataLoader itself")
     return _rounds(loader)
 
