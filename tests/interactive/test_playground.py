@@ -275,6 +275,17 @@ def test_ten_clean_points_of_a_ring_are_not_enough_and_of_clouds_they_are(node):
     assert abs(sum(clouds)) / 10 < 0.03, "ten clean points outline two clouds"
 
 
+def test_the_small_network_of_chapter_2_leads_with_nearly_every_seed_at_first_and_with_fewer_at_the_end(node):
+    chapter = SETTINGS | {"model": "mlp", "noise": 0.4, "imbalance": 1}
+    runs = node(*(("simulate", chapter | {"seed": seed}, 400) for seed in range(20)))
+    lead = {
+        at["step"]: sum(run["history"][k]["l2rw"] > run["history"][k]["plain"] for run in runs)
+        for k, at in enumerate(runs[0]["history"])
+    }
+    assert lead[50] >= 18
+    assert 10 < lead[400] < lead[50]
+
+
 def test_without_wrong_labels_plain_training_is_ahead_on_the_first_page(node):
     runs = node(*(("simulated", LANDING | {"seed": seed, "noise": 0}, 200) for seed in range(10)))
     ends = [run["history"][-1] for run in runs]
