@@ -146,7 +146,9 @@ def _git(where: Path, *arguments: str) -> str:
 def _worker(root: Path, code: Path, number: int, queue: str) -> subprocess.Popen[bytes]:
     data = os.environ.get("L2RW_DATA") or CHECKOUT / "data" / "cache"
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    environment = os.environ | one_thread | {"PYTHONPATH": str(code), "L2RW_DATA": str(Path(data).resolve())}
+    keep_memory = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(2**32))
+    places = {"PYTHONPATH": str(code), "L2RW_DATA": str(Path(data).resolve())}
+    environment = os.environ | keep_memory | one_thread | places
     niceness = os.environ.get("L2RW_CAMPAIGN_NICE", "19")
     command = [sys.executable, "-m", "l2rw_core.experiments.campaign", str(records(root)), queue]
     with (root / f"log-{number}.txt").open("ab") as log:

@@ -399,16 +399,28 @@ def _batch_norm(
     mean, inverse = saved._saved_result1, saved._saved_result2
     with torch.no_grad():
         tangent = torch.ops.aten.native_batch_norm_backward(
-            dx.contiguous(), x, w, None, None, mean, inverse, True, eps, [True, False, False]
+            _laid_out_like(x, dx), x, w, None, None, mean, inverse, True, eps, [True, False, False]
         )[0]
-        shape, shift = (1, -1) + (1,) * (x.ndim - 2), db
+        shift = db
         if dw is not None:
             slope = dw * inverse
-            tangent.addcmul_(x, slope.view(shape).to(x.dtype))
+            tangent.addcmul_(x, _over_places(slope[None], x))
             shift = -slope * mean if db is None else db - slope * mean
         if shift is not None:
-            tangent.add_(shift.view(shape).to(x.dtype))
+            tangent.add_(_over_places(shift[None], x))
     return _pair(out, tangent)
+
+
+def _laid_out_like(x: Tensor, dx: Tensor) -> Tensor:
+    """`dx` without gaps, in the memory layout of x: kernels that meet two layouts are several times slower."""
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim, torch.contiguous_format)
+    return dx.contiguous(memory_format=last if x.is_contiguous(memory_format=last) else torch.contiguous_format)
+
+
+def _over_places(channels: Tensor, x: Tensor) -> Tensor:
+    """A value (k, C) for each channel, k = 1 or n, at every place (k, C, ...): read in a row, with no step back."""
+    places = channels.to(x.dtype)[(...,) + (None,) * (x.ndim - 2)]
+    return _laid_out_like(x, places.expand(-1, -1, *x.shape[2:]))
 
 
 def _layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
@@ -436,6 +448,37 @@ def _layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any
         if db is not None:
             tangent += db
     return _pair(out, tangent.to(out.dtype))
+
+
+def _group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """As for layer normalisation, with means over the places and the channels of a group.
+
+    ``y = w z + b`` with ``z = r (x - mean)``: ``dy = w dz + r dw x + db - r dw mean``, r and mean one for each example
+    and group.
+    """
+    (x, dx), (w, dw), (b, db) = _parts(input), _parts(weight), _parts(bias)
+    out = F.group_norm(x, num_groups, w, b, eps)
+    if dx is None or not hasattr(out.grad_fn, "_saved_result2"):
+        return _by_forward_mode(F.group_norm)(input, num_groups, weight, bias, eps)
+    saved: Any = out.grad_fn
+    n, channels = x.shape[:2]
+    mean, inverse = saved._saved_result1, saved._saved_result2
+    with torch.no_grad():
+        x, dx = x.to(out.dtype), dx.to(out.dtype)  # autocast may have asked for single precision
+        tangent = torch.ops.aten.native_group_norm_backward(
+            _laid_out_like(x, dx), x, mean, inverse, None,
+            n, channels, x[0, 0].numel(), num_groups, [True, False, False],
+        )[0]  # fmt: skip
+        if w is not None:
+            tangent *= _over_places(w.expand(1, -1), x)
+        shift = None if db is None else db.expand(1, -1)
+        if dw is not None:
+            slope, off = (s.repeat_interleave(channels // num_groups, 1) * dw for s in (inverse, -inverse * mean))
+            tangent.addcmul_(x, _over_places(slope, x))
+            shift = off if shift is None else shift + off
+        if shift is not None:
+            tangent += _over_places(shift, x)
+    return _pair(out, tangent)
 
 
 def _embedding(input: Tensor, weight: Dual, padding_idx: int | None = None, *rest: Any, **options: Any) -> Tensor:
@@ -513,6 +556,7 @@ _RULES: dict[Callable, Callable] = {
     F.max_pool2d: _max_pool2d,
     F.batch_norm: _batch_norm,
     F.layer_norm: _layer_norm,
+    F.group_norm: _group_norm,
     F.embedding: _embedding,
     F.softmax: _symmetric(F.softmax, _softmax_slope),
     F.cross_entropy: _cross_entropy,
