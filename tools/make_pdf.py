@@ -3,25 +3,29 @@
     python tools/make_pdf.py [HTML] [TARGET]
 
 The pages need no network. Solutions are unfolded, a slider shows the picture that the page opens with, and links from
-chapter to chapter lead to places in the same file.
+chapter to chapter lead to places in the same file. A cover and the contents come first; every page but the cover has
+the title of its document and its number in the file at its foot.
 """
 
 from __future__ import annotations
 
 import argparse
 import html
+import itertools
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
+import yaml
 from make_archive import title_of
 from playwright.sync_api import Page, sync_playwright
 from pypdf import PageObject, PdfReader, PdfWriter
 from pypdf.generic import ArrayObject, DictionaryObject, FloatObject, NameObject, NullObject
+from sphinx_external_toc.api import SiteMap
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 TOOLS = Path(__file__).resolve().parent
@@ -34,28 +38,51 @@ PREPARE = """async () => {
     await document.fonts.ready;
     await new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(resolve)));
 }"""
+TITLE = """h => {
+    const title = h.cloneNode(true);
+    for (const link of title.querySelectorAll('.headerlink')) link.remove();
+    return title.textContent.trim().replace(/\\s+/g, ' ');
+}"""
 # Code of drawings stays out, as on the screen, and pictures are not cut in two. Bookmarks lose the space where a
 # heading wraps, so headings keep to one line.
 STYLE = """
 details.hide.above-input, .l2rw-copy, .l2rw-predict { display: none !important; }
 .headerlink, #jb-print-toc, .toggle-button { display: none !important; }
-figure, svg, img, .l2rw-playground, .admonition-title, tr, pre { break-inside: avoid; }
+figure, svg, img, .l2rw-playground, .admonition-title, tr { break-inside: avoid; }
+pre, div.admonition, div.cell_input, div.cell_output { break-inside: auto; box-decoration-break: clone; }
+p, li, pre { orphans: 3; widows: 3; }
+div.admonition { overflow: visible !important; } .admonition-title, figcaption { break-after: avoid; }
 h1, h2, h3, h4 { white-space: nowrap; break-after: avoid; margin-top: 1.2em; }
 h1 { font-size: 24pt !important; } h2 { font-size: 17pt !important; } h3, h4 { font-size: 14pt !important; }
 * { transition: none !important; animation: none !important; }
 """
+MARGIN = "18mm"
 PAPER = {
     "format": "A4",
     "scale": 0.8,
-    "margin": {"top": "18mm", "bottom": "18mm", "left": "18mm", "right": "18mm"},
+    "margin": dict.fromkeys(("top", "bottom", "left", "right"), MARGIN),
     "print_background": True,
     "outline": True,
     "tagged": True,
-    "display_header_footer": True,
-    "header_template": "<span></span>",
 }
-FOOTER = """<div style="width: 100%; padding: 0 18mm; display: flex; justify-content: space-between; color: #555;
-font: 8pt sans-serif"><span>{title}</span><span class="pageNumber"></span></div>"""
+BARE = {"format": "A4", "print_background": True}
+FRONT = f"""<!DOCTYPE html><html lang="en"><meta charset="utf-8"><style>
+@page {{ size: A4; margin: {MARGIN}; }}
+body {{ margin: 0; font: 11pt/1.45 sans-serif; color: #222; }}
+.cover {{ height: 255mm; display: flex; flex-direction: column; justify-content: center; break-after: page; }}
+.cover h1 {{ font-size: 32pt; line-height: 1.15; margin: 0 0 8mm; }}
+.cover p {{ margin: 0 0 3mm; font-size: 14pt; }} .cover small {{ margin-top: 12mm; font-size: 11pt; color: #555; }}
+h2 {{ font-size: 20pt; margin: 0 0 6mm; }} h3 {{ font-size: 11pt; color: #555; margin: 5mm 0 1mm; break-after: avoid; }}
+nav a {{ display: flex; color: inherit; text-decoration: none; padding: .6mm 0; }}
+nav i {{ flex: 1; border-bottom: 1px dotted #999; margin: 0 2mm 1.4mm; }}
+</style>"""
+FEET = f"""<!DOCTYPE html><html lang="en"><meta charset="utf-8"><style>
+@page {{ size: A4; margin: 0; }}
+body {{ margin: 0; font: 8pt sans-serif; color: #555; }}
+div {{ height: 296mm; break-after: page; position: relative; }}
+p {{ position: absolute; bottom: 8mm; left: {MARGIN}; right: {MARGIN}; margin: 0; display: flex;
+justify-content: space-between; }}
+</style>"""
 
 
 class PrintError(Exception):
@@ -68,7 +95,56 @@ class Chapter:
 
     document: str
     title: str
+    """With its number, if it has one."""
     reader: PdfReader
+
+
+@dataclass(frozen=True)
+class Part:
+    """Documents that stand under one caption of the contents, in their order."""
+
+    caption: str
+    documents: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the cover says."""
+
+    title: str
+    about: str
+    made: str
+
+
+def read_work(root: Path, book: Path) -> Work:
+    """From the built book, CITATION.cff and pyproject.toml."""
+    citation = yaml.safe_load((root / "CITATION.cff").read_text())
+    paper = citation["preferred-citation"]
+    people = " and ".join(", ".join(a["family-names"] for a in paper["authors"]).rsplit(", ", 1))
+    about = f"A companion to “{paper['title']}” by {people} ({paper['year']})"
+    authors = ", ".join(author["name"] for author in citation["authors"])
+    return Work(title_of(book), about, f"{authors}, version {citation['version']}")
+
+
+def read_parts(root: Path) -> list[Part]:
+    """The documents of the contents by part, those of a section after the one that they belong to."""
+    contents = parse_toc_yaml(root / "_toc.yml")
+    first = contents.root.docname
+    parts = [Part("", (_stem(first),))]
+    for tree in contents.root.subtrees:
+        parts.append(Part(tree.caption or "", tuple(_with_sections(contents, tree.items))))
+    return parts
+
+
+def _with_sections(contents: SiteMap, names: Sequence[str]) -> Iterator[str]:
+    for name in names:
+        yield _stem(name)
+        for tree in contents[name].subtrees:
+            yield from _with_sections(contents, tree.items)
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(".ipynb").removesuffix(".md")
 
 
 # --- printing --------------------------------------------------------------------------------------------------------
@@ -79,9 +155,42 @@ def print_chapter(page: Page, folder: Path, document: str) -> Chapter:
     page.goto((folder / f"{document}.html").as_uri(), wait_until="load")
     page.add_style_tag(content=STYLE)
     page.evaluate(PREPARE)
-    title = page.locator("article h1").first.evaluate("h => h.firstChild.textContent")
-    footer = FOOTER.format(title=html.escape(title))
-    return Chapter(document, title, PdfReader(BytesIO(page.pdf(footer_template=footer, **PAPER))))
+    title = page.locator("article h1").first.evaluate(TITLE)
+    return Chapter(document, title, PdfReader(BytesIO(page.pdf(**PAPER))))
+
+
+def print_front(page: Page, work: Work, parts: Sequence[Part], chapters: Sequence[Chapter], folder: Path) -> PdfReader:
+    """Cover and contents. The numbers of the pages take their own length into account."""
+    cover = (
+        f"<section class=cover><h1>{html.escape(work.title)}</h1><p>{html.escape(work.about)}</p>"
+        f"<small>{html.escape(work.made)}</small></section>"
+    )
+    lengths = [len(chapter.reader.pages) for chapter in chapters]
+
+    def printed(own: int) -> PdfReader:
+        starts = dict(zip([c.document for c in chapters], itertools.accumulate([own + 1, *lengths]), strict=False))
+        titles = {chapter.document: chapter.title for chapter in chapters}
+        lines = []
+        for part in parts:
+            lines += [f"<h3>{html.escape(part.caption)}</h3>"] if part.caption else []
+            for name in part.documents:
+                address = html.escape((folder / f"{name}.html").as_uri())
+                line = f"<span>{html.escape(titles[name])}</span><i></i><span>{starts[name]}</span>"
+                lines.append(f'<a href="{address}">{line}</a>')
+        page.set_content(f"{FRONT}{cover}<nav><h2>Contents</h2>{''.join(lines)}</nav>")
+        return PdfReader(BytesIO(page.pdf(**BARE, prefer_css_page_size=True)))
+
+    return printed(len(printed(2).pages))
+
+
+def print_feet(page: Page, titles: Sequence[str]) -> PdfReader:
+    """The foot of each page: a running title, and the page's number in the file; nothing where the title is empty."""
+    feet = (
+        f"<div><p><span>{html.escape(title)}</span><span>{number}</span></p></div>" if title else "<div></div>"
+        for number, title in enumerate(titles, 1)
+    )
+    page.set_content(FEET + "".join(feet))
+    return PdfReader(BytesIO(page.pdf(format="A4", prefer_css_page_size=True)))
 
 
 @contextmanager
@@ -101,9 +210,10 @@ def blank_page() -> Iterator[Page]:
 # --- binding ---------------------------------------------------------------------------------------------------------
 
 
-def bind(chapters: list[Chapter], folder: Path, title: str) -> PdfWriter:
+def bind(front: PdfReader, chapters: list[Chapter], folder: Path, title: str) -> PdfWriter:
     """One file of all chapters, with their headings as bookmarks and their links inside it."""
     writer = PdfWriter()
+    writer.append(front, import_outline=False)
     firsts = []
     for chapter in chapters:
         firsts.append(len(writer.pages))
@@ -112,11 +222,12 @@ def bind(chapters: list[Chapter], folder: Path, title: str) -> PdfWriter:
     for chapter, first in zip(chapters, firsts, strict=True):
         address = (folder / f"{chapter.document}.html").as_uri()
         targets |= places(chapter.reader, address, writer.pages[first : first + len(chapter.reader.pages)])
-    for chapter, first in zip(chapters, firsts, strict=True):
-        address = (folder / f"{chapter.document}.html").as_uri()
-        for page in writer.pages[first : first + len(chapter.reader.pages)]:
-            for annotation in page.get("/Annots", []):
-                lead_inside(annotation.get_object(), address, targets)
+    address = ""
+    addresses = {first: (folder / f"{c.document}.html").as_uri() for first, c in zip(firsts, chapters, strict=True)}
+    for number, page in enumerate(writer.pages):
+        address = addresses.get(number, address)
+        for annotation in page.get("/Annots", []):
+            lead_inside(annotation.get_object(), address, targets)
     writer.add_metadata({"/Title": title})
     writer.page_mode = "/UseOutlines"
     return writer
@@ -153,9 +264,16 @@ def make_pdf(root: Path, book: Path, target: Path) -> int:
     if not (book / "intro.html").is_file():
         raise PrintError(f"there is no book in {book}: run 'make book' first")
     book = book.resolve()
+    parts, work = read_parts(root), read_work(root, book)
     with blank_page() as page:
-        documents = [name.removesuffix(".ipynb").removesuffix(".md") for name in parse_toc_yaml(root / "_toc.yml")]
-        writer = bind([print_chapter(page, book, name) for name in documents], book, title_of(book))
+        chapters = [print_chapter(page, book, name) for part in parts for name in part.documents]
+        front = print_front(page, work, parts, chapters, book)
+        titles = ["", *["Contents"] * (len(front.pages) - 1)]
+        titles += [chapter.title for chapter in chapters for _ in chapter.reader.pages]
+        feet = print_feet(page, titles)
+    writer = bind(front, chapters, book, work.title)
+    for sheet, foot in zip(writer.pages, feet.pages, strict=True):
+        sheet.merge_page(foot)
     writer.compress_identical_objects(remove_unreferenced=True)
     writer.write(target)
     return len(writer.pages)
