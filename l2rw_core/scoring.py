@@ -32,7 +32,7 @@ import logging
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -62,10 +62,20 @@ from l2rw_core.engines.passes import (
 from l2rw_core.engines.precision import declared, lowest
 
 Derivative = Callable[[Passes, Batch, Tensors], tuple[Tensor, Tensor, Tensors]]
-Engine = Callable[[Passes, Batch, Batch | CleanGradient, float], Scores]
+Run = Callable[[Passes, Batch, Batch | CleanGradient, float], Scores]
 
 
-def _along_the_clean_gradient(name: str, derivative: Derivative) -> Engine:
+class Engine(NamedTuple):
+    """One way to compute alignments."""
+
+    run: Run
+    then: str | None
+    """Which engine takes over where this one cannot follow a model or its slopes are off; None for the last resort."""
+    off_by: float = 0.0
+    """What the weighted slopes of an approximation may be off, relative to the sizes of their terms; 0 if exact."""
+
+
+def along_the_clean_gradient(name: str, derivative: Derivative) -> Run:
     """The clean pass, then the derivative of the training losses along its gradient; the virtual step has no part."""
 
     def scores(passes: Passes, batch: Batch, clean_batch: Batch | CleanGradient, step_size: float = 1.0) -> Scores:
@@ -76,19 +86,18 @@ def _along_the_clean_gradient(name: str, derivative: Derivative) -> Engine:
     return scores
 
 
+def _engine(name: str, module: Any, then: str | None) -> Engine:
+    return Engine(along_the_clean_gradient(name, module.derivative), then, getattr(module, "TOLERANCE", 0.0))
+
+
 ENGINES: dict[str, Engine] = {
-    **{
-        name: _along_the_clean_gradient(name, module.derivative)
-        for name, module in {
-            "forward": forward,
-            "two_pass": two_pass,
-            "ghost": ghost,
-            "reverse": reverse,
-            "loop": loop,
-            "difference": difference,
-        }.items()
-    },
-    "lookahead": lookahead.scores,
+    "forward": _engine("forward", forward, then="two_pass"),
+    "two_pass": _engine("two_pass", two_pass, then="reverse"),
+    "ghost": _engine("ghost", ghost, then="forward"),
+    "reverse": _engine("reverse", reverse, then="loop"),
+    "loop": _engine("loop", loop, then=None),
+    "difference": _engine("difference", difference, then="forward"),
+    "lookahead": Engine(lookahead.scores, then="reverse"),
 }
 
 AUTO = "auto"
@@ -282,7 +291,7 @@ class Scoring:
             return math.inf
         terms = torch.maximum(terms, size(g, v.gradient).double() / v.scale)
         off = (left - right).abs()
-        if off <= (difference.TOLERANCE if self.engine == "difference" else 0.0) * terms:
+        if off <= ENGINES[self.engine].off_by * terms:
             return 0.0
         if off <= tolerance(self._lowest()) * terms:
             return 0.0
@@ -303,7 +312,7 @@ class Scoring:
         """
         self._causes += likely_causes(self.passes.model, scores.losses)
         self._reasons.append((self.engine, _size_of(off)))
-        successor = _next(self.engine)
+        successor = ENGINES[self.engine].then
         if successor is None:
             self.rewind()
             tried = "; ".join(f'"{engine}": {reason}' for engine, reason in self._reasons)
@@ -325,7 +334,8 @@ class Scoring:
         if self.engine == "forward" and self.asked in (AUTO, "ghost"):
             return  # a model that `ghost` does not suit is no surprise
         off = any(reason.startswith(_OFF) for _, reason in reasons)
-        fits = f" {self._cause()} Those of the new engine fit." if off else " The same numbers, more time."
+        same = "Its slopes are exact." if ENGINES[self.asked].off_by else "The same numbers, more time."
+        fits = f" {self._cause()} Those of the new engine fit." if off else f" {same}"
         warnings.warn(
             f'{reason}; engine "{self.engine}" is used instead of "{self.asked}".{fits} '
             f'Ask for engine="{self.engine}" to say so yourself.',
@@ -344,7 +354,7 @@ class Scoring:
         return self._clean
 
     def _run(self) -> Scores:
-        run = ENGINES[self.engine]
+        run = ENGINES[self.engine].run
         if self.engine == "lookahead":
             if self._copy is None:  # a model may change its inputs in place
                 self._copy = tree_map_only(Tensor, torch.clone, self.clean_batch)
@@ -369,7 +379,7 @@ class Scoring:
 
     def leave(self, error: Exception) -> None:
         """Go on to the next engine after an error, or raise it where there is none: then it is the model's fault."""
-        successor = _next(self.engine)
+        successor = ENGINES[self.engine].then
         if successor is None:
             raise error
         if self.engine == "forward" and isinstance(error, Untracked | Recomputed | NotImplementedError):
@@ -444,18 +454,6 @@ def check_engine(engine: Any) -> None:
     """ValueError for a name that no engine has."""
     if engine not in (AUTO, *ENGINES):
         raise ValueError(f"unknown engine {engine!r}; choose one of {', '.join(map(repr, (AUTO, *ENGINES)))}")
-
-
-_CHAIN = ("ghost", "forward", "two_pass", "reverse", "loop")
-
-
-def _next(engine: str) -> str | None:
-    """Which engine takes over."""
-    if engine == "lookahead":
-        return "reverse"
-    if engine == "difference":
-        return "forward"
-    return None if engine == _CHAIN[-1] else _CHAIN[_CHAIN.index(engine) + 1]
 
 
 def _seed() -> int:

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import re
 import warnings
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 from architectures import ARCHITECTURES, make_case
 from torch import nn
 
-from l2rw_core import Reweighter, alignment
+from l2rw_core import Reweighter, alignment, scoring
+from l2rw_core.engines import difference
 from l2rw_core.models import LeNet
 from l2rw_core.scoring import ENGINES, clean_gradient, score
 
@@ -124,11 +126,54 @@ def test_memory_that_is_short_for_ghost_is_enough_for_forward(monkeypatch):
     def exhausted(*args):
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setitem(ENGINES, "ghost", exhausted)
+    monkeypatch.setitem(ENGINES, "ghost", ENGINES["ghost"]._replace(run=exhausted))
     case = make_case("mlp")
     assert reweighter(case).step(case.batch, case.clean).engine == "forward"
     with pytest.raises(torch.OutOfMemoryError):
         reweighter(case, "ghost").step(case.batch, case.clean)
+
+
+def test_every_engine_ends_at_the_last_resort_and_has_its_row_in_the_table():
+    for name in ENGINES:
+        assert re.search(rf"^{name} ", scoring.__doc__, re.MULTILINE), name
+        seen = [name]
+        while ENGINES[seen[-1]].then is not None:
+            seen.append(ENGINES[seen[-1]].then)
+            assert len(set(seen)) == len(seen)
+        assert seen[-1] == "loop"
+
+
+def central(passes, batch, v):
+    """Slopes of somebody's own engine: losses on both sides of the parameters."""
+    size, sides = 0.05 / float(torch.stack([part.square().sum() for part in v.values()]).sum().sqrt()), []
+    for h in (size, -size):
+        with difference.moved(passes.parameters, v, h):
+            sides.append(passes.training(passes.parameters, batch, attached=False)[0].detach())
+        passes.put_buffers_back()
+    losses, buffers = passes.training(passes.parameters, batch)
+    return losses, (sides[0] - sides[1]) / (2 * size), buffers
+
+
+@pytest.mark.parametrize(("off_by", "used"), [(0.05, "central"), (0.0, "forward")])
+def test_one_line_is_enough_for_an_engine_of_ones_own_with_its_successor(monkeypatch, off_by, used):
+    run = scoring.along_the_clean_gradient("central", central)
+    monkeypatch.setitem(ENGINES, "central", scoring.Engine(run, "forward", off_by))
+    case = make_case("mlp")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error" if off_by else "ignore")
+        found = score(case.model, case.loss_fn, case.batch, case.clean, "central")
+    assert found.engine == used
+    expected = score(case.model, case.loss_fn, case.batch, case.clean, "forward")
+    torch.testing.assert_close(found.alignment, expected.alignment, rtol=0.05, atol=1e-3)
+
+
+def test_what_takes_over_from_an_approximation_is_exact_and_is_not_called_the_same():
+    case = make_case("mlp")
+    model = case.model.bfloat16()
+    batch, clean = ((x.bfloat16(), y) for x, y in (case.batch, case.clean))
+    with pytest.warns(RuntimeWarning, match="Its slopes are exact") as caught:
+        assert score(model, case.loss_fn, batch, clean, "difference").engine == "forward"
+    assert "same numbers" not in str(caught[0].message)
 
 
 def test_half_precision_is_not_left_to_ghost():

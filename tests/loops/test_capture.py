@@ -245,8 +245,8 @@ def test_a_recorded_step_whose_slopes_do_not_fit_changes_nothing_and_is_reported
     step = CapturedStep(reweighter, eager=1)
     step(case.batch, case.clean)
     right = ENGINES["forward"]
-    wrong = lambda *args: (s := right(*args))._replace(alignment=s.alignment + s.alignment.abs().max())  # noqa: E731
-    monkeypatch.setitem(ENGINES, "forward", wrong)
+    wrong = lambda *args: (s := right.run(*args))._replace(alignment=s.alignment + s.alignment.abs().max())  # noqa: E731
+    monkeypatch.setitem(ENGINES, "forward", right._replace(run=wrong))
     before = [p.detach().clone() for p in case.model.parameters()]
     step(case.batch, case.clean)
     assert all(torch.equal(p, old) for p, old in zip(case.model.parameters(), before, strict=True))
