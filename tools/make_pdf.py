@@ -21,7 +21,6 @@ from io import BytesIO
 from pathlib import Path
 
 import yaml
-from make_archive import title_of
 from playwright.sync_api import Page, sync_playwright
 from pypdf import PageObject, PdfReader, PdfWriter
 from pypdf.generic import ArrayObject, DictionaryObject, FloatObject, NameObject, NullObject
@@ -43,17 +42,24 @@ TITLE = """h => {
     for (const link of title.querySelectorAll('.headerlink')) link.remove();
     return title.textContent.trim().replace(/\\s+/g, ' ');
 }"""
-# Code of drawings stays out, as on the screen, and pictures are not cut in two. Bookmarks lose the space where a
-# heading wraps, so headings keep to one line.
+# Code of drawings stays out, as on the screen, and so does what repeats on every page: symbols and how to cite.
+# Pictures are not cut in two. What could scroll would not be cut at all, and leave its frame empty on the page before,
+# so code wraps. Bookmarks lose the space where a heading wraps, so headings keep to one line.
 STYLE = """
-details.hide.above-input, .l2rw-copy, .l2rw-predict { display: none !important; }
+details.hide.above-input, .l2rw-copy, .l2rw-predict, .l2rw-symbols, .l2rw-page-end { display: none !important; }
 .headerlink, #jb-print-toc, .toggle-button { display: none !important; }
-figure, svg, img, .l2rw-playground, .admonition-title, tr { break-inside: avoid; }
-pre, div.admonition, div.cell_input, div.cell_output { break-inside: auto; box-decoration-break: clone; }
+figure, svg, img, .l2rw-explore, .l2rw-playground, .admonition-title, .sd-card, tr { break-inside: avoid; }
+pre, .highlight, div.admonition, div.cell, div.cell_input, div.cell_input *, div.cell_output {
+  break-inside: auto; box-decoration-break: clone; overflow: visible !important; max-height: none !important;
+}
+pre { white-space: pre-wrap !important; }
 p, li, pre { orphans: 3; widows: 3; }
-div.admonition { overflow: visible !important; } .admonition-title, figcaption { break-after: avoid; }
+.admonition-title { break-after: avoid; }
+.l2rw-playground-place, .l2rw-playground-host { min-height: 0 !important; }
 h1, h2, h3, h4 { white-space: nowrap; break-after: avoid; margin-top: 1.2em; }
-h1 { font-size: 24pt !important; } h2 { font-size: 17pt !important; } h3, h4 { font-size: 14pt !important; }
+h1 { font-size: 24pt !important; line-height: 1.25 !important; text-align: left !important; margin-top: 0 !important; }
+h2 { font-size: 17pt !important; } h3, h4 { font-size: 14pt !important; }
+.l2rw-line { margin: 4pt 0 12pt !important; }
 * { transition: none !important; animation: none !important; }
 """
 MARGIN = "18mm"
@@ -116,14 +122,15 @@ class Work:
     made: str
 
 
-def read_work(root: Path, book: Path) -> Work:
-    """From the built book, CITATION.cff and pyproject.toml."""
+def read_work(root: Path) -> Work:
+    """From the settings of the book and CITATION.cff."""
     citation = yaml.safe_load((root / "CITATION.cff").read_text())
     paper = citation["preferred-citation"]
     people = " and ".join(", ".join(a["family-names"] for a in paper["authors"]).rsplit(", ", 1))
     about = f"A companion to “{paper['title']}” by {people} ({paper['year']})"
     authors = ", ".join(author["name"] for author in citation["authors"])
-    return Work(title_of(book), about, f"{authors}, version {citation['version']}")
+    config = yaml.safe_load((root / "_config.yml").read_text())
+    return Work(config["title"], about, f"{authors}, version {citation['version']}")
 
 
 def read_parts(root: Path) -> list[Part]:
@@ -264,7 +271,7 @@ def make_pdf(root: Path, book: Path, target: Path) -> int:
     if not (book / "intro.html").is_file():
         raise PrintError(f"there is no book in {book}: run 'make book' first")
     book = book.resolve()
-    parts, work = read_parts(root), read_work(root, book)
+    parts, work = read_parts(root), read_work(root)
     with blank_page() as page:
         chapters = [print_chapter(page, book, name) for part in parts for name in part.documents]
         front = print_front(page, work, parts, chapters, book)
@@ -274,6 +281,7 @@ def make_pdf(root: Path, book: Path, target: Path) -> int:
     writer = bind(front, chapters, book, work.title)
     for sheet, foot in zip(writer.pages, feet.pages, strict=True):
         sheet.merge_page(foot)
+        sheet.compress_content_streams()  # merging has unpacked them
     writer.compress_identical_objects(remove_unreferenced=True)
     writer.write(target)
     return len(writer.pages)

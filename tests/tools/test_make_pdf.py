@@ -36,6 +36,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"caption": "Reference", "chapters": [{"file": "reference/last"}]},
     ]
     (root / "_toc.yml").write_text(yaml.safe_dump({"format": "jb-book", "root": "intro", "parts": parts}))
+    (root / "_config.yml").write_text(yaml.safe_dump({"title": "A book"}))
     citation = {"authors": [{"name": "The authors"}], "version": "1.2.3", "preferred-citation": PAPER}
     (root / "CITATION.cff").write_text(yaml.safe_dump(citation))
     for document, (number, pages) in PAGES.items():
@@ -43,7 +44,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         heading = f"<h1>{f'<span>{number}</span>' if number else ''}{title_of(document)}<a class=headerlink>#</a></h1>"
         body = "<p style='break-after: page'>Text.</p>" * (pages - 1) + "<p>End.</p>"
-        file.write_text(f"<title>A book</title><article>{heading}{body}</article>")
+        file.write_text(f"<title>{title_of(document)} - A book</title><article>{heading}{body}</article>")
     return root
 
 
@@ -90,3 +91,8 @@ def test_every_page_but_the_cover_ends_with_its_title_and_its_number(printed: Pd
     assert not feet[0].endswith("1")
     for number, (foot, title) in enumerate(zip(feet[1:], ["Contents", *titles], strict=True), 2):
         assert foot.endswith((f"{title} {number}", f"{title}{number}")), foot
+
+
+def test_what_a_page_draws_is_packed(printed: PdfReader) -> None:
+    contents = [page["/Contents"].get_object() for page in printed.pages]
+    assert {content.get("/Filter") for content in contents} == {"/FlateDecode"}
