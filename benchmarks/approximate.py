@@ -76,15 +76,15 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     """Run what is missing, a trial of all variants after the other."""
     torch.set_num_threads(1)
-    made = {"machine": machine("cpu")}
-    known = {key(line) for line in lines(arguments.results)}
+    origin = {"machine": machine("cpu")}
+    recorded = {key(line) for line in lines(arguments.results)}
     for seed in range(arguments.trials):
         for experiment in cells():
             for method in VARIANTS:
-                if (experiment.data, seed, method.__name__) in known:
+                if (experiment.data, seed, method.__name__) in recorded:
                     continue
                 started = datetime.now(UTC).isoformat(timespec="seconds")
-                line = {"started": started} | made | trained(experiment.with_(method=method, seed=seed))
+                line = {"started": started} | origin | trained(experiment.with_(method=method, seed=seed))
                 with arguments.results.open("a") as file:
                     file.write(json.dumps(line, separators=(",", ":")) + "\n")
                 print(*key(line), line["accuracy"], flush=True)

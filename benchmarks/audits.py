@@ -97,9 +97,9 @@ def table(lines: list[dict[str, Any]]) -> str:
     """
 
     def cells(trials: list[dict[str, Any]]) -> list[str]:
-        found = [[line["methods"][method]["auroc"] for line in trials] for method in METHODS]
+        values = [[line["methods"][method]["auroc"] for line in trials] for method in METHODS]
         precision = [np.mean([line["methods"][method]["precision"] for line in trials]) for method in METHODS]
-        return [f"{mean} / {p:.3f}{extent(a)}" for mean, a, p in zip(best_bold(found), found, precision, strict=True)]
+        return [f"{mean} / {p:.3f}{extent(a)}" for mean, a, p in zip(best_bold(values), values, precision, strict=True)]
 
     return in_rows(lines, METHODS, cells)
 
@@ -117,9 +117,9 @@ def in_rows(
     return "\n".join(rows)
 
 
-def best_bold(found: list[list[float]]) -> list[str]:
+def best_bold(rows: list[list[float]]) -> list[str]:
     """Means over trials, the best in bold."""
-    means = [f"{np.mean(values):.3f}" for values in found]
+    means = [f"{np.mean(row):.3f}" for row in rows]
     return [f"**{mean}**" if mean == max(means) else mean for mean in means]
 
 
@@ -133,9 +133,9 @@ def compare(case: Case, packages: Path, seed: int) -> dict[str, Any]:
     train, clean, truth = build(case, packages, seed)
     wrong, problem = train.labels != truth, encode(train, clean)
     start = time.process_time()
-    done = audit(train, clean, Options(seed=seed), progress=False)
+    result = audit(train, clean, Options(seed=seed), progress=False)
     seconds = {"measured": time.process_time() - start}
-    scores = {"measured": -_places(done)}
+    scores = {"measured": -_places(result)}
     for name, method in _OTHERS.items():
         start = time.process_time()
         scores[name] = method(train, clean, problem, seed)
@@ -147,15 +147,15 @@ def compare(case: Case, packages: Path, seed: int) -> dict[str, Any]:
         "trusted": len(clean),
         "wrong": int(wrong.sum()),
         "methods": {name: _quality(wrong, score) for name, score in scores.items()},
-        "calls": _calls(done, wrong),
+        "calls": _calls(result, wrong),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
     }
 
 
-def _places(done: Audit) -> np.ndarray:
+def _places(result: Audit) -> np.ndarray:
     """(N,) place of each example in the audit's order."""
-    places = np.empty(len(done.train))
-    places[done.suspects.index] = np.arange(len(done.train))
+    places = np.empty(len(result.train))
+    places[result.suspects.index] = np.arange(len(result.train))
     return places
 
 
@@ -166,12 +166,16 @@ def _quality(wrong: np.ndarray, score: np.ndarray) -> dict[str, float]:
     }
 
 
-def _calls(done: Audit, wrong: np.ndarray) -> dict[str, Any]:
-    called = done.suspects.sort_index()["is_label_issue"].to_numpy(dtype=bool)
-    found = {"called": int(called.sum()), "right": int((called & wrong).sum()), "missed": int((~called & wrong).sum())}
-    expected = dict(zip(("right", "missed"), done.expected, strict=True)) if done.expected else None
-    tried = done.weighing
-    return found | {"expected": expected, "planted": tried.planted, "planted_auroc": round(float(tried.auroc), 4)}
+def _calls(result: Audit, wrong: np.ndarray) -> dict[str, Any]:
+    called = result.suspects.sort_index()["is_label_issue"].to_numpy(dtype=bool)
+    counts = {"called": int(called.sum()), "right": int((called & wrong).sum()), "missed": int((~called & wrong).sum())}
+    expected = dict(zip(("right", "missed"), result.expected, strict=True)) if result.expected else None
+    weighing = result.weighing
+    return counts | {
+        "expected": expected,
+        "planted": weighing.planted,
+        "planted_auroc": round(float(weighing.auroc), 4),
+    }
 
 
 def _own_loss(train: Any, clean: Any, problem: AuditProblem, seed: int) -> np.ndarray:
@@ -204,22 +208,22 @@ def _plain(problem: AuditProblem, rows: np.ndarray, seed: int) -> tuple[np.ndarr
 
 
 def _cleanlab_network(train: Any, clean: Any, problem: AuditProblem, seed: int) -> np.ndarray:
-    y, found = problem.y.numpy(), np.zeros((len(problem.y), len(problem.classes)))
-    for rest, held in _folds(y, seed):
-        found[held] = _plain(problem, rest, seed)[1][held]
-    return _cleanlab(y, found)
+    y, probabilities = problem.y.numpy(), np.zeros((len(problem.y), len(problem.classes)))
+    for rest, fold in _folds(y, seed):
+        probabilities[fold] = _plain(problem, rest, seed)[1][fold]
+    return _cleanlab(y, probabilities)
 
 
 def _cleanlab_trees(train: Any, clean: Any, problem: AuditProblem, seed: int) -> np.ndarray:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    y, found = problem.y.numpy(), np.zeros((len(problem.y), len(problem.classes)))
+    y, probabilities = problem.y.numpy(), np.zeros((len(problem.y), len(problem.classes)))
     x = _plain_columns(train, problem, seed)
-    for rest, held in _folds(y, seed):
+    for rest, fold in _folds(y, seed):
         model = HistGradientBoostingClassifier(max_iter=60, early_stopping=False, random_state=seed)
         model.fit(x[rest], y[rest])
-        found[np.ix_(held, model.classes_)] = model.predict_proba(x[held])
-    return _cleanlab(y, found)
+        probabilities[np.ix_(fold, model.classes_)] = model.predict_proba(x[fold])
+    return _cleanlab(y, probabilities)
 
 
 def _plain_columns(train: Any, problem: AuditProblem, seed: int) -> np.ndarray:

@@ -42,12 +42,12 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     """Run the comparison."""
     torch.set_num_threads(1)
-    made = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine("cpu")}
+    origin = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine("cpu")}
     for case in CASES:
         measured = shares(case, arguments.rounds)
         with arguments.results.open("a") as file:
             line = {"case": case, "shares": [round(share, 5) for share in measured]}
-            file.write(json.dumps(made | line, separators=(",", ":")) + "\n")
+            file.write(json.dumps(origin | line, separators=(",", ":")) + "\n")
         print(case, f"{np.median(measured):.4f}", flush=True)
 
 

@@ -58,13 +58,13 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     """Run the measurements that are asked for."""
     torch.set_num_threads(1)
-    made = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine("cpu")}
+    origin = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine("cpu")}
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     for axis in arguments.axes:
         measure = {"examples": over_examples, "trials": over_trials}.get(axis)
         lines = list(measure(arguments.rounds) if measure else over_sizes(axis, AXES[axis], arguments.rounds))
         with arguments.results.open("a") as file:
-            file.writelines(json.dumps(made | {"case": axis} | line, separators=(",", ":")) + "\n" for line in lines)
+            file.writelines(json.dumps(origin | {"case": axis} | line, separators=(",", ":")) + "\n" for line in lines)
         for line in lines:
             print(axis, line, flush=True)
 
@@ -95,16 +95,16 @@ def over_sizes(axis: str, sizes: Sequence[int], rounds: int, repeats: int = 3) -
 
 def over_examples(rounds: int) -> Iterator[dict[str, Any]]:
     """Peak resident memory of a fresh process that trains on examples that a loader reads from a file."""
-    found: list[dict[str, Any]] = []
+    lines: list[dict[str, Any]] = []
     with TemporaryDirectory() as folder:
         file = Path(folder) / "examples"
         write_examples(file, max(EXAMPLES))
         for examples in EXAMPLES:
             command = [sys.executable, "-m", "benchmarks.loader_memory", str(file), str(examples)]
-            found.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
-    for examples, line in zip(EXAMPLES, found, strict=True):
-        ratio = line["peak_bytes"] / found[0]["peak_bytes"]
-        times = _times([line["seconds"]], np.array([found[0]["seconds"]]))
+            lines.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    for examples, line in zip(EXAMPLES, lines, strict=True):
+        ratio = line["peak_bytes"] / lines[0]["peak_bytes"]
+        times = _times([line["seconds"]], np.array([lines[0]["seconds"]]))
         yield {"system": "forward", "size": examples} | line | times | {"memory_ratio": ratio}
 
 

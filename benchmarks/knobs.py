@@ -69,13 +69,13 @@ def stale_clean_gradient(k: int) -> Callable[[Task], Score]:
     """The clean gradient of every k-th step serves the steps up to the next one."""
 
     def make(task: Task) -> Score:
-        kept: dict[str, Tensor] = {}
+        last: dict[str, Tensor] = {}
         calls = iter(range(2**62))
 
         def score(batch: Batch, clean: Batch) -> tuple[Tensor, Tensor]:
             if next(calls) % k == 0:
-                kept.update(_clean_gradient(task, clean, dict(task.model.named_parameters())))
-            losses, u, _ = directional_derivative(task.model, task.loss_fn, batch, kept)
+                last.update(_clean_gradient(task, clean, dict(task.model.named_parameters())))
+            losses, u, _ = directional_derivative(task.model, task.loss_fn, batch, last)
             return losses, u
 
         return score
@@ -191,7 +191,7 @@ class Study:
         task = self.task
         optimizer = torch.optim.SGD(task.model.parameters(), lr=task.lr, momentum=0.9)
         scores = {knob.name: knob.make(task) for knob in knobs}
-        found = {knob.name: {"title": knob.title, "distances": [], "same_signs": []} for knob in knobs}
+        results = {knob.name: {"title": knob.title, "distances": [], "same_signs": []} for knob in knobs}
         for step in range(steps):
             batch = self._batch(step)
             losses, u = alignment(task.model, task.loss_fn, batch, task.clean)
@@ -199,12 +199,12 @@ class Study:
                 for name, score in scores.items():
                     other = score(batch, task.clean)[1].detach()
                     distance = (to_weights(other) - to_weights(u)).abs().sum()
-                    found[name]["distances"].append(round(float(distance), 5))
-                    found[name]["same_signs"].append(float(((other > 0) == (u > 0)).double().mean()))
+                    results[name]["distances"].append(round(float(distance), 5))
+                    results[name]["same_signs"].append(float(((other > 0) == (u > 0)).double().mean()))
             optimizer.zero_grad()
             (to_weights(u) * losses).sum().backward()
             optimizer.step()
-        return found
+        return results
 
     def costs(self, rounds: int, knobs: tuple[Knob, ...] = KNOBS) -> dict[str, dict[str, Any]]:
         """Time and memory of each knob's step and of the exact one, in plain steps."""

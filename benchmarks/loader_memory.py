@@ -72,8 +72,8 @@ def main(path: Path, examples: int) -> None:
             reweighter.step(batch, clean)
             steps += 1
     seconds = (time.process_time() - start) / steps
-    found = {"steps": steps, "seconds": seconds, "start_bytes": before, "peak_bytes": peak_resident_bytes()}
-    print(json.dumps(found))
+    line = {"steps": steps, "seconds": seconds, "start_bytes": before, "peak_bytes": peak_resident_bytes()}
+    print(json.dumps(line))
 
 
 def peak_resident_bytes() -> int:

@@ -61,12 +61,12 @@ def peak_bytes(step: Step, model: nn.Module, device: str, steps: int = 2) -> int
     model.zero_grad(set_to_none=True)
     gc.collect()
     storages = (t.untyped_storage() for t in [*model.parameters(), *model.buffers()])
-    held = sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+    present = sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
     if device != "cpu":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         _repeat(step, steps)
-        return held + torch.cuda.max_memory_allocated() - before
+        return present + torch.cuda.max_memory_allocated() - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
         _repeat(step, steps)
     events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
@@ -74,7 +74,7 @@ def peak_bytes(step: Step, model: nn.Module, device: str, steps: int = 2) -> int
     for event in sorted(events, key=lambda event: event.start_ns()):
         alive += event.nbytes()
         peak = max(peak, alive)
-    return held + peak
+    return present + peak
 
 
 def _repeat(step: Step, times: int) -> None:

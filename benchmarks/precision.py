@@ -46,11 +46,11 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     """Run the comparison."""
     torch.set_num_threads(1)
-    made = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine("cpu")}
+    origin = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine("cpu")}
     experiment = next(cell for cell in grid("precision", "quarter").cells if cell.row == "l2rw").experiment
     for line in (*weights(experiment, arguments.at), *times(experiment, arguments.rounds)):
         with arguments.results.open("a") as file:
-            file.write(json.dumps(made | line, separators=(",", ":")) + "\n")
+            file.write(json.dumps(origin | line, separators=(",", ":")) + "\n")
         print(line, flush=True)
 
 

@@ -63,8 +63,8 @@ def table(lines: list[dict[str, Any]]) -> str:
     """Markdown: balanced accuracy of each method, mean over trials, the best of a row in bold, and the range."""
 
     def cells(trials: list[dict[str, Any]]) -> list[str]:
-        found = [[line["accuracy"][method] for line in trials] for method in METHODS]
-        return [mean + extent(values) for mean, values in zip(best_bold(found), found, strict=True)]
+        accuracies = [[line["accuracy"][method] for line in trials] for method in METHODS]
+        return [mean + extent(values) for mean, values in zip(best_bold(accuracies), accuracies, strict=True)]
 
     return in_rows(lines, METHODS, cells)
 
@@ -75,7 +75,7 @@ def compare(case: Case, packages: Path, seed: int) -> dict[str, Any]:
     if not isinstance(data, Table):
         raise TypeError(f"{case.source} has images: choose one of {', '.join(TABLES)}")
     order = np.random.default_rng([seed, 1]).permutation(len(data))
-    kept, rest = np.sort(order[: round(TEST_SHARE * len(order))]), np.sort(order[round(TEST_SHARE * len(order)) :])
+    test, rest = np.sort(order[: round(TEST_SHARE * len(order))]), np.sort(order[round(TEST_SHARE * len(order)) :])
     problem = encode(data, clean)
     x, y, right = problem.x.numpy(), problem.y.numpy(), np.searchsorted(problem.classes, truth)
     start = time.process_time()
@@ -85,11 +85,11 @@ def compare(case: Case, packages: Path, seed: int) -> dict[str, Any]:
     accuracy = {}
     for name, method in METHODS.items():
         start = time.process_time()
-        accuracy[name] = round(float(balanced_accuracy_score(right[kept], method(sample).predict(x[kept]))), 4)
+        accuracy[name] = round(float(balanced_accuracy_score(right[test], method(sample).predict(x[test]))), 4)
         seconds[name] = time.process_time() - start
     return {
         "n": len(rest),
-        "test": len(kept),
+        "test": len(test),
         "features": x.shape[1],
         "classes": len(problem.classes),
         "trusted": len(clean),

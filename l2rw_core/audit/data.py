@@ -254,14 +254,14 @@ def _table(source: RawTable, choice: _Named, reading: Reading) -> Table:
 
 def _about_copies(frame: pd.DataFrame, labels: np.ndarray) -> list[str]:
     """Columns of few values each of which stands beside one label only, as a label's name beside its number does."""
-    given = pd.Series(labels, index=frame.index)
+    series = pd.Series(labels, index=frame.index)
     few = min(len(labels) / 4, MOST_CATEGORIES)
     copies = [
         name
         for name, column in frame.items()
         if column.notna().all()
         and 1 < column.nunique() <= few
-        and (given.groupby(column.to_numpy()).nunique() == 1).all()
+        and (series.groupby(column.to_numpy()).nunique() == 1).all()
     ]
     return [
         f"Column {name!r} tells the label of every row, wrong labels too: if it was made from the label, leave it out "

@@ -250,28 +250,28 @@ class Audit:
     @property
     def verdict(self) -> str:
         """How far to trust the ranking, in a sentence or two; empty if no label was changed to find out."""
-        tried = self.weighing
-        if tried is None or self.accuracy is None:
+        weighing = self.weighing
+        if weighing is None or self.accuracy is None:
             return ""
         right, chance = self.accuracy
         accuracy = (
             f"Models that never saw the {len(self.trusted)} trusted examples get {right} of them right "
             f"({chance} by chance)."
         )
-        if not tried.planted:
+        if not weighing.planted:
             return (
                 f"{accuracy} The data are too few to change labels on purpose: how good this ranking is, is not known."
             )
         sentence = (
-            f"{tried.planted} labels were changed on purpose: such a label ranks before another in {tried.auroc:.0%} "
-            "of pairs (50% is chance)"
+            f"{weighing.planted} labels were changed on purpose: such a label ranks before another in "
+            f"{weighing.auroc:.0%} of pairs (50% is chance)"
         )
-        if not tried.trusted:
+        if not weighing.trusted:
             return (
                 f"{sentence}: do not trust this ranking, the features say too little about the labels; no label is "
                 f"called wrong. {accuracy}"
             )
-        little = ": trust it little, and change no label unseen" if tried.little else ""
+        little = ": trust it little, and change no label unseen" if weighing.little else ""
         return f"{sentence}{little}. {accuracy}"
 
     @property
@@ -280,11 +280,11 @@ class Audit:
 
         Wrong labels are taken to be as easily found as those that were changed on purpose.
         """
-        tried = self.weighing
-        if tried is None or not tried.planted or not tried.trusted or tried.little:
+        weighing = self.weighing
+        if weighing is None or not weighing.planted or not weighing.trusted or weighing.little:
             return None
         called = self.suspects.sort_index()["is_label_issue"].to_numpy(dtype=bool)
-        return round(float(tried.wrong[called].sum())), round(float(tried.wrong[~called].sum()))
+        return round(float(weighing.wrong[called].sum())), round(float(weighing.wrong[~called].sum()))
 
     @property
     def summary(self) -> str:
@@ -364,7 +364,7 @@ def audit(
     later = others.later if others else 0.0
     with _own_randomness(options.device):
         run = _Training(replace(problem, y=torch.from_numpy(planted.labels)), options)
-        wanted = run.total
+        planned = run.total
         resumed = checkpoint is not None and run.resume(checkpoint)
         if options.budget is not None or progress_wanted(progress):
             with _own_randomness(options.device):
@@ -372,7 +372,7 @@ def audit(
             if options.budget is not None and not resumed:
                 seconds = 60 * options.budget - (time.monotonic() - started) - later
                 run.total = min(max(int(seconds / each), 1), run.total)
-            _tell(each * (run.total - run.done) + later, run, wanted, progress)
+            _tell(each * (run.total - run.done) + later, run, planned, progress)
         run.train(checkpoint, progress)
     probabilities = (run.probabilities / run.counted).numpy()
     weighing = None
@@ -391,16 +391,16 @@ def audit(
         steps=steps,
         weighing=weighing,
         planted=planted.ids,
-        cut=wanted - run.total,
+        cut=planned - run.total,
         trusted=others.trusted if others else np.zeros((0, 0)),
     )
 
 
-def _tell(seconds: float, run: _Training, wanted: int, progress: bool | None) -> None:
+def _tell(seconds: float, run: _Training, planned: int, progress: bool | None) -> None:
     """Say how long it will take, where bars are wanted and it is worth a word."""
     if not progress_wanted(progress) or seconds < WORTH_SAYING:
         return
-    passes = f"{run.total} of {wanted} passes" if run.total < wanted else f"{run.total} passes"
+    passes = f"{run.total} of {planned} passes" if run.total < planned else f"{run.total} passes"
     tqdm.write(f"this will take about {in_words(seconds)}: {passes} over {len(run.problem.y):,} examples", sys.stderr)
 
 

@@ -57,21 +57,21 @@ def _end(ax: Axes, line: Line2D) -> float:
     return float(np.clip(height, 0, 1))
 
 
-def apart(wanted: Sequence[float], heights: np.ndarray, least: float = -np.inf) -> np.ndarray:
-    """Places as near to those wanted as their heights allow without lying on each other, in the same order.
+def apart(targets: Sequence[float], heights: np.ndarray, least: float = -np.inf) -> np.ndarray:
+    """Places as near to the targets as their heights allow without lying on each other, in the same order.
 
     Args:
-        wanted: (n,) places.
+        targets: (n,) places, in any order.
         heights: (n,) how much each takes, centred on its place.
         least: nothing reaches below it.
     """
-    order = np.argsort(wanted, kind="stable")
+    order = np.argsort(targets, kind="stable")
     groups: list[tuple[list[int], float]] = []  # neighbours that touch, and the place of the lowest one's lower edge
     for one in order:
-        members, low = [int(one)], max(float(wanted[one] - heights[one] / 2), least)
+        members, low = [int(one)], max(float(targets[one] - heights[one] / 2), least)
         while groups and groups[-1][1] + heights[groups[-1][0]].sum() > low:
             members = [*groups.pop()[0], *members]
-            middle = np.mean([wanted[m] - _above(members, heights)[k] for k, m in enumerate(members)])
+            middle = np.mean([targets[m] - _above(members, heights)[k] for k, m in enumerate(members)])
             low = max(float(middle), least)
         groups.append((members, low))
     places = np.empty(len(order))

@@ -93,9 +93,9 @@ def against(
     first.set_ylabel(words_of_axis)
     first.yaxis.set_major_formatter(lambda value, _: f"{value:.0f}%")
     _name(fig, np.atleast_1d(axes), panels)
-    told = f"Stars: trained here, at last {own[-1].words}." if own else ""
-    alt = f"{words_of_axis.capitalize()}. {_sentences(panels, what, words)} {told}".strip()
-    return show(fig, alt=alt, caption=" ".join(part for part in (caption, about(panels, words), told) if part))
+    stars = f"Stars: trained here, at last {own[-1].words}." if own else ""
+    alt = f"{words_of_axis.capitalize()}. {_sentences(panels, what, words)} {stars}".strip()
+    return show(fig, alt=alt, caption=" ".join(part for part in (caption, about(panels, words), stars) if part))
 
 
 def _holding(values: Sequence[float], low: float, high: float) -> tuple[float, float]:
