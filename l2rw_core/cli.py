@@ -253,7 +253,8 @@ class Audit:
     """Rank the labels of your own data, most suspect first, by a small set of examples whose labels you trust.
 
     Writes report.html, one page that needs no network, and labels.csv with the columns that cleanlab's tools read. An
-    interrupted audit goes on when the same command is given again.
+    interrupted audit goes on when the same command is given again. Afterwards, l2rw audit apply mends the data, and
+    l2rw audit choose says what to check next.
     """
 
     data: tyro.conf.Positional[Path]
@@ -342,7 +343,7 @@ class Apply:
     out: Path = Path("mended.csv")
     """CSV to write."""
     label_column: str | None = None
-    """Label of a table, as for the audit."""
+    """Label of a table; by default the column that was audited."""
 
     def __call__(self) -> None:
         from l2rw_core.audit import mended

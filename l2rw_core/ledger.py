@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from l2rw_core.extras import require
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -285,6 +287,7 @@ def suspects(
     Raises:
         ValueError: for a wrong number of labels, an unknown `by`, an empty ledger, or margins that were not recorded.
     """
+    require("audit", "pandas")
     import pandas as pd
 
     given_labels = _as_labels(labels, ledger.n, "labels")

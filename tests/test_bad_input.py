@@ -20,6 +20,7 @@ import pytest
 import torch
 from small_runs import SMALL
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from l2rw_core import Reweighter, cli
 from l2rw_core.audit import Options, check_clean_set, explain, read_data, read_pair
@@ -276,6 +277,11 @@ STEPS = {
         lambda w: w.step(clean=(w.clean_x[:0], w.clean_y[:0])), "clean batch is empty: give it at least one"
     ),
     "three parts": Wrong(lambda w: w.step(batch=(w.x, w.y, w.y)), r"must be a pair \(inputs, targets\)", TypeError),
+    "a loader in place of a batch": Wrong(
+        lambda w: w.step(clean=DataLoader(TensorDataset(w.clean_x, w.clean_y))),
+        "must be a pair.*got DataLoader: draw one batch at a time, as .*clean_batches",
+        TypeError,
+    ),
     "a dict of parts": Wrong(lambda w: w.step(batch={"x": w.x, "y": w.y}), "must be a pair.*got dict", TypeError),
     "a loader": Wrong(
         lambda w: w.step(clean=[(w.clean_x, w.clean_y)]), "clean batch must be a pair.*got list", TypeError

@@ -52,6 +52,14 @@ def test_a_part_without_what_it_needs_is_one_error_before_anything_of_it_is_load
     assert "During handling" not in done.stderr
 
 
+def test_the_table_of_suspects_names_the_extra_that_it_needs():
+    code = WITHOUT.format(module="pandas", part="ledger") + (
+        "import torch\nfrom l2rw_core.ledger import WeightLedger, suspects\nsuspects(WeightLedger(2), [0, 1])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "MissingExtra: this needs pandas, which the extra audit brings" in done.stderr.splitlines()[-1]
+
+
 def test_every_extra_brings_what_the_package_asks_of_it():
     asked = [
         (extra, re.findall(r'"(\w+)"', modules))

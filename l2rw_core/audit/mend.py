@@ -47,14 +47,14 @@ def mended(data: Path, folder: Path, how: str, label_column: str | None = None) 
         folder: what the audit wrote; a person may have set `is_label_issue` or `predicted_label` there.
         how: ``drop`` leaves out what is called wrong, ``relabel`` gives it the suggested label, ``weight`` keeps all
             and adds a column `label_weight` for `sample_weight` and the like: 1, and below 1 where it is called wrong.
-        label_column: of a table, as for the audit.
+        label_column: of a table; by default the column whose labels are those that were audited.
 
     Raises:
         ValueError: if the table is not the one that was audited.
     """
     labels = read_labels(folder)
     if end_of(data):
-        frame, column, labels_of_file = whole_table(data, label_column)
+        frame, column, labels_of_file = whole_table(data, label_column, lambda found: _others(found, labels) == [])
         _check_same(data, labels_of_file, labels)
     else:
         frame, column = labels[["name"]].assign(label=labels["given_label"].map(_bare)), "label"
@@ -81,15 +81,20 @@ def _check_same(data: Path, labels_of_file: np.ndarray, labels: pd.DataFrame) ->
         raise ValueError(
             f"{data} has {len(labels_of_file)} rows and the audit saw {len(labels)}: give the table that was audited"
         )
-    other = np.flatnonzero(
-        [neutral(one) != two for one, two in zip(labels_of_file, labels["given_label"], strict=True)]
-    )
-    if len(other):
-        row = int(other[0])
+    if other := _others(labels_of_file, labels):
+        row = other[0]
         here, there = str(labels_of_file[row]), str(labels["given_label"][row])
         raise ValueError(
             f"{data} has the label {here!r} in row {row + 1}, and the audit saw {there!r}: give the table it was of"
         )
+
+
+def _others(labels_of_file: np.ndarray, labels: pd.DataFrame) -> list[int] | None:
+    """Rows in which a file has another label than the audit saw; None if it has another number of rows."""
+    if len(labels_of_file) != len(labels):
+        return None
+    pairs = zip(labels_of_file, labels["given_label"], strict=True)
+    return [row for row, (one, two) in enumerate(pairs) if neutral(one) != two]
 
 
 def to_check(folder: Path, count: int, seed: int = 0) -> pd.DataFrame:

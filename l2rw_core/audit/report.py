@@ -210,14 +210,16 @@ def _cards(audit: Audit, ranked: pd.DataFrame, progress: bool | None) -> list[di
 
 
 def _why(audit: Audit, example: int) -> list[str]:
-    """The trusted examples that speak loudest about it, in words."""
+    """The trusted examples that speak loudest against its label, in words, and whether all of them together do."""
     why = audit.explain(example)
     labels = audit.clean.labels
-    return [
-        f"trusted {row.name}, which is {labels[row.Index]}, speaks {'for' if row.share > 0 else 'against'} this label"
-        for row in why.clean.head(3).itertuples()
-        if row.share
+    against = why.clean[why.clean["share"] < 0].head(3)
+    lines = [
+        f"trusted {row.name}, which is {labels[row.Index]}, speaks against this label" for row in against.itertuples()
     ]
+    if why.alignment > 0:
+        lines.append("all trusted examples together speak for it: other signs make it suspect")
+    return lines
 
 
 def _pictures(audit: Audit) -> Callable[[int], str]:
@@ -265,5 +267,5 @@ def _values(audit: Audit) -> Callable[[int], list[str]]:
 def _short(value: Any) -> str:
     if pd.isna(value):
         return ""
-    text = f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
+    text = f"{value:.4g}" if isinstance(value, float | np.floating) else str(value).removesuffix(" 00:00:00")
     return text if len(text) <= 40 else text[:39] + "…"

@@ -201,7 +201,7 @@ class Audit:
     def findings(self) -> list[str]:
         """What reading the data and comparing them with the clean set brought up, in sentences."""
         notes = (*self.train.notes, *self.clean.notes, *self.check.findings)
-        return [*notes, *self._about_own(), *self._about_budget(), *self._about_trusted()]
+        return [*notes, *self._about_own(), *self._about_budget(), *self._about_suggestions(), *self._about_trusted()]
 
     def _about_own(self) -> list[str]:
         """Own probabilities whose rows seem to be in another order."""
@@ -215,6 +215,15 @@ class Audit:
         passes = round(self.steps / -(-len(self.train) // self.options.batch_size))
         return [
             f"To keep to {self.options.budget:g} minutes, training made {passes} passes instead of {passes + self.cut}."
+        ]
+
+    def _about_suggestions(self) -> list[str]:
+        """Suggested labels that are wrong too often to be taken unseen."""
+        if self.accuracy is None or self.accuracy[0] >= ranking.LITTLE * len(self.trusted):
+            return []
+        return [
+            f"Leave suspects out rather than give them the suggested labels: of {len(self.trusted)} trusted labels, "
+            f"models that never saw them find {self.accuracy[0]}, and suggestions are about as often right."
         ]
 
     def _about_trusted(self) -> list[str]:

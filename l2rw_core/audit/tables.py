@@ -16,6 +16,7 @@ import unicodedata
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,19 +119,38 @@ def read_table(path: Path, label_column: str | None, ignore: tuple[str, ...] = (
     )
 
 
-def whole_table(path: Path, label_column: str | None) -> tuple[pd.DataFrame, str, np.ndarray]:
+def whole_table(
+    path: Path, label_column: str | None, known: Callable[[np.ndarray], bool] | None = None
+) -> tuple[pd.DataFrame, str, np.ndarray]:
     """Every column as its file has it, of a CSV letter by letter; the name of the label's column, and (N,) labels.
+
+    Args:
+        path: of the table.
+        label_column: its name; by default the one column whose labels are `known`, or else as for `read_table`.
+        known: whether (N,) labels are those that are looked for.
 
     Raises:
         ValueError: as `read_table`.
     """
     if end_of(path) in (".parquet", ".pq"):
-        frame, label, _ = _read_parquet(path, label_column)
+        read = _read_parquet
     elif end_of(path) and path.is_file():
-        frame, label, _ = _read_csv(path, label_column, text=True)
+        read = partial(_read_csv, text=True)
     else:
         raise ValueError(f"{path} is no single table, which ends in {', '.join(TABLES)}: put its parts into one")
+    if label_column is None and known is not None:
+        frame = read(path, None, labelled=False)[0]
+        found = [name for name in frame.columns if _holds(frame[name], path, name, known)]
+        label_column = found[0] if len(found) == 1 else None
+    frame, label, _ = read(path, label_column)
     return frame, label, _labels_of(frame[label], path, label)[0]
+
+
+def _holds(column: pd.Series, path: Path, name: str, known: Callable[[np.ndarray], bool]) -> bool:
+    try:
+        return known(_labels_of(column, path, name)[0])
+    except ValueError:  # a column with an empty cell is not the label
+        return False
 
 
 class _Refused(ValueError):
@@ -155,14 +175,16 @@ def some(values: set[str]) -> str:
     return ", ".join(map(repr, names[:10])) + (" and others" if len(names) > 10 else "")
 
 
-def _read_parquet(path: Path, label_column: str | None) -> tuple[pd.DataFrame, str, list[str]]:
+def _read_parquet(path: Path, label_column: str | None, labelled: bool = True) -> tuple[pd.DataFrame, str, list[str]]:
+    """The table, its label's column, unless it is not `labelled`, and notes."""
     frame = pd.read_parquet(path)
     frame = frame.reset_index() if any(name is not None for name in frame.index.names) else frame
     frame.select_dtypes(exclude="number").to_numpy(dtype=object)  # text that is no UTF-8 fails only when it is read
     frame, notes = _named(frame, [str(name) for name in frame.columns])
     if not len(frame.columns):
         raise ValueError("it has no columns")
-    return frame.reset_index(drop=True), _label_among(path, list(frame.columns), label_column), notes
+    label = _label_among(path, list(frame.columns), label_column) if labelled else ""
+    return frame.reset_index(drop=True), label, notes
 
 
 def _unfolded(frame: pd.DataFrame) -> pd.DataFrame:
@@ -209,7 +231,10 @@ def _unique(names: list[str]) -> tuple[list[str], list[str]]:
     return unique, notes
 
 
-def _read_csv(path: Path, label_column: str | None, text: bool = False) -> tuple[pd.DataFrame, str, list[str]]:
+def _read_csv(
+    path: Path, label_column: str | None, text: bool = False, labelled: bool = True
+) -> tuple[pd.DataFrame, str, list[str]]:
+    """As `_read_parquet`; as `text`, letter by letter."""
     encoding, notes = _encoding(path)
     with _opened(path, encoding) as file:
         sample = file.read(_LOOK)
@@ -218,8 +243,8 @@ def _read_csv(path: Path, label_column: str | None, text: bool = False) -> tuple
     above = _lines_above(path, sample)
     rows, separator = _first_rows(path, "".join(sample.splitlines(keepends=True)[above:]))
     names, about_names = _unique(rows[0])
-    label = _label_among(path, names, label_column)
-    if f"{label}.1" in names:
+    label = _label_among(path, names, label_column) if labelled else ""
+    if labelled and f"{label}.1" in names:
         raise _Refused(f"{path} has the label column {label!r} twice: remove one, or it would be learned from")
     longer = [len(row) == len(names) + 1 for row in rows[1:]]
     row_names = bool(longer) and all(longer)

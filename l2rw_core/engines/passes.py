@@ -21,6 +21,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils.data import DataLoader, Dataset
 
 with warnings.catch_warnings():
     # The first dual number makes PyTorch load rules that it compiles with its own deprecated torch.jit.script.
@@ -586,9 +587,11 @@ class Parts(NamedTuple):
 def check_batch(batch: Batch, role: str) -> Parts:
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         parts = f" of {len(batch)}, not 2" if isinstance(batch, tuple | list) else ""
+        remedy = "put several inputs into a tuple or a dict of their own, and leave out what the model does not take"
+        if isinstance(batch, DataLoader | Dataset):
+            remedy = "draw one batch at a time, as l2rw_core.loops.loaders.clean_batches does from a DataLoader"
         raise TypeError(
-            f"the {role} batch must be a pair (inputs, targets), got {type(batch).__name__}{parts}: put several inputs "
-            "into a tuple or a dict of their own, and leave out what the model does not take"
+            f"the {role} batch must be a pair (inputs, targets), got {type(batch).__name__}{parts}: {remedy}"
         )
     inputs, targets = batch
     if isinstance(inputs, Tensor | PackedSequence):

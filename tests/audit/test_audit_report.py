@@ -10,7 +10,7 @@ import pytest
 from samples import FORMULA, HOSTILE, folders, frames, sample
 
 from l2rw_core.audit import REPORT, TABLE, Options, audit, read_pair, to_csv, to_html, write_report
-from l2rw_core.audit.report import neutral
+from l2rw_core.audit.report import _short, neutral
 
 VOID = {"meta", "img", "br", "link", "path", "use", "rect", "input"}
 
@@ -190,6 +190,13 @@ def test_a_browser_runs_nothing_asks_for_nothing_and_shows_all(name, scheme, wid
     page.context.close()
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"), [("2020-03-01", "2020-03-01"), ("2020-03-01 12:30", "2020-03-01 12:30:00")]
+)
+def test_a_date_without_an_hour_is_shown_without_one(value, shown):
+    assert _short(pd.Timestamp(value)) == shown
+
+
 def test_the_suspects_come_first_with_the_columns_that_are_no_features_and_what_to_do_next(tmp_path):
     for name, frame in zip(("data", "clean"), frames(sample("wine")), strict=True):
         named = frame.assign(patient=[f"P{number:04}" for number in range(len(frame))])
@@ -202,5 +209,6 @@ def test_the_suspects_come_first_with_the_columns_that_are_no_features_and_what_
     assert f"P{done.suspects.index[0]:04}" in shown.partition("What next")[0]
     assert "4 more columns are left out here" in shown
     assert "speaks against this label" in shown
+    assert "speaks for this label" not in shown
     assert "layer" not in shown
     assert "patient" not in done.train.frame

@@ -58,6 +58,16 @@ def test_what_a_person_decided_in_the_table_is_what_is_done(place):
     assert read("mended.csv")["code"].tolist() == ["007", "1.50", "0", "9"]
 
 
+@pytest.mark.parametrize("written", ["data.csv", "data.parquet"])
+def test_the_column_of_the_labels_is_the_one_that_was_audited(place, written):
+    table = pd.read_csv("data.csv", sep=";", dtype=str)
+    table = table.rename(columns={"label": "diagnosis"}).assign(label="x", note=["a", None, "b", "c", "d"])
+    table.to_csv(written, index=False) if written.endswith("csv") else table.to_parquet(written)
+    cli.main(["audit", "apply", written, "--how", "relabel"])
+    assert read("mended.csv")["diagnosis"].tolist() == ["dog", "dog", "=1", "=1", "dog"]
+    assert set(read("mended.csv")["label"]) == {"x"}
+
+
 def test_of_images_it_is_a_list(place):
     (place / "scans").mkdir()
     cli.main(["audit", "apply", "scans", "--how", "relabel"])

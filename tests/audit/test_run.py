@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -102,6 +103,18 @@ def test_changed_labels_are_given_back_and_the_trusted_ones_are_left_alone(wine,
     assert found["given_label"].tolist() == wine[0].labels.tolist()
     assert found["weight"].isna().to_numpy().nonzero()[0].tolist() == done.planted.tolist()
     assert found["label_score"].notna().all()
+
+
+def test_suggestions_that_are_often_wrong_are_not_to_be_taken_unseen(done):
+    def advice(right):
+        said = np.eye(3)[(done.problem.clean_y.numpy() + 1) % 3]
+        said[:right] = np.eye(3)[done.problem.clean_y.numpy()[:right]]
+        found = [finding for finding in replace(done, trusted=said).findings if "rather than" in finding]
+        return found[0] if found else ""
+
+    count = len(done.problem.clean_y)
+    assert f"of {count} trusted labels, models that never saw them find {count // 2}," in advice(count // 2)
+    assert advice(count - 1) == ""
 
 
 def test_of_few_images_a_step_takes_fewer(done, done_images):
