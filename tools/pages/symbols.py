@@ -88,15 +88,15 @@ def read_symbols(notation: Path, page: str = "") -> tuple[Symbol, ...]:
         ValueError: if there is no such table, or a row of it has no symbol or no meaning.
     """
     rows = _table_rows(notation)
-    found = [Symbol(", ".join(MATH.findall(row[0])), row[1], row[3]) for row in rows if len(row) == COLUMNS]
+    symbols = [Symbol(", ".join(MATH.findall(row[0])), row[2], row[1]) for row in rows if len(row) == COLUMNS]
     local = [row for row in rows if len(row) == LOCAL_COLUMNS]
-    if len(found) + len(local) != len(rows) or not found or not all(s.formula and s.meaning for s in found):
+    if len(symbols) + len(local) != len(rows) or not symbols or not all(s.formula and s.meaning for s in symbols):
         raise ValueError(
             f"{notation.name}: the first table needs {COLUMNS} columns, with a formula and a meaning a row"
         )
     number = CHAPTER.match(page.rsplit("/", 1)[-1])
     here = [row for row in local if number and int(number[0]) in map(int, CHAPTER.findall(row[1]))]
-    return tuple(found + [Symbol(", ".join(MATH.findall(row[0])), "", row[2], local=True) for row in here])
+    return tuple(symbols + [Symbol(", ".join(MATH.findall(row[0])), "", row[2], local=True) for row in here])
 
 
 def _table_rows(notation: Path) -> list[list[str]]:
