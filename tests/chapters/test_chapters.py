@@ -25,6 +25,8 @@ LONGEST, MEDIAN = 14, 8
 """Lines with something on them, of a cell that is shown and of the middle one of a chapter."""
 BY_HAND = {"figure", "show", "explore", "pen", "dots", "COLOURS", "DASHES", "MARKERS"}
 """What a cell needs that draws by itself. One that calls a figure of the package needs none of them."""
+WIDE = 8.4
+"""Inches of a figure that takes the whole column; all others have the width that `figure` gives them."""
 OWN_DATA = "12_your_own_data"
 """It has no findings to open with: what comes out there is the reader's."""
 every_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
@@ -135,6 +137,19 @@ def test_a_cell_that_draws_is_one_call_or_folded(chapter: Path) -> None:
     }
     assert by_hand
     assert {cell.id for cell in shown_of(chapter)} & set(by_hand) == set()
+
+
+@every_chapter
+def test_a_figure_has_the_one_width_or_that_of_the_column(chapter: Path) -> None:
+    calls = [node for _, tree in python_of(chapter) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    widths = {
+        ast.literal_eval(keyword.value)
+        for call in calls
+        if ast.unparse(call.func) == "figure"
+        for keyword in call.keywords
+        if keyword.arg == "width"
+    }
+    assert widths <= {WIDE}
 
 
 @every_chapter
