@@ -33,6 +33,10 @@ class Case:
     needs: str = ""
     """A package that the model comes from and that need not be installed."""
     classes: int = 10
+    channels_last: bool = False
+    """The memory layout in which convolutions are fastest."""
+    bfloat16: bool = False
+    """Whether the timed steps are under autocast."""
 
     @property
     def available(self) -> bool:
@@ -66,11 +70,12 @@ def make_task(
 ) -> Task:
     """The same task for the same arguments, parameters included."""
     torch.manual_seed(seed)
-    model = case.build().to(device, dtype).train()
+    layout = torch.channels_last if case.channels_last else torch.preserve_format
+    model = case.build().to(device, dtype, memory_format=layout).train()
 
     def draw(k: int) -> tuple[Tensor, Tensor]:
         x, y = case.inputs(k), torch.randint(case.classes, (k,))
-        return x.to(device, dtype) if x.is_floating_point() else x.to(device), y.to(device)
+        return x.to(device, dtype if x.is_floating_point() else x.dtype, memory_format=layout), y.to(device)
 
     return Task(model, draw(n), draw(m))
 
@@ -85,6 +90,15 @@ def _tokens(k: int) -> Tensor:
 
 def _wrn_16_4() -> nn.Module:
     return PreActivationResNet(2, (16, 64, 128, 256))
+
+
+def _with_group_norm() -> nn.Module:
+    model = resnet32()
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, nn.GroupNorm(8, child.num_features))
+    return model
 
 
 def _vit() -> nn.Module:
@@ -124,6 +138,7 @@ def _bert() -> nn.Module:
 
 
 _CIFAR = _images(3, 32, 32)
+LAST = "ResNet-32, channels last"
 
 CASES = {
     case.name: case
@@ -132,6 +147,20 @@ CASES = {
         Case("mlp", "MLP, 784-512-512-10", lambda: Mlp([784, 512, 512, 10]), _images(784), 100, 100, repeats=20),
         Case("resnet32", "ResNet-32", resnet32, _CIFAR, 64, 64, coupled=True),
         Case("resnet32-quarter", "ResNet-32", resnet32, _CIFAR, 64, 16, coupled=True),
+        Case("resnet32-paper", LAST, resnet32, _CIFAR, 100, 100, coupled=True, channels_last=True),
+        Case("resnet32-paper-quarter", LAST, resnet32, _CIFAR, 100, 25, coupled=True, channels_last=True),
+        Case(
+            "resnet32-bfloat16",
+            f"{LAST}, bfloat16",
+            resnet32,
+            _CIFAR,
+            100,
+            100,
+            True,
+            channels_last=True,
+            bfloat16=True,
+        ),
+        Case("resnet32-group-norm", f"{LAST}, GroupNorm", _with_group_norm, _CIFAR, 100, 100, channels_last=True),
         Case("wrn-16-4", "WRN-16-4", _wrn_16_4, _CIFAR, 16, 16, coupled=True),
         Case("vit", "ViT, 4 layers of 128", _vit, _CIFAR, 32, 32, repeats=2),
         Case("bert", "BERT, 4 layers of 128", _bert, _tokens, 32, 32, repeats=2, needs="transformers"),

@@ -80,7 +80,8 @@ def compare(case: Case, systems: Mapping[str, System], rounds: int, device: str 
     # Fused attention cannot be differentiated twice, so every system takes the form that can.
     with sdpa_kernel(SDPBackend.MATH):
         errors, lines = check(case, systems, device)
-        measured = _measure(case, [systems[name] for name in errors], rounds, device, lines)
+        with torch.autocast(device, torch.bfloat16, enabled=case.bfloat16):
+            measured = _measure(case, [systems[name] for name in errors], rounds, device, lines)
     for name, values in measured.items():
         system = systems[name]
         lines[name] = {"package": system.package, "version": system.version, "exact": system.exact} | values

@@ -12,7 +12,7 @@ batch normalisation while training, a signal belongs to more than one example, a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary, ref
@@ -187,6 +187,36 @@ class Use:
         return pairs
 
 
+@dataclass(eq=False)
+class Scaling(Use):
+    """A scale and a shift of every place: summed over the places once, for alignment and gradient alike."""
+
+    sums: list[tuple[Parameter, Tensor]] | None = None
+    """For weight and bias, where they are trained, each example's gradient (n, ...)."""
+
+    def alignment(self, direction: dict[str, Tensor]) -> Tensor:
+        if self.sums is None:
+            if self.signal is None or self.signal[0].numel() == self.weight.numel():
+                return super().alignment(direction)  # there is a single place
+            self.sums = list(self._sums(self.signal))
+            self.x = self.signal = self.x.new_empty(0)  # they have served
+        return torch.stack([(s * direction[p.key].to(s.dtype)).view(len(s), -1).sum(1) for p, s in self.sums]).sum(0)
+
+    def _sums(self, signal: Tensor) -> Iterator[tuple[Parameter, Tensor]]:
+        single = torch.promote_types(signal.dtype, torch.float32)
+        for p, terms in ((self.weight, lambda: signal * self.x), (self.bias, lambda: signal)):
+            if isinstance(p, Parameter):
+                shape = (1,) * (signal.ndim - 1 - len(self.rest[0])) + tuple(self.rest[0])
+                places = [d for d, size in enumerate(shape, start=1) if size == 1]
+                total = terms().sum(places, dtype=single) if places else terms().to(single)
+                yield p, total.view(-1, *p.value.shape)
+
+    def gradients(self, weights: Tensor) -> list[tuple[Parameter, Tensor]]:
+        if self.sums is None:
+            return super().gradients(weights)
+        return [(p, torch.tensordot(weights.to(s.dtype), s, 1)) for p, s in self.sums]
+
+
 class _Tap(torch.autograd.Function):
     """Lets a layer's output pass, and keeps what comes back to it."""
 
@@ -228,7 +258,7 @@ def _use(layer: Layer, x: Tensor, weight: Tensor | None, bias: Tensor | None, *r
     out = layer.apply(x, *_values((weight, bias)), *rest)
     if out.ndim == 0 or out.shape[0] != parameter.tape.n:
         raise Unsuited("the first dimension of a layer's output does not count examples")
-    use = Use(layer, x.detach(), weight, bias, rest, x._version)
+    use = (Scaling if layer is _SCALE else Use)(layer, x.detach(), weight, bias, rest, x._version)
     parameter.tape.uses.append(use)
     return _Tap.apply(out, parameter.tape.anchor, use)
 
@@ -404,13 +434,14 @@ def derivative(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor
         return losses, u, buffers
 
 
-def _pass(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Tensors, bool]:
-    """Losses, slopes, buffers; and whether a signal came to every layer, so that interactions would show."""
+def _pass(passes: Passes, batch: Batch, v: Tensors, look: bool = False) -> tuple[Tensor, Tensor, Tensors, bool]:
+    """Losses, slopes, buffers; and, if asked to `look`, whether a signal came to every layer, as interactions need."""
     tape = Tape(check_batch(batch, "training").n, passes.device)
     try:
         with uncompiled():
             losses, buffers = passes.training(tape.parameters(passes.parameters), batch)
         tape.propagate(losses, passes.parameters)
+        reached = not look or is_unread() or all(use.signal is not None and bool(use.signal.any()) for use in tape.uses)
         with torch.no_grad():
             u = tape.alignment(v)
     except (Unfollowed, torch.OutOfMemoryError):
@@ -419,7 +450,6 @@ def _pass(passes: Passes, batch: Batch, v: Tensors) -> tuple[Tensor, Tensor, Ten
         raise Unsuited(f"{type(error).__name__}: {error}") from error
     finally:
         passes.put_buffers_back()
-    reached = is_unread() or all(use.signal is not None and bool(use.signal.any()) for use in tape.uses)
     return tape.attached(losses, passes.parameters), u, buffers, reached
 
 
@@ -454,7 +484,7 @@ def _tried(passes: Passes, batch: Batch, v: Tensors) -> int:
     """Passes until the next try: 0 if a signal of 0 has hidden something, -1 if slopes and gradients differ."""
     state = random_state(passes.device)
     with torch.autocast(passes.device.type, enabled=False), uncompiled():
-        _, u, _, reached = _pass(passes, batch, v)
+        _, u, _, reached = _pass(passes, batch, v, look=True)
         restore(state)
         losses, _ = passes.training(passes.parameters, batch)
         r = uneven(len(losses), passes.clean_seed).to(losses)

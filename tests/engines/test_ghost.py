@@ -270,3 +270,45 @@ def test_autocast_is_close_to_full_precision():
     assert found.engine == "ghost"
     assert all(p.grad.dtype == torch.float32 for p in case.model.parameters())
     assert torch.nn.functional.cosine_similarity(found.alignment.double(), exact, dim=0) > 0.99
+
+
+class Times(nn.Module):
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(shape))
+
+    def forward(self, x):
+        return x * self.scale
+
+
+SCALES = {
+    "layer norm over tokens": ((4, 5), nn.Linear(5, 6), nn.LayerNorm(6)),
+    "layer norm over all": ((4, 5), nn.Linear(5, 6), nn.LayerNorm((4, 6))),
+    "layer norm of a vector": ((5,), nn.Linear(5, 6), nn.LayerNorm(6)),
+    "group norm": ((2, 5, 5), nn.Conv2d(2, 6, 3), nn.GroupNorm(3, 6)),
+    "batch norm that does not train": ((2, 5, 5), nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6).eval()),
+    "a number": ((5,), nn.Linear(5, 6), Times()),
+    "a vector of one": ((5,), nn.Linear(5, 6), Times(1)),
+    "one for each token": ((4, 5), nn.Linear(5, 6), Times(4, 1)),
+}
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_a_scale_is_summed_over_its_places_once(name):
+    torch.manual_seed(0)
+    shape, *layers = SCALES[name]
+    model = nn.Sequential(*layers, nn.Tanh(), nn.Flatten(), nn.LazyLinear(3)).double()
+    batch, clean = ((torch.randn(k, *shape).double(), torch.randint(3, (k,))) for k in (7, 5))
+    model(batch[0])
+    for p in model.parameters():
+        nn.init.normal_(p)
+    loss_fn = nn.CrossEntropyLoss(reduction="none")
+    scores = score(model, loss_fn, batch, clean, engine="ghost")
+    assert scores.engine == "ghost"
+    torch.testing.assert_close(scores.alignment, alignment(model, loss_fn, batch, clean, "loop")[1])
+    weights = torch.rand(7).double()
+    of_tape, ordinary = (
+        torch.autograd.grad((weights * losses).sum(), list(model.parameters()))
+        for losses in (scores.losses, loss_fn(model(batch[0]), batch[1]))
+    )
+    torch.testing.assert_close(of_tape, ordinary)
