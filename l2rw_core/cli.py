@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import Field, dataclass, field, fields, replace
@@ -408,6 +409,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Errors of the user's making are one line and the exit code 2, not a traceback; the exit code of Ctrl-C is 130.
     """
     words = sys.argv[1:] if arguments is None else arguments
+    # Threads of GNU OpenMP keep a core busy while they wait, and those they wait for may need it: beside one other busy
+    # program a training step took fifty times as long. PyTorch reads this as it is loaded.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         _check_once(words)
         if list(words[:1]) == ["audit"] and words[1:2] and words[1] in ("apply", "choose"):

@@ -1,5 +1,6 @@
 """The `l2rw` command, in its own process once and in this one otherwise."""
 
+import os
 import subprocess
 import sys
 from typing import get_args
@@ -42,6 +43,23 @@ except SystemExit:
         "l2rw_core.extras",
         "l2rw_core.places",
     }
+
+
+@pytest.mark.parametrize("own", [None, "7"])
+def test_threads_that_wait_do_not_spin_for_long_unless_somebody_wants_them_to(own):
+    """PyTorch reads the number as it is loaded, which the help does not do."""
+    code = """
+import os, l2rw_core.cli
+try:
+    l2rw_core.cli.main(["--help"])
+except SystemExit:
+    print(os.environ["GOMP_SPINCOUNT"])
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    environment |= {} if own is None else {"GOMP_SPINCOUNT": own}
+    command = [sys.executable, "-c", code]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    assert out.splitlines()[-1] == (own or "1000")
 
 
 def test_names_that_are_written_out_are_those_there_are():

@@ -234,7 +234,7 @@ class Weighing:
     weights: dict[str, float]
     """Of each sign, in standard deviations; none is negative."""
     noise: float
-    """About the share of wrong labels; if anything too large, and close where the signs are good."""
+    """About the share of wrong labels, if they look as changed ones do."""
 
     @property
     def trusted(self) -> bool:
@@ -290,7 +290,7 @@ def weigh(
         return Weighing(standard @ alike - 2, float("nan"), 0, dict(zip(names, alike, strict=True)), 0.1)
     decision = _cross_fitted(standard, changed, wrong, seed)
     auroc = _auroc(decision[changed == 1], decision[changed == 0])
-    noise = _noise(decision[changed == 1], decision[changed == 0])
+    noise = _noise(decision[changed == 0])
     weights = dict(zip(names, _fit(standard, changed, wrong)[:-1].tolist(), strict=True))
     places = [names.index(name) for name in blind]
     fitted = _fit(standard[:, places], changed, wrong)
@@ -348,8 +348,14 @@ def _auroc(positive: np.ndarray, negative: np.ndarray) -> float:
     return float(roc_auc_score(truth, np.r_[positive, negative]))
 
 
-def _noise(changed: np.ndarray, others: np.ndarray) -> float:
-    """About the share of wrong labels among the others, if anything too large: so many look as changed ones do."""
-    limits = np.quantile(changed, np.linspace(0.3, 0.7, 9))
-    ratios = [((others >= limit).mean() + 1 / len(others)) / (changed >= limit).mean() for limit in limits]
-    return float(np.clip(np.median(ratios), 0.001, 0.9))
+def _noise(decision: np.ndarray) -> float:
+    """Share of wrong labels among some that were not changed, by expectation and maximisation.
+
+    The decision is the log of a ratio of densities, of changed labels and of right ones. If wrong labels look as
+    changed ones do, this is the share under which the decisions are most likely. Counting what looks as changed ones do
+    would take right labels that look suspect for wrong ones.
+    """
+    ratio, share = np.exp(np.clip(decision, -50, 50)), 0.1
+    for _ in range(300):
+        share = float(np.mean(share * ratio / (1 - share + share * ratio)))
+    return float(np.clip(share, 0.001, 0.9))

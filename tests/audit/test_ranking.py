@@ -243,3 +243,14 @@ def test_trusted_examples_are_judged_by_models_that_learned_other_labels():
         said = ranking.of_trusted(x, y, clean_x, 3, 0, trees)
         np.testing.assert_allclose(said.sum(1), 1)
         assert (said.argmax(1) == clean).mean() > 0.95
+
+
+@pytest.mark.parametrize("share", [0.05, 0.15, 0.4])
+@pytest.mark.parametrize("apart", [1.2, 3.0])
+def test_right_labels_that_look_suspect_do_not_count_as_wrong(share, apart):
+    """Two normal distributions whose log ratio of densities is the decision itself."""
+    rng = np.random.default_rng(0)
+    n = 4000
+    wrong = rng.random(n) < share
+    decision = rng.normal(np.where(wrong, 1, -1) * apart**2 / 2, apart)
+    assert ranking._noise(decision) == pytest.approx(share, abs=0.03)
