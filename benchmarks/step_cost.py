@@ -34,8 +34,8 @@ from l2rw_core.models import count_parameters
 
 TOLERANCE = 1e-9
 REFERENCE = "copy"
-ON_REQUEST = ("two_pass", "captured")
-"""Systems that are timed where they are named: the one is a fallback, and the other gains nothing on a CPU."""
+ON_REQUEST = ("two_pass", "loop", "difference", "captured")
+"""Systems that are timed where they are named: fallbacks, an approximation, and what gains nothing on a CPU."""
 CHECKED_SIZES = (8, 5)
 """n and m of the check in float64."""
 

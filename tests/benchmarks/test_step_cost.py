@@ -128,3 +128,9 @@ def test_operators_are_told_apart(build, inputs, groups):
     layer, x = build(), torch.rand(inputs, requires_grad=True)
     spent = operator_seconds(lambda: layer(x))
     assert {name for name in ("products", "pooling", "normalisation") if spent[name] > 0} == groups
+
+
+def test_an_approximation_is_not_among_the_exact_ones_and_waits_to_be_asked_for():
+    assert not SYSTEMS["difference"].exact
+    assert all(SYSTEMS[name].exact for name in ("forward", "ghost", "reverse", "loop", "two_pass", "lookahead"))
+    assert not {"difference", "loop"} & set(Arguments().systems)
