@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from l2rw_core.extras import require
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -287,6 +285,8 @@ def suspects(
     Raises:
         ValueError: for a wrong number of labels, an unknown `by`, an empty ledger, or margins that were not recorded.
     """
+    from l2rw_core.extras import require
+
     require("audit", "pandas")
     import pandas as pd
 
