@@ -138,7 +138,7 @@ def _bert() -> nn.Module:
 
 
 _CIFAR = _images(3, 32, 32)
-LAST = "ResNet-32, channels last"
+LAST = "ResNet-32 NHWC"
 
 CASES = {
     case.name: case
@@ -151,7 +151,7 @@ CASES = {
         Case("resnet32-paper-quarter", LAST, resnet32, _CIFAR, 100, 25, coupled=True, channels_last=True),
         Case(
             "resnet32-bfloat16",
-            f"{LAST}, bfloat16",
+            f"{LAST}, bf16",
             resnet32,
             _CIFAR,
             100,
@@ -160,7 +160,7 @@ CASES = {
             channels_last=True,
             bfloat16=True,
         ),
-        Case("resnet32-group-norm", f"{LAST}, GroupNorm", _with_group_norm, _CIFAR, 100, 100, channels_last=True),
+        Case("resnet32-group-norm", f"{LAST}, GN", _with_group_norm, _CIFAR, 100, 100, channels_last=True),
         Case("wrn-16-4", "WRN-16-4", _wrn_16_4, _CIFAR, 16, 16, coupled=True),
         Case("vit", "ViT, 4 layers of 128", _vit, _CIFAR, 32, 32, repeats=2),
         Case("bert", "BERT, 4 layers of 128", _bert, _tokens, 32, 32, repeats=2, needs="transformers"),
