@@ -78,6 +78,7 @@ class Timed(Reweighter):
     seconds = 0.0
 
     def _misfit(self, *arguments: object) -> float:
+        self._of_gradients = 0.0  # a batch without weight has none
         start = time.process_time()
         misfit = super()._misfit(*arguments)  # type: ignore[arg-type]
         self.seconds = time.process_time() - start - self._of_gradients

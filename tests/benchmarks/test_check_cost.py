@@ -30,6 +30,16 @@ def test_the_gradients_of_the_update_are_no_part_of_the_check():
     assert timed.seconds < 0.3
 
 
+def test_a_batch_without_weight_is_timed_too():
+    model = nn.Linear(3, 1)
+    loss_fn = nn.MSELoss(reduction="none")
+    timed = Timed(model, torch.optim.SGD(model.parameters(), 0.1), lambda out, y: loss_fn(out[:, 0], y))
+    x, y = torch.ones(4, 3), model(torch.ones(4, 3))[:, 0].detach()
+    step = timed.step((x, y + 1), (x, y - 1))
+    assert step.effective_examples == 0
+    assert timed.seconds >= 0
+
+
 def _work_for(seconds: float) -> None:
     until = time.process_time() + seconds
     while time.process_time() < until:
