@@ -24,6 +24,10 @@ book: $(INSTALLED) ## Execute the chapters and build the HTML book
 	$(BIN)/python tools/build_book.py
 	@echo "Open _build/html/index.html, or run 'make serve'."
 
+.PHONY: page
+page: $(INSTALLED) ## Preview one page: run that chapter alone, and make it in _build/preview (PAGE=05, PAGE=faq)
+	$(BIN)/python tools/build_book.py --page $(or $(PAGE),'')
+
 serve: $(INSTALLED) ## Serve the built book on http://localhost:8000 (PORT=8001 for another port)
 	@test -f _build/html/index.html || { echo "error: there is no book yet, run 'make book' first" >&2; exit 1; }
 	@echo "The book is at http://localhost:$(PORT), Ctrl-C stops it."

@@ -1,6 +1,6 @@
 """Build the book: run the chapters that need it, refuse what must not be published, make notebooks and pages.
 
-    python tools/build_book.py [ROOT] [--notebooks]
+    python tools/build_book.py [ROOT] [--notebooks | --page NAME]
 
 Jupyter-cache recognises a chapter by its code cells alone, so a change in the package, in the recorded results or in
 an installed version would leave old figures in the book. Here the cache folder is named after all of these, and a
@@ -261,11 +261,17 @@ def update_cache(root: Path, documents: list[str]) -> Path:
     folder = cache_folder(root, source_hash(root))
     prune_caches(folder)
     cache = get_cache(folder)
-    pending = [name for name in documents if not is_cached(cache, read_chapter(root, name))]
+    pending = without_outputs(root, folder, documents)
     print(f"{len(documents) - len(pending)} of {len(documents)} chapters unchanged, {len(pending)} to execute")
     if pending:
         run_pending(root, cache, pending, len(documents))
     return folder
+
+
+def without_outputs(root: Path, folder: Path, documents: list[str]) -> list[str]:
+    """The chapters whose outputs the cache does not hold."""
+    cache = get_cache(folder)
+    return [name for name in documents if not is_cached(cache, read_chapter(root, name))]
 
 
 def run_pending(root: Path, cache: JupyterCacheAbstract, pending: list[str], chapters_in_book: int) -> None:
@@ -372,15 +378,18 @@ def with_own_extensions(sphinx: dict[str, Any], inputs: str) -> dict[str, Any]:
     return {**sphinx, "config": settings, "local_extensions": dict.fromkeys(OWN_EXTENSIONS, str(PAGES))}
 
 
-def build_settings(root: Path, folder: Path) -> dict[str, Any]:
-    """`_config.yml` completed with what only the build knows."""
+def build_settings(root: Path, folder: Path, not_run: Iterable[str] = ()) -> dict[str, Any]:
+    """`_config.yml` completed with what only the build knows; pages `not_run` show their code alone."""
     config = yaml.safe_load((root / "_config.yml").read_text())
     url = tomllib.loads((root / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
     facts = {
         "build_versions": installed_versions(),
     }
     config = repository_settings(config, url)
-    config["execute"] = {**config.get("execute", {}), "cache": str(folder), "execute_notebooks": "cache"}
+    execute = config.get("execute", {})
+    excluded = [*execute.get("exclude_patterns", []), *(f"{name}.ipynb" for name in not_run)]
+    cached = {"cache": str(folder), "execute_notebooks": "cache", "exclude_patterns": excluded}
+    config["execute"] = {**execute, **cached}
     config["sphinx"] = with_own_extensions(config.get("sphinx", {}), page_inputs_hash(root))
     parse = config.get("parse", {})
     config["parse"] = {**parse, "myst_substitutions": {**parse.get("myst_substitutions", {}), **facts}}
@@ -402,20 +411,53 @@ def forget_doctrees(root: Path) -> None:
 
 def build_pages(root: Path, folder: Path) -> None:
     """Run Jupyter Book over the cached outputs; a warning, or a reference to nothing, is an error."""
-    settings = root / "_build" / "_config.yml"
-    settings.write_text(yaml.safe_dump(build_settings(root, folder), sort_keys=False))
     remove_stale_pages(root)
     held = len(get_cache(folder).list_cache_records())
-    program = Path(sys.executable).with_name("jupyter-book")
-    options = ["-q", "-n", "-W", "--keep-going", "--path-output", str(root), "--config", str(settings)]
-    done = subprocess.run([program, "build", str(root), *options], check=False, stdin=subprocess.DEVNULL)
-    if done.returncode:
+    if run_jupyter_book(root, build_settings(root, folder), root, "-n", "-W", "--keep-going"):
         # Sphinx reports a warning only when it reads a page: without this, a second run would pass.
         forget_doctrees(root)
         raise BuildError("the pages have errors or warnings, see above")
     if len(get_cache(folder).list_cache_records()) != held:
         forget_doctrees(root)
         raise BuildError("Sphinx executed a page by itself, unchecked: pages with code must be .ipynb files")
+
+
+def run_jupyter_book(root: Path, settings: dict[str, Any], output: Path, *options: str) -> int:
+    """Make the pages in `output`/_build/html, and return Jupyter Book's exit status."""
+    written = output / "_build" / "_config.yml"
+    written.parent.mkdir(parents=True, exist_ok=True)
+    written.write_text(yaml.safe_dump(settings, sort_keys=False))
+    program = Path(sys.executable).with_name("jupyter-book")
+    command = [program, "build", str(root), "-q", "--path-output", str(output), "--config", str(written), *options]
+    return subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode
+
+
+# --- one page, to look at ---------------------------------------------------------------------------------------------
+
+
+def document_named(documents: Iterable[str], name: str) -> str:
+    """The one document whose name has `name` in it; BuildError, which lists them, for none or several."""
+    named = [document for document in documents if name.removesuffix(".ipynb").removesuffix(".md") in document]
+    if len(named) != 1:
+        listed = "\n  ".join(named or documents)
+        raise BuildError(f"{len(named) or 'no'} pages are named like '{name}'; name one of\n  {listed}")
+    return named[0]
+
+
+def preview(root: Path, name: str) -> Path:
+    """Run one chapter and make the book around it in `_build/preview`; return the page.
+
+    Other chapters show their outputs where the cache holds them, and else their code alone.
+    """
+    document = document_named(toc_documents(root), name)
+    chapters = chapter_documents(root)
+    folder = update_cache(root, [document] if document in chapters else [])
+    output = root / "_build" / "preview"
+    run_jupyter_book(root, build_settings(root, folder, without_outputs(root, folder, chapters)), output)
+    page = output / "_build" / "html" / f"{document}.html"
+    if not page.is_file():
+        raise BuildError("the page could not be made, see above")
+    return page
 
 
 # --- what a reader has to load ---------------------------------------------------------------------------------------
@@ -473,15 +515,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Execute the chapters and build the book.")
     parser.add_argument("root", nargs="?", type=Path, default=Path(__file__).parents[1], help="folder of _config.yml")
     parser.add_argument("--notebooks", action="store_true", help="make the readers' notebooks, and no pages")
+    parser.add_argument("--page", metavar="NAME", help="run one chapter and make its page, in _build/preview")
     options = parser.parse_args(arguments)
     root, started = options.root.resolve(), time.monotonic()
+    made = root / (make_notebooks.FOLDER if options.notebooks else Path("_build", "html", "index.html"))
     try:
-        build(root, pages=not options.notebooks)
+        if options.page is not None:
+            made = preview(root, options.page)
+        else:
+            build(root, pages=not options.notebooks)
     except BuildError as error:
         print(f"\nThe book was not built: {error}", file=sys.stderr)
         return 1
-    made = make_notebooks.FOLDER if options.notebooks else Path("_build", "html", "index.html")
-    print(f"Built in {time.monotonic() - started:.1f} s: {root / made}")
+    print(f"Built in {time.monotonic() - started:.1f} s: {made}")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -46,11 +47,11 @@ class TinyBook:
         notebook.cells = [new_markdown_cell("# Tiny"), *map(new_code_cell, cells)]
         nbformat.write(notebook, self.root / "chapters" / "01_tiny.ipynb")
 
-    def build(self) -> subprocess.CompletedProcess[str]:
+    def build(self, *options: str) -> subprocess.CompletedProcess[str]:
         """Run the build as `make book` does, with this project's package before the installed one."""
         environment = {**os.environ, "PYTHONPATH": str(self.root)}
         environment.pop("L2RW_DATA", None)
-        command = [sys.executable, ROOT / "tools" / "build_book.py", self.root]
+        command = [sys.executable, ROOT / "tools" / "build_book.py", self.root, *options]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     def page(self) -> str:
@@ -82,6 +83,28 @@ def test_chapter_runs_again_when_the_package_changes_and_only_then(tiny: TinyBoo
     assert "cell 2 of 2" in edited.stdout
     assert "the answer is two" in tiny.page()
     assert "the answer is one" not in tiny.page()
+
+
+def test_preview_runs_one_chapter_and_leaves_the_book_alone(tiny: TinyBook) -> None:
+    shutil.copy(tiny.root / "chapters" / "01_tiny.ipynb", tiny.root / "chapters" / "02_other.ipynb")
+    tiny.write_chapter("print('made', 6 * 7)")
+    toc = tiny.root / "_toc.yml"
+    toc.write_text(f"{toc.read_text()}  - file: chapters/02_other\n")
+
+    done = tiny.build("--page", "tiny")
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = tiny.root / "_build" / "preview" / "_build" / "html" / "chapters"
+    assert f"{pages / '01_tiny.html'}" in done.stdout
+    assert "made 42" in (pages / "01_tiny.html").read_text()
+    other = (pages / "02_other.html").read_text()
+    assert "l2rw_core.answer()" in re.sub("<[^>]*>", "", other)
+    assert "the answer is one" not in other
+    assert not (tiny.root / "_build" / "html").exists()
+
+    unclear = tiny.build("--page", "0")
+    assert unclear.returncode == 1
+    assert "2 pages are named like '0'; name one of\n  chapters/01_tiny\n  chapters/02_other" in unclear.stderr
+    assert "no pages are named like 'nothing'" in tiny.build("--page", "nothing").stderr
 
 
 def test_failing_cell_fails_the_build_and_is_shown(tiny: TinyBook) -> None:
