@@ -256,16 +256,14 @@ def longest_first(root: Path, documents: Iterable[str]) -> list[str]:
     return sorted(documents, key=lambda name: known.get(name, {}).get("seconds", float("inf")), reverse=True)
 
 
-def update_cache(root: Path, documents: list[str]) -> Path:
-    """Execute what the cache does not hold, and return the cache's folder."""
-    folder = cache_folder(root, source_hash(root))
+def update_cache(root: Path, folder: Path, documents: list[str]) -> None:
+    """Execute what the cache in `folder` does not hold."""
     prune_caches(folder)
     cache = get_cache(folder)
     pending = without_outputs(root, folder, documents)
     print(f"{len(documents) - len(pending)} of {len(documents)} chapters unchanged, {len(pending)} to execute")
     if pending:
         run_pending(root, cache, pending, len(documents))
-    return folder
 
 
 def without_outputs(root: Path, folder: Path, documents: list[str]) -> list[str]:
@@ -451,8 +449,11 @@ def preview(root: Path, name: str) -> Path:
     """
     document = document_named(toc_documents(root), name)
     chapters = chapter_documents(root)
-    folder = update_cache(root, [document] if document in chapters else [])
-    output = root / "_build" / "preview"
+    output, sources = root / "_build" / "preview", source_hash(root)
+    folder = cache_folder(root, sources)
+    if not folder.is_dir():  # a cache of its own, or a few previews would push the book's out
+        folder = cache_folder(output, sources)
+    update_cache(root, folder, [document] if document in chapters else [])
     run_jupyter_book(root, build_settings(root, folder, without_outputs(root, folder, chapters)), output)
     page = output / "_build" / "html" / f"{document}.html"
     if not page.is_file():
@@ -499,7 +500,8 @@ def write_notebooks(root: Path, executed: dict[str, nbformat.NotebookNode]) -> P
 def build(root: Path, pages: bool = True) -> None:
     """Execute, check, and make the pages of the book at `root` and its notebooks, or these alone."""
     documents = chapter_documents(root)
-    folder = update_cache(root, documents)
+    folder = cache_folder(root, source_hash(root))
+    update_cache(root, folder, documents)
     record_timings(root, folder, documents)
     executed = executed_chapters(root, folder, documents)
     check_outputs(executed)
