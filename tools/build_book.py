@@ -290,7 +290,9 @@ def run_pending(root: Path, cache: JupyterCacheAbstract, pending: list[str], cha
 
 
 def executed_chapters(root: Path, folder: Path, documents: list[str]) -> dict[str, nbformat.NotebookNode]:
-    """The chapters with their cached outputs."""
+    """The chapters with their cached outputs; BuildError for those that were edited since they ran."""
+    if edited := without_outputs(root, folder, documents):
+        raise BuildError(f"edited while the book was built, so build it again: {', '.join(edited)}")
     cache = get_cache(folder)
     return {name: cache.merge_match_into_notebook(read_chapter(root, name))[1] for name in documents}
 
@@ -502,8 +504,8 @@ def build(root: Path, pages: bool = True) -> None:
     documents = chapter_documents(root)
     folder = cache_folder(root, source_hash(root))
     update_cache(root, folder, documents)
-    record_timings(root, folder, documents)
     executed = executed_chapters(root, folder, documents)
+    record_timings(root, folder, documents)
     check_outputs(executed)
     notebooks = write_notebooks(root, executed)
     if pages:

@@ -143,6 +143,16 @@ def test_output_that_must_not_be_published_is_refused_also_from_the_cache(
     assert not (tiny.root / "_build" / "html").exists()
 
 
+def test_chapter_that_is_edited_during_the_build_is_named(tiny: TinyBook) -> None:
+    chapter = tiny.root / "chapters" / "01_tiny.ipynb"
+    edit = f"text = open({str(chapter)!r}).read()\nopen({str(chapter)!r}, 'w').write(text.replace('before', 'after'))"
+    tiny.write_chapter("print('before')", edit)
+    done = tiny.build()
+    assert done.returncode == 1
+    assert "edited while the book was built, so build it again: chapters/01_tiny" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_warning_of_a_page_fails_every_build_until_it_is_mended(tiny: TinyBook) -> None:
     intro = tiny.root / "intro.md"
     text = intro.read_text()
