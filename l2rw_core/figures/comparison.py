@@ -10,6 +10,7 @@ from scipy import stats
 
 from l2rw_core.datasets import title_of
 from l2rw_core.experiments import Interval, Record, Results, Row, reported_numbers
+from l2rw_core.figures.labels import ROW_HEIGHT, name_rows
 from l2rw_core.figures.methods import title_of_row
 from l2rw_core.figures.numbers import NumberTable, number
 from l2rw_core.figures.style import COLOURS, Drawing, dots, figure, show
@@ -27,13 +28,13 @@ def beside_the_paper(results: Results, data: Sequence[str], paper_data: str = "c
     reported = {row: value for (name, row, d), value in reported_numbers().items() if (name, d) == place}
     rows = sorted(reported, key=lambda row: reported[row].mean)
     ours = {d: {row: result.last for row, result in results.by_row(data=d).items() if result} for d in data}
-    fig, axes = figure(width=8.4, ncols=1 + len(data), height=0.34 * len(rows) + 1.0, sharey=True)
+    fig, axes = figure(ncols=1 + len(data), height=ROW_HEIGHT * len(rows) + 1.2, sharey=True)
     _dots(axes[0], rows, reported, ours=False)
-    axes[0].set_title(f"paper:\n{title_of(paper_data)}", fontsize=12)
+    axes[0].set_title(f"paper:\n{title_of(paper_data)}")
     for ax, d in zip(axes[1:], data, strict=True):
         _dots(ax, rows, ours[d], ours=True)
-        ax.set_title(f"ours:\n{title_of(d)}".replace("-", "-\n"), fontsize=12)
-    axes[0].set_yticks(range(len(rows)), [title_of_row(row) for row in rows])
+        ax.set_title(f"ours:\n{title_of(d)}")
+    name_rows(axes, [title_of_row(row) for row in rows])
     sentences = [_agreement(reported, ours[d], title_of(d)) for d in data]
     alt = f"Test accuracy of {len(rows)} methods, the paper's on {title_of(paper_data)} and ours. {' '.join(sentences)}"
     return show(
@@ -74,8 +75,7 @@ def _dots(ax: object, rows: Sequence[str], values: Mapping[str, Interval], ours:
             mean, half = values[row].mean, np.nan_to_num(values[row].half_width)
             reach = [[min(half, mean)], [min(half, 100 - mean)]]
             ax.errorbar(mean, height, xerr=reach, **dots(role))
-    ax.set(ylim=(-0.7, len(rows) - 0.3))
-    ax.set_xlabel("accuracy, %", fontsize=12)
+    ax.set_xlabel("accuracy, %")
 
 
 def _agreement(reported: Mapping[str, Interval], ours: Mapping[str, Interval], name: str) -> str:
@@ -86,8 +86,16 @@ def _agreement(reported: Mapping[str, Interval], ours: Mapping[str, Interval], n
     return f"{name}: the order of {len(common)} methods agrees with the paper's with a rank correlation of {rank:.2f}."
 
 
-def confusions(groups: Mapping[str, Sequence[Record]], caption: str = "") -> Drawing:
-    """Which class is taken for which: one panel a method, rows are true classes, each adds to 100% (Figure 6)."""
+def confusions(
+    groups: Mapping[str, Sequence[Record]], caption: str = "", classes: Sequence[str] | None = None
+) -> Drawing:
+    """Which class is taken for which: one panel a method, rows are true classes, each adds to 100% (Figure 6).
+
+    Args:
+        groups: method -> its trials.
+        caption: text under the figure, before the sentence on the class for which most errors are taken.
+        classes: names of the classes, for that sentence; without them it has numbers alone.
+    """
     fig, axes = figure(ncols=len(groups), height=3.4)
     sentences = []
     for ax, (name, records) in zip(np.atleast_1d(axes), groups.items(), strict=True):
@@ -100,7 +108,8 @@ def confusions(groups: Mapping[str, Sequence[Record]], caption: str = "") -> Dra
         wrong = shares - np.diag(shares.diagonal())
         sink = int(wrong.sum(0).argmax())
         share = wrong.sum(0)[sink] / wrong.sum()
-        sentences.append(f"{title_of_row(name)}: {share:.0%} of the errors are taken for class {sink}")
+        called = f"class {sink}, {classes[sink]}" if classes else f"class {sink}"
+        sentences.append(f"{title_of_row(name)}: {share:.0%} of the errors are taken for {called}")
     np.atleast_1d(axes)[0].set_ylabel("true class")
     fig.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
     sentence = "; ".join(sentences) + "."

@@ -18,7 +18,8 @@ Groups = Mapping[str, Sequence[Record]]
 
 _NO_RECORDS = "there are no records to draw: run the experiment first, see `l2rw reproduce --help`"
 _DASH_CYCLE = tuple(DASHES.values())
-
+ENOUGH = 4
+"""Trials from which on their interval is drawn: that of three is about three times as wide as their range."""
 
 _SCALES = {
     "paper": "the paper's scale",
@@ -30,6 +31,8 @@ _SCALES = {
 
 def error_curves(groups: Groups, ylim: tuple[float, float] = (0.0, 0.55), caption: str = "") -> Drawing:
     """Test error against training steps, one line a method: mean over trials, with its 95% interval as a band.
+
+    Of fewer than `ENOUGH` trials every single one is drawn thin in place of the band, which would cover the figure.
 
     Args:
         groups: at least one method with at least one record; the trials of a method were evaluated at the same steps.
@@ -64,7 +67,8 @@ def accuracy_against_time(groups: Groups, ylim: tuple[float, float] = (0.0, 1.0)
         seconds = float(np.mean([record.training_seconds for record in records])) * steps / steps[-1]
         colour, dash = style_of(method, position)
         ax.plot(seconds, 1 - errors.mean(0), color=colour, linestyle=dash, label=title_of_row(method))
-        sentences.append(f"{title_of_row(method)} {describe(records, error=False)} after {seconds[-1]:.0f} s")
+        length = f"{seconds[-1]:.0f}" if seconds[-1] >= 10 else f"{seconds[-1]:.2g}"
+        sentences.append(f"{title_of_row(method)} {describe(records, error=False)} after {length} s")
     ax.set(xlabel="seconds of training", ylabel="test accuracy", ylim=ylim)
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     ax.legend()
@@ -88,7 +92,9 @@ def _curves(groups: Groups, ylim: tuple[float, float], caption: str, error: bool
     name_lines(ax)
     summary = "; ".join(f"{title_of_row(method)} {describe(records, error)}" for method, records in groups.items())
     return show(
-        fig, alt=f"{what.capitalize()} at the last step: {summary}.", caption=f"{caption} {provenance(groups)}".strip()
+        fig,
+        alt=f"{what.capitalize()} at the last step: {summary}.",
+        caption=f"{caption} {provenance(groups, _drawn(groups))}".strip(),
     )
 
 
@@ -101,7 +107,18 @@ def _curve(ax: Axes, method: str, records: Sequence[Record], position: int, erro
     half = np.nan_to_num([s.half_width for s in spread])
     colour, dash = style_of(method, position)
     ax.plot(steps, mean, color=colour, linestyle=dash, label=title_of_row(method))
-    ax.fill_between(steps, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
+    if len(records) >= ENOUGH:
+        ax.fill_between(steps, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
+    elif len(records) > 1:
+        ax.plot(steps, values.T, color=colour, linestyle=dash, linewidth=0.8, alpha=0.6)
+
+
+def _drawn(groups: Groups) -> str:
+    """What the lines of a figure are, where a method has several trials."""
+    enough = [len(records) >= ENOUGH for records in groups.values() if len(records) > 1]
+    if all(enough):
+        return "mean and 95% interval"
+    return "mean, and 95% interval or thin lines for single ones" if any(enough) else "mean, thin lines for single ones"
 
 
 def effective_lines(ax: Axes, groups: Groups, roles: Mapping[str, str] | None = None) -> dict[str, float]:
@@ -186,14 +203,14 @@ def describe(records: Sequence[Record], error: bool = True) -> str:
     return f"{value.mean:.1%}{spread}"
 
 
-def provenance(groups: Groups) -> str:
-    """What a figure was made from, in a sentence: data, scale, steps, trials, device."""
+def provenance(groups: Groups, drawn: str = "mean") -> str:
+    """What a figure was made from, in a sentence: data, scale, steps, trials and what is drawn of them, device."""
     records = [record for trials in groups.values() for record in trials]
     counts = {len(trials) for trials in groups.values()}
     trials = f"{counts.pop()}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
     first = records[0].experiment
     return (
         f"{title_of(first.data)}, {_SCALES[first.scale]}: {first.steps:,} steps, "
-        + ("1 trial" if trials == "1" else f"{trials} trials a method, mean and 95% interval")
+        + ("1 trial" if trials == "1" else f"{trials} trials a method, {drawn}")
         + f"; {records[0].environment['device'].partition(',')[0]}."
     )

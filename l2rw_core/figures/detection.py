@@ -13,6 +13,7 @@ import numpy as np
 from l2rw_core.datasets import Source
 from l2rw_core.experiments import CellResult, Interval, Record, interval
 from l2rw_core.experiments.detection import auc
+from l2rw_core.figures.labels import ROW_HEIGHT, name_rows
 from l2rw_core.figures.numbers import Number
 from l2rw_core.figures.style import COLOURS, INK, MARKERS, Drawing, figure, pen, show
 
@@ -122,7 +123,7 @@ def score_chart(
         own: panel title -> score's words -> area of a reader's own run, which stands as a star.
     """
     names = list(dict.fromkeys(name for values in groups.values() for name in values))[::-1]
-    fig, axes = figure(width=8.4, ncols=len(groups), height=0.34 * len(names) + 1.1, sharey=True)
+    fig, axes = figure(ncols=len(groups), height=ROW_HEIGHT * len(names) + 1.1, sharey=True)
     for ax, (title, values) in zip(np.atleast_1d(axes), groups.items(), strict=True):
         for height, name in enumerate(names):
             if name in values:
@@ -133,10 +134,10 @@ def score_chart(
                 look = {"color": COLOURS[roles[name]], "markeredgecolor": INK, "markeredgewidth": 0.8}
                 ax.plot(area, height, "*", markersize=14, zorder=5, **look)
         ax.axvline(0.5, linewidth=1, alpha=0.5, color=COLOURS["neutral"])
-        ax.set(xlim=(0, 1.03), ylim=(-0.7, len(names) - 0.3), xlabel="area under the curve")
+        ax.set(xlim=(0, 1.03), xlabel="area under the curve")
         ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
-        ax.set_title(title, fontsize=13)
-    np.atleast_1d(axes)[0].set_yticks(range(len(names)), names)
+        ax.set_title(title)
+    name_rows(np.atleast_1d(axes), names)
     summary = " ".join(_best_and_worst(title, values) for title, values in groups.items())
     return show(fig, alt=f"Areas under the curve. {summary}", caption=f"{summary} {caption}".strip())
 
@@ -160,7 +161,7 @@ def found_curves(scores: Mapping[str, tuple[np.ndarray, str]], wrong: np.ndarray
         when: at what point of training, for the sentence.
         what: what was run; ends the caption.
     """
-    fig, ax = figure(width=8.4, height=3.8)
+    fig, ax = figure(height=4.6)
     labels = []
     for words, (values, role) in scores.items():
         limits = np.quantile(values[~wrong], _SUSPECTED)
@@ -172,7 +173,7 @@ def found_curves(scores: Mapping[str, tuple[np.ndarray, str]], wrong: np.ndarray
     ax.set(xlim=(0, 1), ylim=(0, 1.02))
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    fig.legend(loc="outside lower center", ncols=2)
     sentence = f"Areas under the curve {when}: {', '.join(labels)}. {what}"
     return show(fig, alt=sentence, caption=sentence)
 
@@ -196,7 +197,9 @@ def gallery(source: Source, suspects: Sequence[Sequence[float]], what: str) -> D
         raise ValueError(f"these suspects are not of the training set of {source.name}")
     items = "".join(_item(rank, row, source.classes, len(suspects)) for rank, row in enumerate(suspects))
     finds, count = sum(row[1] != row[2] for row in suspects), len(suspects)
-    sentence = f"{what}: of the {count} most suspect labels {finds} are wrong and {count - finds} are right."
+    are = ["is" if number == 1 else "are" for number in (finds, count - finds)]
+    found = f"{finds} {are[0]} wrong and {count - finds} {are[1]} right"
+    sentence = f"{what}: of the {count} most suspect labels {found}."
     sheet = f"--sheet:url({_sprite(images)});"
     return Drawing(
         f'{_GALLERY_STYLE}<ol class="l2rw-gallery" style="{sheet}" aria-label="{html.escape(sentence)}">{items}</ol>',

@@ -1,4 +1,4 @@
-"""Names at the ends of lines, in place of a legend: who reads a line need not look for its colour elsewhere."""
+"""Names at the ends of lines, in place of a legend, and above rows: who reads one need not look for it elsewhere."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+
+ROW_HEIGHT = 0.44
+"""Inches of a row with its name above it, see `name_rows`."""
 
 _LINE_HEIGHT = 1.25
 """Of a name, in units of its size."""
@@ -45,6 +48,25 @@ def name_lines(ax: Axes, size: float = 14.0) -> None:
             arrowprops=lead,
             annotation_clip=False,
         )
+
+
+def name_rows(axes: Sequence[Axes], names: Sequence[str]) -> None:
+    """Write a name above each row of panels that stand side by side: beside them long names would take half the width.
+
+    Args:
+        axes: with one y axis in common, on which the rows stand at 0, 1, and so on. Its limits are set here.
+        names: of the rows, lowest first.
+    """
+    first = axes[0]
+    first.set_yticks(range(len(names)))
+    first.set_ylim(-0.5, len(names) - 0.2)
+    first.set_zorder(1)  # names reach into the panels that are drawn after it
+    for ax in axes:
+        ax.tick_params(left=False, labelleft=False)
+        ax.spines["left"].set_visible(False)
+    for row, name in enumerate(names):
+        text = first.text(0.0, row + 0.4, name, transform=first.get_yaxis_transform(), va="center")
+        text.set_in_layout(False)
 
 
 def _end(ax: Axes, line: Line2D) -> float:

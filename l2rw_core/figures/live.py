@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from l2rw_core.experiments import interval
 from l2rw_core.figures.labels import name_lines
@@ -168,6 +169,29 @@ def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
     places = np.zeros((rows * columns, *images.shape[1:3]), images.dtype)
     places[: len(images)] = images[..., 0]
     return np.vstack([np.hstack(places[k : k + columns]) for k in range(0, len(places), columns)])
+
+
+def right_labels(images: np.ndarray, right: np.ndarray, columns: int, sentence: str) -> Drawing:
+    """Images with the same given label, side by side, a frame around those for which it is right.
+
+    Args:
+        images: (n, H, W, C), of which the first channel is shown.
+        right: (n,) bool.
+        columns: images in a row.
+        sentence: what is seen; it is the caption too.
+    """
+    gap = max(images.shape[1] // 10, 1)
+    padded = np.pad(images.astype(float), ((0, 0), (gap, gap), (gap, gap), (0, 0)), constant_values=np.nan)
+    height, width = padded.shape[1:3]
+    rows = -(-len(images) // columns)
+    fig, ax = figure(height=5.4 * rows * height / (columns * width) + 0.2)
+    ax.imshow(mosaic(padded, columns), cmap="gray", vmin=0, vmax=255)
+    for place in np.flatnonzero(right):
+        corner = (place % columns * width + gap / 2 - 0.5, place // columns * height + gap / 2 - 0.5)
+        frame = {"fill": False, "edgecolor": COLOURS["clean"], "linewidth": 3}
+        ax.add_patch(Rectangle(corner, width - gap, height - gap, **frame))
+    ax.axis("off")
+    return show(fig, alt=sentence, caption=sentence)
 
 
 def right_and_wrong(ax: Axes, values: np.ndarray, wrong: np.ndarray, edges: np.ndarray) -> None:

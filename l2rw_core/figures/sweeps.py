@@ -87,7 +87,7 @@ def against(
         _panel(ax, lines, what, log, marked)
         _ticks(ax, lines, words)
         ax.set(ylim=_holding([star.value for star in own], *ylim), xlabel=xlabel)
-        ax.set_title(title, fontsize=13)
+        ax.set_title(title)
         _draw_stars(ax, [star for star in own if (star.panel if star.panel in panels else next(iter(panels))) == title])
     first = np.atleast_1d(axes)[0]
     first.set_ylabel(words_of_axis)

@@ -240,7 +240,7 @@ def _random_is_comparable(name: str, what: str, **place: Any) -> Check:
         apart = (random.by_seed(what) - base.by_seed(what)).interval
         text = "test error" if what == "error" else "test accuracy"
         text += f" of random weights {_percent(random.interval(what))}, "
-        text += f"of the baseline {_percent(base.interval(what))}, a difference of {_points(apart)} points; "
+        text += f"of plain training {_percent(base.interval(what))}, a difference of {_points(apart)} points; "
         return _comparable(apart), f"{text}we allow 4 either way"
 
     return check
@@ -261,7 +261,7 @@ def _no_early_stop_needed(evidence: Evidence) -> tuple[list[Asked], str]:
         lost[row] = (result.by_seed("best") - result.by_seed()).interval
     ours, base = lost.values()
     text = f"the best evaluation of a run is above its last one by {_points(ours, '-')} points with L2RW, "
-    return [_below(ours, 1)], f"{text}by {_points(base, '-')} with the baseline; we allow 1"
+    return [_below(ours, 1)], f"{text}by {_points(base, '-')} with plain training; we allow 1"
 
 
 def _background_cleared(evidence: Evidence) -> tuple[list[Asked], str]:
@@ -272,7 +272,7 @@ def _background_cleared(evidence: Evidence) -> tuple[list[Asked], str]:
         records = [r for r in result.records if r.has_confusion_at(result.cell.experiment.steps)]
         shares[row] = BySeed.of(records, lambda r, at=result.cell.experiment.steps: _taken_for_background(r, at))
     base, ours = shares.values()
-    text = f"of test images of the other classes the baseline takes {_percent(base.interval)} for the background, "
+    text = f"of test images of the other classes plain training takes {_percent(base.interval)} for the background, "
     text += f"L2RW {_percent(ours.interval)}; we ask for less than half"
     return [Asked((0.5 * base - ours).interval)], text
 
@@ -296,7 +296,7 @@ def _clean_labels_help_more_than_random(evidence: Evidence) -> tuple[list[Asked]
     ours, random, base = (evidence.cell("table2", row) for row in ("l2rw", "random", "baseline"))
     over_random, over_base = (_difference(ours, other) for other in (random, base))
     text = f"L2RW {_percent(ours.last)}, random weights {_percent(random.last)}, plain training {_percent(base.last)}, "
-    text += f"{_points(over_random)} points over random and {_points(over_base)} over the baseline"
+    text += f"{_points(over_random)} points over random weights and {_points(over_base)} over plain training"
     return [Asked(over_random, of_two=True), Asked(over_base, of_two=True)], text
 
 
@@ -340,7 +340,7 @@ def _fine_tuning_needs_more(evidence: Evidence) -> tuple[list[Asked], str]:
         little, usual = (evidence.cell("fig4", row, clean=size).by_seed() for size in (few, 100))
         losses[row] = usual - little
     tuned, ours = (_points(loss.interval, "-") for loss in losses.values())
-    text = f"from 100 to {few} clean images the fine-tuned baseline loses {tuned} points, L2RW {ours}, "
+    text = f"from 100 to {few} clean images fine-tuned plain training loses {tuned} points, L2RW {ours}, "
     more = (losses["baseline+ft"] - losses["l2rw"]).interval
     return [Asked(more, of_two=True)], f"{text}a difference of {_points(more)}"
 
@@ -348,7 +348,7 @@ def _fine_tuning_needs_more(evidence: Evidence) -> tuple[list[Asked], str]:
 def _fine_tuning_catches_up(evidence: Evidence) -> tuple[list[Asked], str]:
     tuned, ours = (evidence.cell("fig4", row, clean=1000) for row in ("baseline+ft", "l2rw"))
     behind = _difference(ours, tuned)
-    text = f"with 1,000 clean images the fine-tuned baseline has {_percent(tuned.last)}, L2RW {_percent(ours.last)}, "
+    text = f"with 1,000 clean images fine-tuned plain training has {_percent(tuned.last)}, L2RW {_percent(ours.last)}, "
     return [_below(behind, 1)], f"{text}a difference of {_points(behind)} points; we allow 1"
 
 
@@ -357,14 +357,14 @@ def _noise_costs_little(evidence: Evidence) -> tuple[list[Asked], str]:
     for row in ("l2rw", "baseline"):
         losses[row] = _difference(*(evidence.cell("fig5", row, noise=rate) for rate in (0.0, 0.5)))
     ours, base = losses.values()
-    text = f"from no noise to half of the labels L2RW loses {_points(ours, '-')} points, the baseline "
+    text = f"from no noise to half of the labels L2RW loses {_points(ours, '-')} points, plain training "
     return [_below(ours, 10), Asked(base, 40)], f"{text}{_points(base, '-')}; we allow 10, ask for 40"
 
 
 def _slightly_worse_without_noise(evidence: Evidence) -> tuple[list[Asked], str]:
     ours, base = (evidence.cell("fig5", row, noise=0.0) for row in ("l2rw", "baseline"))
     behind = _difference(base, ours)
-    text = f"without noise L2RW has {_percent(ours.last)}, the baseline {_percent(base.last)}, "
+    text = f"without noise L2RW has {_percent(ours.last)}, plain training {_percent(base.last)}, "
     return [Asked(behind, of_two=True), _below(behind, 5)], f"{text}{_points(behind)} points; we allow 5"
 
 
@@ -419,19 +419,19 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "Table 2",
-        "With background flips random weights are comparable with the baseline",
+        "With background flips random weights are comparable with plain training",
         (CIFAR_10, CIFAR_100, QUARTER, *SMALL),
         _random_is_comparable("table2", "last"),
     ),
     Claim(
         "Figure 2",
-        "Under class imbalance random weights are comparable with the baseline",
+        "Under class imbalance random weights are comparable with plain training",
         (("paper", "mnist"),),
         _random_is_comparable("fig2", "error", ratio=200),
     ),
     Claim(
         "Table 2",
-        "L2RW is above the baseline and random weights",
+        "L2RW is above plain training and random weights",
         (CIFAR_10, CIFAR_100, QUARTER, *SMALL),
         _clean_labels_help_more_than_random,
     ),
@@ -495,13 +495,13 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "Figure 5",
-        "From 0 to 50% noise L2RW loses 6 points and the baseline more than 40",
+        "From 0 to 50% noise L2RW loses 6 points and plain training more than 40",
         (CIFAR_10, QUARTER, *SMALL),
         _noise_costs_little,
     ),
     Claim(
         "Figure 5",
-        "Without noise L2RW is slightly below the baseline",
+        "Without noise L2RW is slightly below plain training",
         (CIFAR_10, QUARTER, *SMALL),
         _slightly_worse_without_noise,
     ),
@@ -513,7 +513,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "Figure 7",
-        "After the first drop of the learning rate baseline and S-model get worse and L2RW stays flat",
+        "After the first drop of the learning rate plain training and the S-model get worse and L2RW stays flat",
         (CIFAR_10, QUARTER, *SMALL),
         _after_the_first_drop,
     ),

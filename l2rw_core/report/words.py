@@ -92,8 +92,9 @@ def standing(*where: str) -> str:
         finding.verdict if (finding := claim.finding(Evidence(*setting, recorded))) else NOT_RUN
         for claim, setting in looks
     )
-    places = "1 place" if len(looks) == 1 else f"{len(looks)} places"
-    return f"What the paper says of it was looked at in {places}: {counted(counts)}."
+    checks = "1 check" if len(looks) == 1 else f"{len(looks)} checks"
+    each = "one for each claim, data set and scale"
+    return f"{checks} of what the paper says of {' and '.join(where)}, {each}: {counted(counts)}."
 
 
 def counted(counts: Mapping[str, int]) -> str:

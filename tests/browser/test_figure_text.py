@@ -47,3 +47,15 @@ def test_no_text_of_a_figure_is_too_small_on_a_phone(visit: Visit, document: str
     page = visit.open(document)
     assert page.locator("article.bd-article figure svg text").count() > 5
     assert page.evaluate(SMALL_LETTERS, LEAST) == []
+
+
+@pytest.mark.parametrize("visit", [PHONE], indirect=True, ids=["390px"])
+@pytest.mark.parametrize("document", ["reference/cost", *CHAPTERS])
+def test_figures_are_as_wide_in_dark_as_in_light(visit: Visit, document: str) -> None:
+    page = visit.open(document)
+    widths = "() => [...document.querySelectorAll('article.bd-article figure')].map(figure => figure.clientWidth)"
+    light = page.evaluate(widths)
+    assert max(light) > 300
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    assert page.evaluate(widths) == light

@@ -1,5 +1,6 @@
 """Figures beside the paper say in words what they show, and compute it."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -59,6 +60,19 @@ def test_confusions_name_the_class_that_draws_the_errors(live):
     assert f"plain training: {share:.0%} of the errors are taken for class {sink}" in drawing.alt
 
 
+def test_confusions_call_that_class_by_its_name(live):
+    names = [f"name {k}" for k in range(10)]
+    alone, named = (confusions({"l2rw": [live["l2rw"]]}, classes=classes).caption for classes in (None, names))
+    (sink,) = (k for k in range(10) if alone.endswith(f"for class {k}."))
+    assert named == f"{alone[:-1]}, name {sink}."
+
+
+def test_names_stand_above_their_rows_and_a_phone_need_not_scroll():
+    drawing = beside_the_paper(TABLE_2, ["fashion_mnist", "mnist"])
+    assert float(re.search(r"min-width:(\d+)px", drawing.svg)[1]) <= 358
+    assert "S-model + confusions + early stop + fine-tuning" in drawing.svg
+
+
 def test_confusions_are_those_before_fine_tuning(live):
     tuned, plain = live["baseline+ft"], live["baseline"]
     assert confusions({"x": [tuned]}).alt == confusions({"x": [plain]}).alt
@@ -86,7 +100,7 @@ def test_accuracy_curves_mark_the_drops_and_tell_accuracies(live):
 def test_time_is_that_of_training_steps(live):
     record = live["l2rw"]
     drawing = accuracy_against_time({"l2rw": [record]})
-    assert f"after {record.training_seconds:.0f} s" in drawing.alt
+    assert f"after {record.training_seconds:.2g} s" in drawing.alt
     with pytest.raises(ValueError, match="does not say how long"):
         accuracy_against_time({"l2rw": [replace(record, training_seconds=None)]})
 

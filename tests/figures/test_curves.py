@@ -1,5 +1,7 @@
 """Curves say what the records say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -34,7 +36,37 @@ def test_alt_text_and_caption_come_from_the_records():
     drawing = curves.error_curves(GROUPS, caption="Four against nine.")
     assert "L2RW 3.0% ± 2.5%; plain training 40.0% ± 0.0%" in drawing.alt
     assert drawing.caption.startswith("Four against nine. MNIST, the paper's scale: 8,000 steps, 3 trials a method")
-    assert drawing.caption.endswith("mean and 95% interval; CPU.")
+    assert drawing.caption.endswith("mean, thin lines for single ones; CPU.")
+
+
+def parts_of(monkeypatch, groups):
+    """How many lines and bands are drawn, and the caption."""
+    seen = []
+    monkeypatch.setattr(curves, "show", lambda fig, alt, caption: seen.append(fig) or curves.Drawing("", alt, caption))
+    caption = curves.error_curves(groups).caption
+    (ax,) = seen[0].axes
+    return len(ax.lines), len(ax.collections), caption
+
+
+def test_three_trials_are_lines_and_four_an_interval(monkeypatch):
+    trials = [record(s, (0.5, 0.02 + 0.01 * s)) for s in range(4)]
+    lines, bands, _ = parts_of(monkeypatch, {"l2rw": trials[:3]})
+    assert (lines, bands) == (4, 0)
+    lines, bands, caption = parts_of(monkeypatch, {"l2rw": trials})
+    assert (lines, bands) == (1, 1)
+    assert "4 trials a method, mean and 95% interval" in caption
+    lines, bands, caption = parts_of(monkeypatch, {"l2rw": trials, "baseline": trials[:2], "random": trials[:1]})
+    assert (lines, bands) == (5, 1)
+    assert "1 to 4 trials a method, mean, and 95% interval or thin lines for single ones" in caption
+
+
+def test_a_short_run_is_timed_in_parts_of_a_second():
+    def after(seconds):
+        made = replace(record(0, (0.5, 0.1)), training_seconds=seconds)
+        return curves.accuracy_against_time({"l2rw": [made]}).caption
+
+    assert "L2RW 90.0% after 0.42 s." in after(0.42)
+    assert "L2RW 90.0% after 5275 s." in after(5275.3)
 
 
 def test_one_trial_is_drawn_without_an_interval():

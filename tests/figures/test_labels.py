@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 
 from l2rw_core.figures import COLOURS, figure, pen
-from l2rw_core.figures.labels import apart, name_lines
+from l2rw_core.figures.labels import apart, name_lines, name_rows
 
 
 @pytest.mark.parametrize("least", [-np.inf, 0.0])
@@ -24,6 +24,17 @@ def test_names_keep_their_order_and_do_not_lie_on_each_other_or_below_the_axes(p
 def test_names_that_have_room_stay_and_a_pair_that_has_none_moves_as_little_up_as_down():
     np.testing.assert_allclose(apart([0.9, 0.1], np.array([0.1, 0.1])), [0.9, 0.1])
     np.testing.assert_allclose(apart([0.5, 0.5, 0.1], np.array([0.2, 0.2, 0.1])), [0.4, 0.6, 0.1])
+
+
+def test_a_row_has_its_name_above_it_nearer_than_the_next_row_and_only_once():
+    fig, axes = figure(ncols=2, sharey=True)
+    name_rows(axes, ["clean set alone", "L2RW"])
+    fig.draw_without_rendering()
+    places = {text.get_text(): text.get_position()[1] for ax in axes for text in ax.texts}
+    assert list(places) == ["clean set alone", "L2RW"]
+    assert all(0.3 < place - row < 0.45 for row, place in enumerate(places.values()))
+    assert axes[0].get_ylim()[1] > max(places.values()) + 0.2
+    assert not any(ax.yaxis.get_tick_params()["labelleft"] for ax in axes)
 
 
 @pytest.mark.parametrize("scale", ["linear", "log"])

@@ -14,6 +14,7 @@ from l2rw_core.figures.live import (
     log_lines,
     mosaic,
     right_and_wrong,
+    right_labels,
 )
 
 ROLES = {"baseline": "baseline", "own": "l2rw"}
@@ -110,6 +111,22 @@ def test_images_are_laid_out_row_by_row():
 def test_what_is_left_of_the_last_row_of_images_is_black():
     images = np.arange(1, 7)[:, None, None, None] * np.ones((1, 2, 2, 3))
     assert mosaic(images, 4)[::2, ::2].tolist() == [[1, 2, 3, 4], [5, 6, 0, 0]]
+
+
+def test_a_frame_stands_around_each_image_whose_label_is_right(drawn):
+    images = np.arange(1, 7)[:, None, None, None] * np.ones((1, 20, 20, 1), np.uint8)
+    right = np.array([False, True, False, False, False, True])
+    right_labels(images, right, 4, "Six images.")
+    (ax,) = drawn["fig"].axes
+    picture = np.ma.filled(ax.images[0].get_array(), np.nan)
+    framed = []
+    for frame in ax.patches:
+        x, y = frame.get_x() + frame.get_width() / 2, frame.get_y() + frame.get_height() / 2
+        framed.append(picture[round(y), round(x)])
+        inside = picture[int(y - 9) : int(y + 9), int(x - 9) : int(x + 9)]
+        assert np.isnan(inside).sum() == 0
+    assert framed == [2, 6]
+    assert drawn["caption"] == drawn["alt"] == "Six images."
 
 
 def test_right_and_wrong_labels_each_add_to_one_and_the_ends_catch_all():

@@ -184,7 +184,7 @@ def test_rows_that_are_level_are_counted_apart():
         ("Under class imbalance random", "paper", "mnist", {"random": 63.9}, {"random": 64.1}),
         ("Under class imbalance random", "paper", "mnist", {"random": 56.1}, {"random": 55.9}),
         ("Early stopping helps", "reduced", "mnist", {"s-model+conf+es": 70.1}, {"s-model+conf+es": 69.9}),
-        ("L2RW is above the baseline", "reduced", "mnist", {"l2rw": 91.0}, {"l2rw": 91.0, "random": 91.1}),
+        ("L2RW is above plain training", "reduced", "mnist", {"l2rw": 91.0}, {"l2rw": 91.0, "random": 91.1}),
     ],
 )
 def test_claims_about_an_order(start, scale, data, right, wrong):
@@ -278,7 +278,7 @@ def with_curve(cell_result, accuracy_at):
     ("baseline", "l2rw", "verdict"),
     [
         (lambda step: 80 - (step > 1200) * 5, lambda step: 80, "agrees"),
-        (lambda step: 80, lambda step: 80, "disagrees"),  # the baseline stays as it was
+        (lambda step: 80, lambda step: 80, "disagrees"),  # plain training stays as it was
         (
             lambda step: 80 - (step > 1200) * 5,
             lambda step: 80 - (step > 1800) * 4,

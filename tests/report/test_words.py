@@ -34,7 +34,7 @@ def test_its_verdicts_are_those_of_the_report(where):
     rows = pd.read_csv(results_root().parent / "reproduction.csv").query("kind == 'claim'")
     rows = rows[rows["where"].isin(where)]
     said = standing(*where)
-    assert said.startswith(f"What the paper says of it was looked at in {len(rows)} places: ")
+    assert said.startswith(f"{len(rows)} checks of what the paper says of {' and '.join(where)}, ")
     for verdict in VERDICTS:
         count = (rows.verdict == verdict).sum()
         assert (f"{count} {verdict.removesuffix('s')}" in said) == (count > 0)
