@@ -26,6 +26,7 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from repository import CELL_ID, CHAPTERS, current_address, extras_of
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Run the notebooks in an environment with Colab's versions.")
     parser.add_argument("names", nargs="*", help="only notebooks whose name contains one of these")
     parser.add_argument("--python", default=PYTHON, help="version or interpreter, for uv")
+    parser.add_argument("--timeout", type=int, default=600, help="seconds that a cell may take, for a busy machine")
     parser.add_argument("--keep", type=Path, default=ROOT / "_build" / "colab", help="folder of the environment")
     options = parser.parse_args(arguments)
     made = sorted(NOTEBOOKS.rglob("*.ipynb"))
@@ -61,14 +63,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         python = make_environment(options.keep, options.python)
         with tempfile.TemporaryDirectory() as folder:
-            faulty = check(python, chosen, Path(folder))
+            faulty = check(python, chosen, Path(folder), options.timeout)
             return faulty if options.names else int(check_method(python, Path(folder)) or faulty)
     except subprocess.CalledProcessError as error:
         print(f"failed: {' '.join(map(str, error.cmd))}\n{error.stderr or ''}", file=sys.stderr)
         return 1
 
 
-def check(python: Path, chosen: Sequence[Path], folder: Path) -> int:
+def check(python: Path, chosen: Sequence[Path], folder: Path, timeout: int) -> int:
     """Run the first cell, then the notebooks, and print a line for each; returns the exit status."""
     register_kernel(python, folder / "share")
     os.environ["JUPYTER_PATH"] = str(folder / "share")
@@ -76,7 +78,7 @@ def check(python: Path, chosen: Sequence[Path], folder: Path) -> int:
     install_wheel(python, chosen, folder)
     moved = ", ".join(moved_versions(python))
     faults.append(told("Colab's versions after installing the package", moved and f"changed: {moved}"))
-    faults += [run(path, folder) for path in chosen]
+    faults += [run(path, folder, timeout) for path in chosen]
     return int(any(faults))
 
 
@@ -171,19 +173,24 @@ def try_first_cell(python: Path, path: Path, folder: Path) -> bool:
     return told(f"first cell ({CELL_ID})", "" if installed else done.stdout + done.stderr, started)
 
 
-def run(path: Path, folder: Path) -> bool:
-    """Run a notebook in an empty folder; returns whether something is wrong with it."""
+def run(path: Path, folder: Path, timeout: int) -> bool:
+    """Run a notebook in an empty folder, its cells for `timeout` seconds each; returns whether something is wrong."""
     work = folder / path.stem
     work.mkdir()
     os.environ.pop("L2RW_DATA", None)
     started, fault = time.monotonic(), ""
     try:
         done = papermill.execute_notebook(
-            path, folder / f"{path.stem}.ipynb", kernel_name=KERNEL, cwd=work, progress_bar=False, execution_timeout=600
+            path,
+            folder / f"{path.stem}.ipynb",
+            kernel_name=KERNEL,
+            cwd=work,
+            progress_bar=False,
+            execution_timeout=timeout,
         )
         noise = [o.text for cell in done.cells for o in cell.get("outputs", []) if o.get("name") == "stderr"]
         fault = f"wrote to stderr: {' '.join(noise)}" if noise else ""
-    except papermill.PapermillExecutionError as error:
+    except (papermill.PapermillExecutionError, CellTimeoutError, DeadKernelError) as error:
         fault = str(error)
     left = sorted(str(file.relative_to(work)) for file in work.rglob("*"))
     shutil.rmtree(work)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup, Tag
-from mathematics import UnknownFormula, mathml, typeset
+from fontTools.ttLib import TTFont
+from mathematics import UnknownFormula, font_of, mathml, signs_of, typeset, with_font
 
 FONTS = Path(__file__).parents[2] / "tools" / "pages" / "static" / "fonts"
 INLINE = '<span class="math notranslate nohighlight" data-symbols="3">\\({}\\)</span>'
@@ -70,3 +72,20 @@ def test_the_font_is_the_one_that_its_licence_speaks_of() -> None:
     licence = (FONTS / "LICENSE.txt").read_text()
     assert "SIL OPEN FONT LICENSE" in licence
     assert hashlib.sha256((FONTS / "stix-two-math.woff2").read_bytes()).hexdigest() in licence
+
+
+def test_a_page_has_the_font_of_its_formulas_before_them_and_once() -> None:
+    page = f'<html lang="en" data-content_root="../"><head></head><body>{typeset(INLINE.format("a"))}</body></html>'
+    done = with_font(page)
+    assert [script["src"] for script in parsed(done).select("head > script")] == ["../_static/formulas.js"]
+    assert with_font(done) == done
+
+
+def test_the_font_has_the_signs_of_the_formulas_in_every_form_and_no_others() -> None:
+    signs = signs_of("<p>q</p>" + typeset(INLINE.format(r"x &lt; \epsilon")))
+    assert signs == {"x", "<", "ϵ"}
+    with TTFont(BytesIO(font_of(signs))) as font:
+        drawn = set(map(chr, font.getBestCmap()))
+        assert "MATH" in font
+    assert signs | {"\N{MATHEMATICAL ITALIC SMALL X}", "\N{MATHEMATICAL ITALIC EPSILON SYMBOL}"} <= drawn
+    assert drawn.isdisjoint("q\N{MATHEMATICAL ITALIC SMALL Q}\N{SQUARE ROOT}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import re
+from io import BytesIO
 from pathlib import Path
 from unicodedata import category
 
@@ -146,6 +149,8 @@ FLAT = """() => [...document.querySelectorAll('math:has(mfrac, munderover)')]
     .filter(math => math.checkVisibility())
     .filter(math => math.getBoundingClientRect().height < 1.2 * parseFloat(getComputedStyle(math).fontSize))
     .map(math => math.textContent)"""
+# The file of the font of formulas: what a page needs of it, it has.
+WHOLE_FONT = "() => [...document.fonts].find(font => font.family.includes('STIX Two Math')).status"
 
 
 @every_page
@@ -164,10 +169,12 @@ def test_every_formula_is_set_and_none_is_a_stop_of_the_keyboard(visit: Visit, d
     assert page.evaluate(LATEX) == []
     assert page.evaluate(FLAT) == []
     assert page.locator(":is(math, .math)[tabindex]:not([data-symbols])").count() == 0
+    assert page.evaluate(WHOLE_FONT) == "unloaded"
 
 
 def test_the_font_of_formulas_has_all_their_signs(book: Path) -> None:
-    with TTFont(book / "_static" / "fonts" / "stix-two-math.woff2") as font:
+    written = re.search(r'atob\("([^"]*)"\)', (book / "_static" / "formulas.js").read_text())
+    with TTFont(BytesIO(base64.b64decode(written[1]))) as font:
         drawn = font.getBestCmap()
     used = {
         sign for name in DOCUMENTS for math in soup(book / f"{name}.html").select("math") for sign in math.get_text()

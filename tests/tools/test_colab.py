@@ -68,9 +68,11 @@ def test_what_is_run_is_what_readers_open() -> None:
         ("print('quiet')", ""),
         ("open('left.txt', 'w').close()", "left behind: left.txt"),
         ("import sys; print('careful', file=sys.stderr)", "wrote to stderr: careful"),
+        ("import time; time.sleep(60)", "timed out"),
+        ("import os; os._exit(1)", "Kernel died"),
     ],
 )
-def test_a_notebook_is_to_leave_its_folder_empty_and_say_nothing_on_stderr(
+def test_a_notebook_is_to_end_leave_its_folder_empty_and_say_nothing_on_stderr(
     cell: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(colab_check, "NOTEBOOKS", tmp_path)
@@ -80,7 +82,7 @@ def test_a_notebook_is_to_leave_its_folder_empty_and_say_nothing_on_stderr(
     notebook = new_notebook(cells=[new_code_cell(cell)], metadata={"kernelspec": kernel})
     nbformat.write(notebook, tmp_path / "one.ipynb")
     (tmp_path / "runs").mkdir()
-    assert colab_check.run(tmp_path / "one.ipynb", tmp_path / "runs") == bool(fault)
+    assert colab_check.run(tmp_path / "one.ipynb", tmp_path / "runs", timeout=10) == bool(fault)
     said = capsys.readouterr()
     assert re.match(r"(FAILED|ok    ) one\.ipynb  \d", said.out)
     assert fault in said.err

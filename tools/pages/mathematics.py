@@ -6,12 +6,17 @@ for MathJax, `\(...\)` inside of an element of class `math`; the finished pages 
 
 from __future__ import annotations
 
+import base64
 import html
 import re
+from collections.abc import Set
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from unicodedata import decomposition
 
+from fontTools import subset
 from math_core import LatexError, LatexToMathML
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
@@ -24,6 +29,13 @@ WRITTEN = re.compile(
 )
 LEFT = re.compile(r'<(?:span|div) class="math\b[^>]*>(?!\s*(?:<span class="eqno">.*?</span>)?<math\b)[^<]*')
 TAG = re.compile(r"\\tag\{([^{}]*)\}")
+CONTENT_ROOT = re.compile(r'<html\b[^>]*\bdata-content_root="([^"]*)"')
+SET = re.compile(r"<math\b.*?</math>", re.DOTALL)
+FONT = Path(__file__).parent / "static" / "fonts" / "stix-two-math.woff2"
+FAMILY = "STIX Two Math"
+SCRIPT = "formulas.js"
+ROOT_SIGN = "\N{SQUARE ROOT}"
+"""Browsers draw it for `msqrt` and `mroot`, so no text holds it."""
 
 
 class UnknownFormula(ExtensionError):
@@ -69,19 +81,64 @@ def _set(found: re.Match[str]) -> str:
 
 
 def typeset_pages(app: Sphinx, failure: Exception | None) -> None:
-    """Set the formulas of every page; a page that was not written again has none left."""
+    """Set the formulas of every page, and give them their font; a page that was not written again has both."""
     if failure is not None:
         return
+    signs = {ROOT_SIGN}
     for file in sorted(Path(app.outdir).rglob("*.html")):
         text = file.read_text(encoding="utf-8")
         if 'class="math' not in text:
             continue
         try:
-            done = typeset(text)
+            done = with_font(typeset(text))
         except UnknownFormula as error:
             raise UnknownFormula(f"{file.relative_to(app.outdir)}: {error}") from error
         if done != text:
             file.write_text(done, encoding="utf-8")
+        signs |= signs_of(done)
+    Path(app.outdir, "_static", SCRIPT).write_text(font_script(font_of(signs)), encoding="utf-8")
+
+
+def with_font(page: str) -> str:
+    """The page with the script that holds the font of its formulas."""
+    root = CONTENT_ROOT.search(page)
+    script = f'<script src="{root[1] if root else ""}_static/{SCRIPT}"></script>'
+    return page if script in page else page.replace("</head>", f"{script}\n</head>", 1)
+
+
+def font_script(font: bytes) -> str:
+    """A script that has the font ready before the page is drawn: from a file it comes later, and lines break anew.
+
+    The style sheet names the whole font, for signs that are not in here and for browsers without scripts.
+    """
+    written = base64.b64encode(font).decode()
+    return (
+        f'document.fonts.add(new FontFace("{FAMILY}", '
+        f'Uint8Array.from(atob("{written}"), sign => sign.charCodeAt())));\n'
+    )
+
+
+def signs_of(page: str) -> set[str]:
+    """The characters of a page's formulas."""
+    return {sign for formula in SET.findall(page) for sign in html.unescape(re.sub(r"<[^>]*>", "", formula))}
+
+
+def font_of(signs: Set[str]) -> bytes:
+    """WOFF2 with these characters and their other forms: browsers set a single letter in italics."""
+    options = subset.Options(flavor="woff2", layout_features=["*"], name_IDs=["*"], hinting=False)
+    written = BytesIO()
+    with subset.load_font(FONT, options, lazy=False) as font:
+        chosen = subset.Subsetter(options)
+        chosen.populate(unicodes=[code for code in font.getBestCmap() if signs & {chr(code), _letter(chr(code))}])
+        chosen.subset(font)
+        subset.save_font(font, written, options)
+    return written.getvalue()
+
+
+def _letter(sign: str) -> str:
+    """The letter that this is a form of, if it is one: italic, bold or double-struck."""
+    form, _, letter = decomposition(sign).partition(" ")
+    return chr(int(letter, 16)) if form == "<font>" else sign
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
