@@ -15,6 +15,9 @@ from l2rw_core.figures.methods import title_of_row
 from l2rw_core.figures.numbers import NumberTable, number
 from l2rw_core.figures.style import COLOURS, Drawing, dots, figure, show
 
+HELD_OUT_PARTS = ("random", "one_class")
+"""What images that the model has never seen are weighed as: the left and the right half of Figure 3."""
+
 
 def beside_the_paper(results: Results, data: Sequence[str], paper_data: str = "cifar10") -> Drawing:
     """The rows of Table 1 or 2 in the paper's order of accuracy, and our accuracies beside them.
@@ -120,19 +123,25 @@ def weight_histograms(records: Sequence[Record], part: str = "midway", caption: 
     """Weights of examples with right and with wrong labels, in units of an equal share (Figure 3).
 
     Of runs that were stopped before that part of training, it says so.
+
+    Args:
+        records: of one cell.
+        part: training images by the part of training, ``midway`` or ``late``; or images that were held out, weighed at
+            half of training, ``random`` as they come or ``one_class`` at a time.
+        caption: what was trained.
     """
-    if any(record.weight_histograms is None or not any(map(sum, _parts(record, part))) for record in records):
+    if not all(any(map(sum, _parts(record, part))) for record in records):
         fig, ax = figure(height=1.2)
         ax.axis("off")
         sentence = f"The run was stopped before the part of training that is called {part}."
         ax.text(0.5, 0.5, "stopped before", ha="center", transform=ax.transAxes)
         return show(fig, alt=sentence, caption=sentence)
-    edges = records[0].weight_histograms["edges"]
+    edges = _weighed(records[0], part)["edges"]
     names = ["0", *(f"≤ {edge:g}" for edge in edges[1:]), f"> {edges[-1]:g}"]
     fig, ax = figure(height=3.4)
     zero = {}
     for offset, kind, role in ((-0.2, "right", "clean"), (0.2, "wrong", "noisy")):
-        counts = np.sum([record.weight_histograms[part][kind] for record in records], axis=0)
+        counts = np.sum([_weighed(record, part)[part][kind] for record in records], axis=0)
         shares = counts / max(counts.sum(), 1)
         zero[kind] = shares[0]
         bars = ax.bar(np.arange(len(shares)) + offset, shares, 0.38, color=COLOURS[role], label=f"{kind} label")
@@ -147,4 +156,9 @@ def weight_histograms(records: Sequence[Record], part: str = "midway", caption: 
 
 
 def _parts(record: Record, part: str) -> list[list[int]]:
-    return [record.weight_histograms[part][kind] for kind in ("right", "wrong")]
+    counts = _weighed(record, part).get(part) or {}
+    return [counts.get(kind, []) for kind in ("right", "wrong")]
+
+
+def _weighed(record: Record, part: str) -> dict[str, Any]:
+    return (record.held_out_weights if part in HELD_OUT_PARTS else record.weight_histograms) or {}

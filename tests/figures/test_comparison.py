@@ -86,6 +86,16 @@ def test_histograms_show_the_share_without_weight(live):
     assert drawing.alt == f"Weight 0 for {wrong:.0%} of the wrong labels and {right:.0%} of the right ones."
 
 
+def test_histograms_of_held_out_images_are_those_of_figure_3(live):
+    record = live["l2rw"]
+    late = record.weight_histograms["late"]
+    held_out = {"edges": record.weight_histograms["edges"], "random": late, "one_class": None}
+    unseen = replace(record, held_out_weights=held_out)
+    assert weight_histograms([unseen], "random").alt == weight_histograms([record], "late").alt
+    assert "is called one_class" in weight_histograms([unseen], "one_class").alt
+    assert "is called random" in weight_histograms([record], "random").alt
+
+
 def test_accuracy_curves_mark_the_drops_and_tell_accuracies(live):
     drawing = accuracy_curves({"l2rw": [live["l2rw"]]})
     assert f"L2RW {live['l2rw'].last:.1%}" in drawing.alt

@@ -1,0 +1,109 @@
+"""The paper's network on CIFAR-10 at a quarter of the paper's steps, beside the paper's own numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from l2rw_core.experiments import CellResult, Record, Results, Row, campaign, reported_numbers
+from l2rw_core.figures.methods import title_of_row
+from l2rw_core.figures.numbers import Difference, NumberTable, Opening, number
+from l2rw_core.numerals import number as in_digits
+from l2rw_core.report.words import Paragraph
+
+PAPER_STEPS = 80_000
+WHAT_IT_TELLS = (
+    "A quarter of the schedule has the paper's network, images, batches and rates, but fits wrong labels for a quarter "
+    "of the time. It tells which method is ahead, and roughly by how much; it cannot confirm an accuracy of the paper."
+)
+
+
+def quarter_table(results: Results) -> NumberTable:
+    """The rows of Table 2 that the long runs are for: the paper's accuracy, our last and best ones, and trials.
+
+    Args:
+        results: of ``table2`` at the scale ``quarter``. A row without a record says so.
+    """
+    reported = reported_numbers()
+    lines = []
+    for row in _planned(results):
+        result = results.cell(row)
+        paper = reported.get(("table2", row, "cifar10"), "")
+        trials = str(len(result.records)) if result else ""
+        lines.append([row, Row.from_name(row).sees_clean, paper, number(result), number(result, "best"), trials])
+    return NumberTable(
+        ["method", "sees clean labels", f"the paper, {_steps(PAPER_STEPS)}", "ours, last", "best", "trials"],
+        lines,
+        f"CIFAR-10, 40% background flips, ResNet-32, 100 clean images: test accuracy after {_steps(_ours(results))} of "
+        f"100 images. In italics the paper's, after {_steps(PAPER_STEPS)}.",
+    )
+
+
+def quarter_in_words(results: Results) -> Paragraph:
+    """Plain training, random weights and L2RW in sentences, as far as they are on record, and what they can tell."""
+    reported = reported_numbers()
+    run = {row: result for row in ("baseline", "random", "l2rw") if (result := results.cell(row))}
+    text: list[str | Opening] = []
+    for row, result in run.items():
+        theirs = in_digits(reported["table2", row, "cifar10"].mean, ".1f")
+        name = title_of_row(row)
+        text += [f"{name[0].upper()}{name[1:]} ends at ", number(result), f"; in the paper at {theirs}%. "]
+    if {"baseline", "l2rw"} <= run.keys() and run["baseline"].by_seed() - run["l2rw"].by_seed():
+        gap = reported["table2", "l2rw", "cifar10"].mean - reported["table2", "baseline", "cifar10"].mean
+        lead = Difference(run["l2rw"], run["baseline"])
+        text += ["Reweighting is ", lead, f" points above plain training; in the paper {in_digits(gap, '+.1f')}. "]
+    if missing := [title_of_row(row) for row in ("baseline", "random", "l2rw") if row not in run]:
+        text += [f"Not run yet: {', '.join(missing)}. "]
+    return Paragraph([*text, WHAT_IT_TELLS])
+
+
+def precision_in_words(results: Results) -> Paragraph:
+    """By how much runs in bfloat16 end above the same in float32, seed by seed.
+
+    Args:
+        results: of ``precision`` at the scale ``quarter``.
+    """
+    text: list[str | Opening] = [f"Training is in bfloat16. After {_steps(_ours(results))} it ends "]
+    for row, words in (("baseline", " points above float32 with plain training, and "), ("l2rw", " with L2RW.")):
+        half, full = (results.cell(row, precision=precision) for precision in ("bfloat16", "float32"))
+        text += [Difference(half, full) if half and full else "(not run)", words]
+    return Paragraph(text)
+
+
+def figure_3_in_words(result: CellResult | None) -> Paragraph:
+    """How much weight the right and the wrong labels of images get that were held out; see `weigh_held_out`.
+
+    Args:
+        result: of L2RW in the grid ``fig3`` at the scale ``quarter``; None if it was not run.
+    """
+    if result is None:
+        return Paragraph("Not run yet: L2RW with the paper's network, which weighs images that it was not trained on.")
+    random, one_class = (_without_weight(result.records, part) for part in ("random", "one_class"))
+    trials = f"{len(result.records)} trial{'s' if len(result.records) > 1 else ''}"
+    return Paragraph(
+        f"The same here, with the paper's network at a quarter of its steps, {trials}. In batches as they come, "
+        f"weight zero goes to {random['wrong']:.0%} of the wrong labels and to {random['right']:.0%} of the right "
+        f"ones. In batches of one class it goes to {one_class['wrong']:.0%} and to {one_class['right']:.0%}."
+    )
+
+
+def _without_weight(records: Sequence[Record], part: str) -> dict[str, float]:
+    weighed = [record.held_out_weights[part] for record in records if record.held_out_weights]
+    counts = {kind: np.sum([each[kind] for each in weighed], axis=0) for kind in ("wrong", "right")}
+    return {kind: float(each[0] / each.sum()) for kind, each in counts.items()}
+
+
+def _planned(results: Results) -> list[str]:
+    """Rows that the queue of long runs has, or passes on its way to one with fine-tuning."""
+    queue = campaign.queue()
+    passed = {*queue, *(e.with_(fine_tune_steps=0) for e in queue)}
+    return [row for row in results.rows if any(cell.trial(0) in passed for cell in results.cells(row))]
+
+
+def _ours(results: Results) -> int:
+    return max(cell.experiment.steps for cell in results.grid.cells)
+
+
+def _steps(count: int) -> str:
+    return f"{count:,} steps"

@@ -1,0 +1,106 @@
+"""CIFAR-10 at a quarter of the paper's schedule: what is said before, between and after the runs."""
+
+from dataclasses import replace
+
+import pytest
+
+from l2rw_core.experiments import Curve, Recorded, Results, fit, grid, reported_numbers
+from l2rw_core.report.quarter import (
+    WHAT_IT_TELLS,
+    figure_3_in_words,
+    precision_in_words,
+    quarter_in_words,
+    quarter_table,
+)
+
+QUARTER = grid("table2", "quarter")
+
+
+@pytest.fixture(scope="module")
+def template():
+    small = grid("table2", "quick").cells[0].embedded.experiment
+    return fit(small.with_(steps=2, lr_drops=(), evaluate_every=1), progress=False)
+
+
+def results(template, **accuracies):
+    """Trials of rows, each with its accuracy after 15,000 steps, at the end of training and after fine-tuning."""
+    cells = {cell.row: cell for cell in QUARTER.cells}
+    records = []
+    for row, ends in accuracies.items():
+        for seed, (stopped, end, tuned) in enumerate(ends):
+            e = cells[row].trial(seed)
+            curve = Curve()
+            for step, accuracy in {0: 10.0, 15_000: stopped, e.steps: end, e.all_steps: tuned}.items():
+                curve.add(step, accuracy=accuracy / 100)
+            records.append(replace(template, experiment=e, curve=curve))
+    return Results(QUARTER, Recorded(records))
+
+
+def test_nothing_is_on_record(template):
+    nothing = results(template)
+    assert f"{quarter_in_words(nothing)!r}" == f"Not run yet: plain training, random weights, L2RW. {WHAT_IT_TELLS}"
+    rows = {line[0]: line[1:] for line in quarter_table(nothing).rows}
+    assert rows["l2rw"][2:] == ["not run", "not run", ""]
+    assert {"baseline", "baseline+ft", "baseline+es+ft", "random", "l2rw", "proportion", "clean-only"} <= rows.keys()
+    assert "reed-hard+es" not in rows, "a row that no run is planned for"
+
+
+def test_one_trial_of_plain_training_and_of_l2rw(template):
+    some = results(template, **{"baseline+ft": [(60, 50, 70)], "l2rw": [(80, 79, 79)]})
+    reported = {row: reported_numbers()["table2", row, "cifar10"].mean for row in ("baseline", "l2rw")}
+    words = repr(quarter_in_words(some))
+    assert words.startswith(
+        f"Plain training ends at 50.0%; in the paper at {reported['baseline']:.1f}%. "
+        f"L2RW ends at 79.0%; in the paper at {reported['l2rw']:.1f}%. "
+        f"Reweighting is +29.0 points above plain training; "
+        f"in the paper +{reported['l2rw'] - reported['baseline']:.1f}. Not run yet: random weights. "
+    )
+    rows = {line[0]: [str(entry) for entry in line[3:]] for line in quarter_table(some).rows}
+    assert rows["baseline"] == ["50.0%", "60.0%", "1"]
+    assert rows["baseline+ft"] == ["70.0%", "70.0%", "1"]
+    assert rows["l2rw"] == ["79.0%", "80.0%", "1"]
+    assert rows["random"] == ["not run", "not run", ""]
+
+
+def test_the_lead_is_over_the_seeds_that_both_have(template):
+    more = results(
+        template, **{"baseline+ft": [(60, 50, 70), (60, 49.8, 70), (60, 10, 70)], "l2rw": [(80, 79, 79)] * 2}
+    )
+    assert "is +29.1 ± 1.3 points above" in repr(quarter_in_words(more))
+    assert "Not run yet: random weights." in repr(quarter_in_words(more))
+
+
+def test_trials_of_other_seeds_give_no_lead(template):
+    one = results(template, **{"baseline+ft": [(60, 50, 70)]})
+    other = results(template, l2rw=[(80, 79, 79), (80, 78, 78)])
+    second = [record for record in other.recorded.trials(other.cells("l2rw")[0]) if record.experiment.seed == 1]
+    apart = Results(QUARTER, Recorded([*one.cell("baseline").records, *second]))
+    assert "above plain training" not in repr(quarter_in_words(apart))
+
+
+def test_figure_3_counts_images_that_were_held_out(template):
+    counts = {
+        "edges": [0, 0.5],
+        "random": {"right": [10, 0, 30], "wrong": [30, 10, 0]},
+        "one_class": {"right": [0, 5, 5], "wrong": [9, 1, 0]},
+    }
+    ran = results(template, l2rw=[(80, 79, 79)] * 2).cell("l2rw")
+    weighed = replace(ran, records=tuple(replace(record, held_out_weights=counts) for record in ran.records))
+    words = repr(figure_3_in_words(weighed))
+    assert "2 trials. In batches as they come, weight zero goes to 75% of the wrong labels and to 25% of" in words
+    assert words.endswith("In batches of one class it goes to 90% and to 0%.")
+    assert repr(figure_3_in_words(None)).startswith("Not run yet: ")
+
+
+def test_precision_is_what_the_records_say():
+    recorded = Results.load("precision", "quarter")
+    apart = {}
+    for row in ("baseline", "l2rw"):
+        half, full = (recorded.cell(row, precision=kind).by_seed()[0] for kind in ("bfloat16", "float32"))
+        apart[row] = f"{half - full:+.1f}".replace("-", "\N{MINUS SIGN}")
+    assert repr(precision_in_words(recorded)) == (
+        f"Training is in bfloat16. After 2,000 steps it ends {apart['baseline']} points above float32 with plain "
+        f"training, and {apart['l2rw']} with L2RW."
+    )
+    nothing = Results(recorded.grid, Recorded([]))
+    assert repr(precision_in_words(nothing)).count("(not run)") == 2
