@@ -94,7 +94,8 @@ def standing(*where: str) -> str:
     )
     checks = "1 check" if len(looks) == 1 else f"{len(looks)} checks"
     each = "one for each claim, data set and scale"
-    return f"{checks} of what the paper says of {' and '.join(where)}, {each}: {counted(counts)}."
+    named = [one for one in where if not one.startswith(tuple(f"{other}, " for other in where))]
+    return f"{checks} of what the paper says of {' and '.join(named)}, {each}: {counted(counts)}."
 
 
 def counted(counts: Mapping[str, int]) -> str:

@@ -128,6 +128,13 @@ WIDE_TABLES = """() => [...document.querySelectorAll('article.bd-article table')
     .map(table => table.innerText.slice(0, 80))"""
 
 
+# Outputs that stand on a card of another colour than the page.
+CARDS = """() => [...document.querySelectorAll('.cell_output > .text_html')]
+    .filter(output => !output.querySelector('table.dataframe'))
+    .filter(output => getComputedStyle(output).backgroundColor !== 'rgba(0, 0, 0, 0)')
+    .map(output => output.innerText.trim().slice(0, 60))"""
+
+
 # Lines that begin with the punctuation of the formula before them.
 LOST_MARKS = """() => [...document.querySelectorAll('article.bd-article .math:has(math)')]
     .filter(math => math.checkVisibility() && /^[.,;:!?)”’]/.test(math.nextSibling?.data ?? ''))
@@ -294,3 +301,4 @@ def test_dark_page_is_legible(visit: Visit, document: str) -> None:
     if page.locator(".l2rw-explore").count():
         assert any(entry["kind"] == "control" for entry in contrasts)
     assert [entry for entry in contrasts if entry["ratio"] < 4.5] == []
+    assert page.evaluate(CARDS) == []

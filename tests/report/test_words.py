@@ -29,12 +29,19 @@ def test_a_paragraph_is_escaped_and_its_numbers_open():
     assert Paragraph("x > y").html == '<p class="l2rw-told">x &gt; y</p>'
 
 
-@pytest.mark.parametrize("where", [("Figure 2",), ("Table 1",), ("Figure 4", "Figure 5")])
-def test_its_verdicts_are_those_of_the_report(where):
+@pytest.mark.parametrize(
+    ("where", "named"),
+    [
+        (("Figure 2",), "Figure 2"),
+        (("Figure 4", "Figure 5"), "Figure 4 and Figure 5"),
+        (("Figure 3", "Figure 3, on training images"), "Figure 3"),
+    ],
+)
+def test_its_verdicts_are_those_of_the_report(where, named):
     rows = pd.read_csv(results_root().parent / "reproduction.csv").query("kind == 'claim'")
     rows = rows[rows["where"].isin(where)]
     said = standing(*where)
-    assert said.startswith(f"{len(rows)} checks of what the paper says of {' and '.join(where)}, ")
+    assert said.startswith(f"{len(rows)} checks of what the paper says of {named}, one for")
     for verdict in VERDICTS:
         count = (rows.verdict == verdict).sum()
         assert (f"{count} {verdict.removesuffix('s')}" in said) == (count > 0)
