@@ -124,6 +124,7 @@ def score_chart(
     """
     names = list(dict.fromkeys(name for values in groups.values() for name in values))[::-1]
     fig, axes = figure(ncols=len(groups), height=ROW_HEIGHT * len(names) + 1.1, sharey=True)
+    left = _left_end(groups, own or {})
     for ax, (title, values) in zip(np.atleast_1d(axes), groups.items(), strict=True):
         for height, name in enumerate(names):
             if name in values:
@@ -134,12 +135,19 @@ def score_chart(
                 look = {"color": COLOURS[roles[name]], "markeredgecolor": INK, "markeredgewidth": 0.8}
                 ax.plot(area, height, "*", markersize=14, zorder=5, **look)
         ax.axvline(0.5, linewidth=1, alpha=0.5, color=COLOURS["neutral"])
-        ax.set(xlim=(0, 1.03), xlabel="area under the curve")
-        ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        ax.set(xlim=(left, 1.03), xlabel="area under the curve")
+        ax.set_xticks([0.5, 0.75, 1], ["0.5", "0.75", "1"])
         ax.set_title(title)
     name_rows(np.atleast_1d(axes), names)
     summary = " ".join(_best_and_worst(title, values) for title, values in groups.items())
     return show(fig, alt=f"Areas under the curve. {summary}", caption=f"{summary} {caption}".strip())
+
+
+def _left_end(groups: Mapping[str, Mapping[str, Interval]], own: Mapping[str, Mapping[str, float]]) -> float:
+    """Where the axis of areas begins: a little below one half, or below what reaches further down."""
+    ends = [v.mean - np.nan_to_num(v.half_width) for values in groups.values() for v in values.values()]
+    ends += [area for areas in own.values() for area in areas.values()]
+    return float(min(0.45, *(end - 0.03 for end in ends))) if ends else 0.45
 
 
 def _best_and_worst(title: str, values: Mapping[str, Interval]) -> str:

@@ -51,6 +51,11 @@ class Outcome:
     lead: Interval
     """Our accuracy minus its, in points; trials are paired, for they share split and initial parameters."""
 
+    @property
+    def decided(self) -> int:
+        """1 if we are ahead by more than the interval, −1 if we are behind by more, else 0, as after a single trial."""
+        return int(self.lead.low > 0) - int(self.lead.high < 0)
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -207,6 +212,8 @@ def _duel(ours: Cell, rivals: Sequence[Cell | None], place: str) -> Duel:
 def lead_map(panels: Sequence[Panel], ours: str = "L2RW", rival: str = "its best rival", caption: str = "") -> Drawing:
     """Draw panels of leads, one below the other: number and sign in every cell, colour by `EDGES`.
 
+    A number is bold where its interval leaves out zero.
+
     Args:
         panels: entries are `Outcome`, or None where nothing was run.
         ours: name of who is ahead where the sign is plus.
@@ -235,6 +242,9 @@ def describe(panels: Sequence[Panel], ours: str = "L2RW", rival: str = "its best
         f"{len(outcomes)} of {len(entries)} cells have been run: {ours} is ahead in {ahead}, {rival} in {behind}, "
         f"and {len(outcomes) - ahead - behind} within half a point."
     )
+    if any(o.lead.trials > 1 for o in outcomes):
+        won, lost = (sum(o.decided == sign for o in outcomes) for sign in (1, -1))
+        sentence += f" By more than the interval, in bold: {ours} in {won}, {rival} in {lost}."
     low, high = (pick(outcomes, key=lambda o: o.lead.mean) for pick in (min, max))
     if len(outcomes) > 1:
         least, most = (f"{o.lead.mean:+.1f}" for o in (low, high))
@@ -278,7 +288,9 @@ def _cell_text(ax: Axes, x: float, y: float, entry: Outcome | None, ink: str) ->
         return
     lead = entry.lead
     below = "1 trial" if lead.trials == 1 else f"± {lead.half_width:.1f}"
-    ax.text(x, y - 0.14, number(lead.mean, "+.1f"), fontsize=14, fontweight="bold", **centred)
+    ax.text(
+        x, y - 0.14, number(lead.mean, "+.1f"), fontsize=14, fontweight="bold" if entry.decided else "normal", **centred
+    )
     ax.text(x, y + 0.27, below, fontsize=11, **centred)
 
 

@@ -17,6 +17,7 @@ from l2rw_core.figures import detection
 from l2rw_core.figures.detection import (
     SCORE_NAMES,
     DetectionNumber,
+    _left_end,
     detection_values,
     found_curves,
     gallery,
@@ -92,6 +93,15 @@ def test_the_chart_names_best_and_worst_and_what_was_not_run():
     drawing = score_chart({"one": values, "two": {}}, {"loss": "baseline", "weight": "l2rw"})
     assert "one: best weight with 0.90, worst loss with 0.60." in drawing.alt
     assert "two: not run." in drawing.caption
+
+
+@pytest.mark.parametrize(
+    ("areas", "own", "left"),
+    [([0.9, 0.6], {}, 0.45), ([0.3, 0.9], {}, 0.27), ([0.9], {"one": {"loss": 0.2}}, 0.17), ([], {}, 0.45)],
+)
+def test_the_axis_of_areas_begins_where_the_lowest_is_seen(areas, own, left):
+    groups = {"one": {str(k): Interval(area, float("nan"), 1) for k, area in enumerate(areas)}}
+    assert _left_end(groups, own) == pytest.approx(left)
 
 
 def suspects_of(source, count):

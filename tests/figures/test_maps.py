@@ -1,5 +1,6 @@
 """The map of who wins: paired trials, fair rivals, and nothing drawn that was not run."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -144,6 +145,24 @@ def test_the_map_tells_who_leads_and_what_was_not_run(template, panel):
     assert ">+15.0<" in drawing.svg
     assert colour_of(-10) in drawing.svg
     assert colour_of(15) in drawing.svg
+
+
+def test_a_lead_is_bold_and_counted_where_its_interval_leaves_out_zero(template, panel):
+    leads = [(12.0, 13.0), (2.0, 30.0), (-9.0, -9.5)]
+    recorded = [
+        record_of(template, cell, seed, accuracy, accuracy)
+        for duel, pair in zip(panel.flat, leads, strict=False)
+        for seed, lead in enumerate(pair)
+        for cell, accuracy in ((duel.ours, 60 + lead), *((rival, 60) for rival in duel.rivals))
+    ]
+    duels = panel.flat[: len(leads)]
+    drawn = panel.of(lambda duel: outcome(duel, Recorded(recorded)) if duel in duels else None)
+    drawing = lead_map([drawn])
+    assert "By more than the interval, in bold: L2RW in 1, its best rival in 1." in drawing.alt
+    weights = re.findall(r'<text[^>]*style="([^"]*)"[^>]*>([+−][\d.]+)<', drawing.svg)
+    bold = sorted(number for style, number in weights if "font-weight:700" in style)
+    assert len(weights) == len(leads)
+    assert bold == ["+12.5", "−9.2"]
 
 
 def test_an_empty_map_says_so():
