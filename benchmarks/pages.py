@@ -1,26 +1,45 @@
-"""What every page of the built book asks of a reader's machine: bytes, time until it reads and answers, what moves.
+"""What every page of the built book asks of a reader: bytes, time until it reads and answers, what moves, tab stops.
 
     python -m benchmarks.pages
 
-The book is served from this machine, so the times are those of the page itself and not of a line; the processor is
-slowed down four times, as a phone's is. Each visit opens a fresh profile.
+The table is Markdown, and what misses an aim is bold. The book is served from this machine, so the times are those of
+the page itself and not of a line; the processor is slowed down four times, as a phone's is. Each visit opens a fresh
+profile.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import axe_playwright_python
 import numpy as np
 import tyro
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.pages import served
-from tests.browser.visiting import chromium
+from tests.browser.visiting import UNFOLD, chromium
 
+AIMS: Mapping[str, float] = {
+    "MB": 1.5,
+    "readable, s": 1,
+    "answers, s": 2,
+    "slowest control, s": 2,
+    "shift, 390 px": 0.05,
+    "shift, 1280 px": 0.05,
+    "formulas among them": 0,
+    "axe": 0,
+}
+"""Column of the table -> the most that a page may have."""
+PHONE, SCREEN = 390, 1280
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
+MOST_STOPS = 5000
+PATIENCE_MS = 300_000
+"""A busy machine is slow, and no fault of the page."""
+SETTLED = "() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))"
 BUILT = Path(__file__).parents[1] / "_build"
 # Before the page's own scripts: what the browser counts while the page is loaded.
 COUNT = """() => {
@@ -50,13 +69,49 @@ STEP = """root => {
 }"""
 
 
+# One control of each kind in each widget, or three of a kind outside of one: marked, and their number returned.
+CONTROLS = """() => {
+    const counts = new Map();
+    let marked = 0;
+    for (const control of document.querySelectorAll('article :is(input, button, summary, th[aria-sort])')) {
+        if (!control.checkVisibility({visibilityProperty: true, opacityProperty: true}) || control.disabled) continue;
+        const widget = control.closest('.l2rw-explore, .l2rw-playground, .l2rw-predict');
+        const kind = [control.tagName, control.className, control.name ?? ''].join();
+        const places = counts.get(widget) ?? counts.set(widget, new Map()).get(widget);
+        places.set(kind, (places.get(kind) ?? 0) + 1);
+        if (places.get(kind) > (widget && control.name ? 1 : 3)) continue;
+        control.dataset.marked = marked++;
+    }
+    return marked;
+}"""
+# Before the page's own scripts: the time from each touch to the frame that shows what it did, in steps of 8 ms.
+LISTEN = """() => {
+    window.slowest = 0;
+    const look = list => list.getEntries().forEach(one => { window.slowest = Math.max(window.slowest, one.duration); });
+    new PerformanceObserver(look).observe({type: 'event', durationThreshold: 16, buffered: true});
+}"""
+# What has the focus: a number for each element, and whether a formula has it; null once the page has been left.
+FOCUSED = """() => {
+    const element = document.activeElement;
+    if (!element || element === document.body) return null;
+    window.stops ??= new Map();
+    if (!window.stops.has(element)) window.stops.set(element, window.stops.size);
+    return [window.stops.get(element), element.matches('math, .math:not([data-symbols])')];
+}"""
+VIOLATIONS = """async () => {
+    const {violations} = await axe.run(document, {resultTypes: ['violations']});
+    return violations.map(({id, nodes}) => `${id} (${nodes.length})`);
+}"""
+
+
 @dataclass
 class Arguments:
     """Open every page several times, and print the median of what it takes."""
 
     visits: int = 3
     slowed: float = 4
-    width: int = 1280
+    only: tuple[str, ...] = ()
+    """Parts of the names of the pages; without any, all pages."""
     book: Path = BUILT / "html"
 
 
@@ -99,12 +154,103 @@ def _answered(page: Page) -> float:
     return time.monotonic()
 
 
+@dataclass(frozen=True)
+class Used:
+    """What a page does under a reader's hands."""
+
+    slowest: float
+    """Seconds from a key or a click to the frame that answers it, the longest of the page's controls."""
+    stops: int
+    """Elements that the Tab key leads to."""
+    formulas: int
+    """Of these, formulas that show nothing when they are chosen."""
+    faults: list[str]
+    """Rules of axe that are broken, with the number of places."""
+
+
+def use(browser: Browser, address: str, slowed: float = 4) -> Used:
+    """Move every control, go through the page by Tab, and let axe look at all that can be unfolded."""
+    with fresh_page(browser, SCREEN) as page:
+        page.add_init_script(f"({LISTEN})()")
+        page.goto(address, wait_until="load")
+        stops = _tab_stops(page)
+        speed = page.context.new_cdp_session(page)
+        speed.send("Emulation.setCPUThrottlingRate", {"rate": slowed})
+        for number in range(page.evaluate(CONTROLS)):
+            _move(page, f"[data-marked='{number}']")
+        slowest = page.evaluate("slowest") / 1000
+        speed.send("Emulation.setCPUThrottlingRate", {"rate": 1})
+        page.reload(wait_until="load")
+        page.evaluate(UNFOLD)
+        page.add_script_tag(path=AXE)
+        faults = page.evaluate(VIOLATIONS)
+        return Used(slowest, len(stops), sum(stops.values()), faults)
+
+
+def _tab_stops(page: Page) -> dict[int, bool]:
+    """Number of each element that Tab leads to -> whether it is a formula."""
+    stops: dict[int, bool] = {}
+    for _ in range(MOST_STOPS):
+        page.keyboard.press("Tab")
+        found = page.evaluate(FOCUSED)
+        if found is None or found[0] < len(stops):
+            break
+        stops[found[0]] = found[1]
+    return stops
+
+
+def _move(page: Page, selector: str) -> None:
+    """Press what a reader would; a step of a slider goes to the right, or to the left at the end."""
+    control = page.locator(selector)
+    if not control.is_visible():
+        return
+    control.focus()
+    if control.evaluate("one => one.matches('input')"):
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowLeft")
+    else:
+        page.keyboard.press("Enter")
+    page.evaluate(SETTLED)
+    page.keyboard.press("Escape")
+
+
 @contextmanager
 def fresh_page(browser: Browser, width: int) -> Iterator[Page]:
     """A page in a profile of its own."""
     context = browser.new_context(viewport={"width": width, "height": 844})
+    context.set_default_timeout(PATIENCE_MS)
     yield context.new_page()
     context.close()
+
+
+def row(browser: Browser, address: str, visits: int, slowed: float) -> dict[str, float | str]:
+    """Column -> what a page has there."""
+    seen = [visit(browser, address, slowed, PHONE) for _ in range(visits)]
+    wide = visit(browser, address, slowed, SCREEN)
+    used = use(browser, address, slowed)
+    return {
+        "files": seen[0].requests,
+        "MB": seen[0].bytes / 1e6,
+        "readable, s": float(np.median([one.readable for one in seen])),
+        "answers, s": float(np.median([one.answers for one in seen])),
+        "slowest control, s": used.slowest,
+        "shift, 390 px": max(one.moved for one in seen),
+        "shift, 1280 px": wide.moved,
+        "tab stops": used.stops,
+        "formulas among them": used.formulas,
+        "axe": len(used.faults),
+        "axe says": ", ".join(used.faults),
+    }
+
+
+def as_line(page: str, values: Mapping[str, float | str]) -> str:
+    """A line of the table; what misses its aim is bold."""
+    cells = [page]
+    for name, value in values.items():
+        shown = f"{value:.3g}" if isinstance(value, float) else str(value)
+        missed = not isinstance(value, str) and value > AIMS.get(name, float("inf"))
+        cells.append(f"**{shown}**" if missed else shown)
+    return f"| {' | '.join(cells)} |"
 
 
 def main(arguments: Arguments) -> None:
@@ -112,20 +258,16 @@ def main(arguments: Arguments) -> None:
     program = chromium()
     if program is None or not arguments.book.is_dir():
         raise SystemExit("this needs Chromium and the book: run 'make book' first")
-    pages = [
-        file for file in sorted(arguments.book.rglob("*.html")) if file.relative_to(arguments.book).parts[0][0] != "_"
-    ]
-    print(f"{'page':40} {'files':>5} {'MB':>5} {'readable':>9} {'answers':>8} {'moved':>6}")
+    files = [file.relative_to(arguments.book) for file in sorted(arguments.book.rglob("*.html"))]
+    names = [file.with_suffix("").as_posix() for file in files if file.parts[0][0] != "_"]
+    chosen = [name for name in names if not arguments.only or any(part in name for part in arguments.only)]
     with served(arguments.book) as site, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        for file in pages:
-            name = file.relative_to(arguments.book).as_posix()
-            visits = [
-                visit(browser, f"{site}/{name}", arguments.slowed, arguments.width) for _ in range(arguments.visits)
-            ]
-            readable, answers, moved = np.median([[v.readable, v.answers, v.moved] for v in visits], axis=0)
-            size = f"{visits[0].requests:5} {visits[0].bytes / 1e6:5.2f}"
-            print(f"{name:40} {size} {readable:7.2f} s {answers:6.2f} s {moved:6.3f}", flush=True)
+        for number, name in enumerate(chosen):
+            values = row(browser, f"{site}/{name}.html", arguments.visits, arguments.slowed)
+            if number == 0:
+                print(f"| page | {' | '.join(values)} |\n| :-- |{' --: |' * (len(values) - 1)} :-- |")
+            print(as_line(name, values), flush=True)
         browser.close()
 
 

@@ -178,7 +178,7 @@ def by_schedule(data: str, rivals: str = PLAIN, scale: str = "reduced") -> Panel
             ours = _at(cells, "l2rw")
             place = f"40% {flip} flips, {ours.experiment.steps:,} steps"
             duels.append(_duel(ours, [_at(cells, row) for row in rows], place))
-            columns.append(f"{flip},\n{words}")
+            columns.append(f"{flip}\n{words}")
     return Panel("40% flips, two schedules", "", "", tuple(columns), ("",), (tuple(duels),))
 
 
@@ -221,9 +221,7 @@ def lead_map(panels: Sequence[Panel], ours: str = "L2RW", rival: str = "its best
         caption: put before the computed sentence.
     """
     heights = [0.62 * len(panel.rows) + 0.25 for panel in panels]
-    fig, axes = figure(
-        width=6.4, height=sum(heights) + 0.95 * len(panels) + 0.3, nrows=len(panels), height_ratios=heights
-    )
+    fig, axes = figure(height=sum(heights) + 0.95 * len(panels) + 0.3, nrows=len(panels), height_ratios=heights)
     for panel, ax in zip(panels, np.atleast_1d(axes), strict=True):
         _panel(ax, panel)
     _legend(fig, ours, rival)
@@ -284,14 +282,13 @@ def _panel(ax: Axes, panel: Panel) -> None:
 def _cell_text(ax: Axes, x: float, y: float, entry: Outcome | None, ink: str) -> None:
     centred: Mapping[str, Any] = {"ha": "center", "va": "center", "color": ink}
     if entry is None:
-        ax.text(x, y, "not run", fontsize=11, **centred)
+        ax.text(x, y, "not run", **centred)
         return
     lead = entry.lead
-    below = "1 trial" if lead.trials == 1 else f"± {lead.half_width:.1f}"
-    ax.text(
-        x, y - 0.14, number(lead.mean, "+.1f"), fontsize=14, fontweight="bold" if entry.decided else "normal", **centred
-    )
-    ax.text(x, y + 0.27, below, fontsize=11, **centred)
+    below = "1 trial" if lead.trials == 1 else f"± {number(lead.half_width, '.1f' if lead.half_width < 100 else '.0f')}"
+    weight = "bold" if entry.decided else "normal"
+    ax.text(x, y - 0.14, number(lead.mean, "+.1f"), fontweight=weight, **centred)
+    ax.text(x, y + 0.27, below, **centred)
 
 
 def _legend(fig: Figure, ours: str, rival: str) -> None:

@@ -59,3 +59,27 @@ def test_page_is_light_answers_and_stays_where_it_is(browser: Browser, site: str
     assert seen.bytes <= HEAVIEST
     assert seen.requests <= MOST_FILES
     assert seen.moved < MOST_SHIFT
+
+
+HANDS = """<!DOCTYPE html><html lang="en"><head><title>Hands</title><link rel="icon" href="data:,"></head><body><main>
+<h1>Hands</h1><article><a href="#">one</a><input type="range" aria-label="two" value="1" max="9"><button>three</button>
+<math tabindex="0"><mi>x</mi></math><math><mi>y</mi></math><img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">
+</article></main><script>
+const busy = () => { for (const end = Date.now() + 300; Date.now() < end;); };
+document.querySelector('input').addEventListener('input', busy);
+</script></body></html>"""
+
+
+def test_what_a_page_does_under_a_readers_hands(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "hands.html").write_text(HANDS)
+    used = pages.use(browser, (tmp_path / "hands.html").as_uri(), slowed=1)
+    assert used.slowest >= 0.3
+    assert (used.stops, used.formulas) == (4, 1)
+    assert used.faults == ["image-alt (1)"]
+
+
+def test_what_misses_an_aim_is_bold() -> None:
+    line = pages.as_line(
+        "intro", {"files": 33, "MB": 1.6, "readable, s": 0.5, "formulas among them": 1, "axe says": ""}
+    )
+    assert line == "| intro | 33 | **1.6** | 0.5 | **1** |  |"

@@ -165,6 +165,14 @@ def test_a_lead_is_bold_and_counted_where_its_interval_leaves_out_zero(template,
     assert bold == ["+12.5", "−9.2"]
 
 
+def test_a_map_fits_the_column_of_a_phone():
+    panels = [
+        panel("mnist").of(lambda duel: outcome(duel, Recorded([]))) for panel in (noise_and_imbalance, by_schedule)
+    ]
+    least = re.search(r"min-width:(\d+)px", lead_map(panels).svg)
+    assert int(least[1]) <= 358
+
+
 def test_an_empty_map_says_so():
     panel = background_by_noise("mnist").of(lambda duel: outcome(duel, Recorded([])))
     assert lead_map([panel]).alt == f"None of the {len(panel.flat)} cells has been run yet."

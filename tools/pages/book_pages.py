@@ -59,6 +59,12 @@ REPAIRS = (
         '<summary aria-label="Pages below"><span class="toctree-toggle"',
         beside="toctree-toggle",
     ),
+    # The name of the book stood in no part of the page that has a name.
+    Repair(
+        '<div id="pst-primary-sidebar" class="bd-sidebar-primary bd-sidebar">',
+        '<div id="pst-primary-sidebar" class="bd-sidebar-primary bd-sidebar" role="region" aria-label="Book">',
+        beside='id="pst-primary-sidebar"',
+    ),
 )
 # Left by the controls that train anew, which need a kernel, for links to where one is.
 LAUNCH = re.compile(r'<span class="l2rw-launch">[^<]*</span>')

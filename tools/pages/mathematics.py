@@ -82,7 +82,7 @@ def _set(found: re.Match[str]) -> str:
 
 def typeset_pages(app: Sphinx, failure: Exception | None) -> None:
     """Set the formulas of every page, and give them their font; a page that was not written again has both."""
-    if failure is not None:
+    if failure is not None or app.builder.format != "html":
         return
     signs = {ROOT_SIGN}
     for file in sorted(Path(app.outdir).rglob("*.html")):

@@ -126,7 +126,7 @@ def symbols_box(document: nodes.document, notation: Path, link: str, page: str =
     if len(used) < FEWEST:
         return ""
     rows = "".join(
-        f"<tr data-symbol='{at}'><th scope='row'>{_math(symbols[at].formula)}</th>"
+        f"<tr data-symbol='{at}'><td>{_math(symbols[at].formula)}</td>"
         f"<td>{_words(symbols[at].meaning)}</td><td>{_words(symbols[at].name)}</td></tr>"
         for at in used
     )
