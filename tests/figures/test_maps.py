@@ -159,9 +159,9 @@ def test_a_lead_is_bold_and_counted_where_its_interval_leaves_out_zero(template,
     drawn = panel.of(lambda duel: outcome(duel, Recorded(recorded)) if duel in duels else None)
     drawing = lead_map([drawn])
     assert "By more than the interval, in bold: L2RW in 1, its best rival in 1." in drawing.alt
-    weights = re.findall(r'<text[^>]*style="([^"]*)"[^>]*>([+−][\d.]+)<', drawing.svg)
-    bold = sorted(number for style, number in weights if "font-weight:700" in style)
-    assert len(weights) == len(leads)
+    written = re.findall(r"<text([^>]*)>([+−][\d.]+)<", drawing.svg)
+    bold = sorted(number for style, number in written if "font-weight:700" in style)
+    assert len(written) == len(leads)
     assert bold == ["+12.5", "−9.2"]
 
 
