@@ -110,6 +110,9 @@ def _authors(entry: Entry) -> str:
 # --- a notebook ------------------------------------------------------------------------------------------------------
 
 
+AFTER_RESTART = "After a restart of the kernel, run from *Setup* on: a cell needs what the cells above it made."
+
+
 def notebook_of(
     document: str, executed: nbformat.NotebookNode, book: Book, reader: Reader, seconds: float | None
 ) -> nbformat.NotebookNode:
@@ -122,7 +125,8 @@ def notebook_of(
     heading = f"# {book.titles[document]}"
     if not made.cells[0].source.startswith(heading):
         raise NotebookError(f"{document} has to begin with its heading, {heading!r}")
-    made.cells[0].source = opening(document, book, seconds) + made.cells[0].source.removeprefix(heading)
+    beginning = opening(document, book, seconds) + (f" {AFTER_RESTART}" if _has_setup(executed) else "")
+    made.cells[0].source = beginning + made.cells[0].source.removeprefix(heading)
     if shown := next(_pictures(executed), None):
         next(cell for cell in made.cells if cell.id == shown.cell).outputs = _as_stored(shown)
     nbformat.validate(made)
@@ -133,6 +137,10 @@ def _cell(page: Page, cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
     if cell.cell_type == "markdown":
         return nbformat.from_dict({**cell, "source": page.plain(cell.source, cell.id)})
     return nbformat.from_dict({**cell, "outputs": [], "execution_count": None})
+
+
+def _has_setup(notebook: nbformat.NotebookNode) -> bool:
+    return any("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
 
 
 def opening(document: str, book: Book, seconds: float | None) -> str:

@@ -167,6 +167,14 @@ def test_how_long_it_runs_is_said_as_on_the_page(
     assert re.search(rf"^About {minutes} minutes? to run on two cores\.", text_of(made[document]), re.MULTILINE)
 
 
+@every_chapter
+def test_where_to_begin_after_a_restart_is_said_at_the_top(
+    made: dict[str, nbformat.NotebookNode], document: str
+) -> None:
+    assert make_notebooks.AFTER_RESTART in made[document].cells[0].source
+    assert "\n# @title Setup\n" in "\n".join(["", *(cell.source for cell in made[document].cells)])
+
+
 @every_notebook
 def test_the_first_picture_is_stored_and_nothing_else(
     made: dict[str, nbformat.NotebookNode], book: Path, document: str
