@@ -263,7 +263,7 @@ def update_cache(root: Path, folder: Path, documents: list[str]) -> None:
     pending = without_outputs(root, folder, documents)
     print(f"{len(documents) - len(pending)} of {len(documents)} chapters unchanged, {len(pending)} to execute")
     if pending:
-        run_pending(root, cache, pending, len(documents))
+        run_pending(root, cache, pending, len(chapter_documents(root)))
 
 
 def without_outputs(root: Path, folder: Path, documents: list[str]) -> list[str]:

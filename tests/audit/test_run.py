@@ -13,7 +13,7 @@ from samples import folders, frames, sample
 from sklearn.metrics import roc_auc_score
 
 from l2rw_core import cli
-from l2rw_core.audit import CHECKPOINT, REPORT, TABLE, Images, Options, Table, audit, encode, run
+from l2rw_core.audit import CHECKPOINT, REPORT, TABLE, AuditProblem, Images, Options, Table, audit, encode, run
 from l2rw_core.audit.run import _Training
 
 
@@ -124,6 +124,17 @@ def test_of_few_images_a_step_takes_fewer(done, done_images):
     few, many = (as_images(sample("digits", most=most))[0] for most in (30, 300))
     for data, asked, got in ((few, None, 32), (many, 7, 7)):
         assert Options(batch_size=asked).on(encode(data, data)).batch_size == got
+
+
+@pytest.mark.parametrize(("rows", "size"), [(2_000, 100), (20_000, 100), (60_000, 300), (100_000, 500), (900_000, 500)])
+def test_of_many_rows_a_step_takes_more(rows, size):
+    """A pass over them takes no more than some hundred steps; what somebody asks for is done."""
+    x, y = torch.zeros(rows, 1), torch.zeros(rows, dtype=torch.int64)
+    table = AuditProblem(x, y, x[:9], y[:9], ["a", "b"])
+    assert Options().on(table).batch_size == size
+    assert Options(batch_size=7).on(table).batch_size == 7
+    pictures = replace(table, x=x[:, :, None, None])
+    assert Options().on(pictures).batch_size == 100
 
 
 def test_an_example_is_explained_by_clean_examples_and_layers(wine, done):
