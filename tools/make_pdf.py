@@ -44,7 +44,8 @@ TITLE = """h => {
 }"""
 # Code of drawings stays out, as on the screen, and so does what repeats on every page: symbols and how to cite.
 # Pictures are not cut in two. What could scroll would not be cut at all, and leave its frame empty on the page before,
-# so code wraps. Bookmarks lose the space where a heading wraps, so headings keep to one line.
+# so code wraps, and tables go on where a page ends. Bookmarks lose the space where a heading wraps, so headings keep to
+# one line.
 STYLE = """
 details.hide.above-input, .l2rw-copy, .l2rw-predict, .l2rw-symbols, .l2rw-page-end { display: none !important; }
 .headerlink, #jb-print-toc, .toggle-button { display: none !important; }
@@ -52,6 +53,10 @@ figure, svg, img, .l2rw-explore, .l2rw-playground, .admonition-title, .sd-card, 
 pre, .highlight, div.admonition, div.cell, div.cell_input, div.cell_input *, div.cell_output {
   break-inside: auto; box-decoration-break: clone; overflow: visible !important; max-height: none !important;
 }
+.pst-scrollable-table-container, .table-wrapper, .output, .bd-article table {
+  overflow: visible !important; break-inside: auto !important;
+}
+.bd-article table { display: table !important; }
 pre { white-space: pre-wrap !important; }
 p, li, pre { orphans: 3; widows: 3; }
 .admonition-title { break-after: avoid; }

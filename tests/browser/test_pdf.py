@@ -49,6 +49,11 @@ def test_pictures_formulas_and_solutions_are_in_it(printed: PdfReader) -> None:
     assert min(lengths[name] for name in CHAPTERS) >= 5
 
 
+def test_a_long_table_begins_where_the_text_before_it_ends(printed: PdfReader) -> None:
+    notation = printed.pages[first_pages(printed)["Notation"]].extract_text()
+    assert "parameters of the network" in notation
+
+
 def test_links_between_chapters_stay_in_the_file(printed: PdfReader) -> None:
     inside, to_files = 0, []
     for page in printed.pages:
