@@ -204,7 +204,7 @@ class Report:
 
     def verdicts(self) -> Html:
         """How often each verdict was reached, by scale and data."""
-        head = "".join(f"<th>{verdict}</th>" for verdict in ("", *VERDICTS))
+        head = "<td></td>" + "".join(f"<th>{verdict}</th>" for verdict in VERDICTS)
         body = "".join(f"<tr>{''.join(f'<td>{v}</td>' for v in row)}</tr>" for row in verdict_counts(self._claims))
         statements = f"<p>{self._claims.item.nunique()} statements of the paper.</p>"
         return Html(

@@ -410,7 +410,7 @@ def test_the_verdicts_counted_on_the_page_are_those_of_the_table(report):
     claims = pd.read_csv(results_root().parent / "reproduction.csv").query("kind == 'claim'")
     head, *lines = BeautifulSoup(report.verdicts().html, "html.parser").find_all("tr")
     cells = [[cell.get_text() for cell in line.find_all("td")] for line in lines]
-    columns = [cell.get_text() for cell in head.find_all("th")][1:]
+    columns = [cell.get_text() for cell in head.find_all("th")]
     table = pd.DataFrame([map(int, row[1:]) for row in cells], [row[0] for row in cells], columns)
     assert list(table.columns) == ["agrees", "disagrees", "level", "undecided", "not run"]
     for verdict in table.columns:

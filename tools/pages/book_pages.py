@@ -65,6 +65,8 @@ REPAIRS = (
         '<div id="pst-primary-sidebar" class="bd-sidebar-primary bd-sidebar" role="region" aria-label="Book">',
         beside='id="pst-primary-sidebar"',
     ),
+    # A heading without words, as pandas writes above the names of its rows.
+    Repair("<th></th>", "<td></td>", beside='class="dataframe'),
 )
 # Left by the controls that train anew, which need a kernel, for links to where one is.
 LAUNCH = re.compile(r'<span class="l2rw-launch">[^<]*</span>')
