@@ -30,8 +30,8 @@ def quarter_table(results: Results) -> NumberTable:
     for row in _planned(results):
         result = results.cell(row)
         paper = reported.get(("table2", row, "cifar10"), "")
-        trials = str(len(result.records)) if result else ""
-        lines.append([row, Row.from_name(row).sees_clean, paper, number(result), number(result, "best"), trials])
+        ours = [number(result), number(result, "best"), str(len(result.records))] if result else ["not run", "", ""]
+        lines.append([row, Row.from_name(row).sees_clean, paper, *ours])
     return NumberTable(
         ["method", "sees clean labels", f"the paper, {_steps(PAPER_STEPS)}", "ours, last", "best", "trials"],
         lines,
