@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", ".*cache", ".hypothesis", "_build", "build", "dist", "cache", "*.egg-info", "__pycache__"
+    ".git", ".venv*", ".*cache", ".hypothesis", "_build", "build", "dist", "cache", "*.egg-info", "__pycache__"
 )
 EXAMPLES = ("A chapter", "A method", "A data set", "A figure")
 
