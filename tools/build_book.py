@@ -36,6 +36,7 @@ import yaml
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn, JupyterCacheAbstract
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbformat.reader import NotJSONError
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 PAGES = Path(__file__).resolve().parent / "pages"
@@ -233,10 +234,15 @@ def execute_chapters(root: Path, documents: list[str], chapters_in_book: int) ->
 
 
 def is_cached(cache: JupyterCacheAbstract, notebook: nbformat.NotebookNode) -> bool:
-    """Whether the cache holds the outputs of these code cells."""
+    """Whether the cache holds the outputs of these code cells. An entry that a full disk cut off is taken out."""
     try:
-        cache.match_cache_notebook(notebook)
+        record = cache.match_cache_notebook(notebook)
     except KeyError:
+        return False
+    try:
+        cache.get_cache_bundle(record.pk)
+    except NotJSONError:
+        cache.remove_cache(record.pk)
         return False
     return True
 
@@ -456,9 +462,9 @@ def preview(root: Path, name: str) -> Path:
     if not folder.is_dir():  # a cache of its own, or a few previews would push the book's out
         folder = cache_folder(output, sources)
     update_cache(root, folder, [document] if document in chapters else [])
-    run_jupyter_book(root, build_settings(root, folder, without_outputs(root, folder, chapters)), output)
+    settings = build_settings(root, folder, without_outputs(root, folder, chapters))
     page = output / "_build" / "html" / f"{document}.html"
-    if not page.is_file():
+    if run_jupyter_book(root, settings, output) or not page.is_file():
         raise BuildError("the page could not be made, see above")
     return page
 

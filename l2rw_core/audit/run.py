@@ -64,7 +64,7 @@ class Options:
     """Passes over the data; small data get more, so that there are at least 300 steps."""
     batch_size: int | None = None
     """By default 100; of fewer than 1,000 images a tenth of them, 32 at least, and of more than 20,000 rows a two
-    hundredth of them, 500 at most: these find as much in less time."""
+    hundredth of them, 500 at most: these find about as much in less time."""
     clean_batch_size: int = 100
     """Clean examples a step; all of them, if there are fewer."""
     lr: float = 1e-3

@@ -139,11 +139,10 @@ def weight_histograms(records: Sequence[Record], part: str = "midway", caption: 
     edges = _weighed(records[0], part)["edges"]
     names = ["0", *(f"≤ {edge:g}" for edge in edges[1:]), f"> {edges[-1]:g}"]
     fig, ax = figure(height=3.4)
-    zero = {}
+    zero = without_weight(records, part)
     for offset, kind, role in ((-0.2, "right", "clean"), (0.2, "wrong", "noisy")):
         counts = np.sum([_weighed(record, part)[part][kind] for record in records], axis=0)
         shares = counts / max(counts.sum(), 1)
-        zero[kind] = shares[0]
         bars = ax.bar(np.arange(len(shares)) + offset, shares, 0.38, color=COLOURS[role], label=f"{kind} label")
         for bar in bars:
             bar.set_hatch("" if kind == "right" else "//")
@@ -153,6 +152,12 @@ def weight_histograms(records: Sequence[Record], part: str = "midway", caption: 
     ax.legend()
     sentence = f"Weight 0 for {zero['wrong']:.0%} of the wrong labels and {zero['right']:.0%} of the right ones."
     return show(fig, alt=sentence, caption=f"{sentence} {caption}".strip())
+
+
+def without_weight(records: Sequence[Record], part: str) -> dict[str, float]:
+    """Share of the examples with weight 0, of those with a ``right`` and with a ``wrong`` label; `part` as above."""
+    counts = {kind: np.sum([_weighed(r, part)[part][kind] for r in records], axis=0) for kind in ("right", "wrong")}
+    return {kind: float(each[0] / max(each.sum(), 1)) for kind, each in counts.items()}
 
 
 def _parts(record: Record, part: str) -> list[list[int]]:

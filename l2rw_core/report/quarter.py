@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-
-from l2rw_core.experiments import CellResult, Record, Results, Row, campaign, reported_numbers
+from l2rw_core.experiments import CellResult, Results, Row, campaign, reported_numbers
+from l2rw_core.figures.comparison import without_weight
 from l2rw_core.figures.methods import title_of_row
 from l2rw_core.figures.numbers import Difference, NumberTable, Opening, number
 from l2rw_core.numerals import number as in_digits
@@ -79,19 +76,13 @@ def figure_3_in_words(result: CellResult | None) -> Paragraph:
     """
     if result is None:
         return Paragraph("Not run yet: L2RW with the paper's network, which weighs images that it was not trained on.")
-    random, one_class = (_without_weight(result.records, part) for part in ("random", "one_class"))
+    random, one_class = (without_weight(result.records, part) for part in ("random", "one_class"))
     trials = f"{len(result.records)} trial{'s' if len(result.records) > 1 else ''}"
     return Paragraph(
         f"The same here, with the paper's network at a quarter of its steps, {trials}. In batches as they come, "
         f"weight zero goes to {random['wrong']:.0%} of the wrong labels and to {random['right']:.0%} of the right "
         f"ones. In batches of one class it goes to {one_class['wrong']:.0%} and to {one_class['right']:.0%}."
     )
-
-
-def _without_weight(records: Sequence[Record], part: str) -> dict[str, float]:
-    weighed = [record.held_out_weights[part] for record in records if record.held_out_weights]
-    counts = {kind: np.sum([each[kind] for each in weighed], axis=0) for kind in ("wrong", "right")}
-    return {kind: float(each[0] / each.sum()) for kind, each in counts.items()}
 
 
 def _planned(results: Results) -> list[str]:

@@ -145,6 +145,16 @@ def test_output_that_must_not_be_published_is_refused_also_from_the_cache(
     assert not (tiny.root / "_build" / "html").exists()
 
 
+def test_chapter_whose_stored_run_was_cut_off_runs_again(tiny: TinyBook) -> None:
+    assert tiny.build().returncode == 0
+    (stored,) = (tiny.root / "_build" / ".jupyter_cache").rglob("base.ipynb")
+    stored.write_text("")
+    again = tiny.build()
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "1 to execute" in again.stdout
+    assert "the answer is one" in tiny.page()
+
+
 def test_chapter_that_is_edited_during_the_build_is_named(tiny: TinyBook) -> None:
     chapter = tiny.root / "chapters" / "01_tiny.ipynb"
     edit = f"text = open({str(chapter)!r}).read()\nopen({str(chapter)!r}, 'w').write(text.replace('before', 'after'))"
