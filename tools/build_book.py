@@ -234,15 +234,10 @@ def execute_chapters(root: Path, documents: list[str], chapters_in_book: int) ->
 
 
 def is_cached(cache: JupyterCacheAbstract, notebook: nbformat.NotebookNode) -> bool:
-    """Whether the cache holds the outputs of these code cells. An entry that a full disk cut off is taken out."""
+    """Whether the cache holds the outputs of these code cells, whole: a full disk may have cut them off."""
     try:
-        record = cache.match_cache_notebook(notebook)
-    except KeyError:
-        return False
-    try:
-        cache.get_cache_bundle(record.pk)
-    except NotJSONError:
-        cache.remove_cache(record.pk)
+        cache.get_cache_bundle(cache.match_cache_notebook(notebook).pk)
+    except (KeyError, NotJSONError):
         return False
     return True
 
