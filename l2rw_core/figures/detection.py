@@ -186,13 +186,14 @@ def found_curves(scores: Mapping[str, tuple[np.ndarray, str]], wrong: np.ndarray
     return show(fig, alt=sentence, caption=sentence)
 
 
-def gallery(source: Source, suspects: Sequence[Sequence[float]], what: str) -> Drawing:
+def gallery(source: Source, suspects: Sequence[Sequence[float]], what: str, more: str = "") -> Drawing:
     """The most suspect labels with their images, most suspect first, and whether each is a find or a false alarm.
 
     Args:
         source: where the images come from.
         suspects: position in the source's training set, given label, true label, one row a label; more is not read.
         what: what was ranked, and by what; begins the sentence under the gallery.
+        more: sentences that follow it.
 
     Raises:
         ValueError: without suspects, or if a true label is not the source's own: these suspects belong to other data.
@@ -207,7 +208,7 @@ def gallery(source: Source, suspects: Sequence[Sequence[float]], what: str) -> D
     finds, count = sum(row[1] != row[2] for row in suspects), len(suspects)
     are = ["is" if number == 1 else "are" for number in (finds, count - finds)]
     found = f"{finds} {are[0]} wrong and {count - finds} {are[1]} right"
-    sentence = f"{what}: of the {count} most suspect labels {found}."
+    sentence = f"{what}: of the {count} most suspect labels {found}. {more}".rstrip()
     sheet = f"--sheet:url({_sprite(images)});"
     return Drawing(
         f'{_GALLERY_STYLE}<ol class="l2rw-gallery" style="{sheet}" aria-label="{html.escape(sentence)}">{items}</ol>',

@@ -115,6 +115,8 @@ def test_a_gallery_counts_its_finds_and_says_of_each_image_what_it_is():
     assert "Ranked by nothing: of the 7 most suspect labels 4 are wrong and 3 are right." in drawing.alt
     assert drawing.svg.count("✓ found") == 4
     assert drawing.svg.count("✗ false alarm") == 3
+    ranked = gallery(DIGITS, suspects_of(DIGITS, 7), "Ranked by nothing", "12 look wrong.")
+    assert ranked.caption == f"{drawing.caption} 12 look wrong."
     first, second = re.findall(r'role="img" aria-label="([^"]+)"', drawing.svg)[:2]
     assert first == f"image 1, labelled {DIGITS.y_train[0]}, label is right"
     assert second == f"image 2, labelled {(DIGITS.y_train[1] + 1) % 10}, is {DIGITS.y_train[1]}"
