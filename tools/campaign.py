@@ -81,7 +81,7 @@ def status(root: Path, queue: str) -> int:
     campaign.queue(queue)
     if records(root).is_dir():
         _hand_over(records(root), RESULTS)
-    print(campaign.status(records(root), campaign.queue(queue)))
+    print(campaign.status(records(root), campaign.queue(queue)), flush=True)
     return 0
 
 
@@ -217,6 +217,9 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         return COMMANDS[command](folder(), queue)
+    except BrokenPipeError:  # `status | head`: the reader has seen enough, and the end of Python is not to flush again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -98,3 +98,13 @@ def test_a_queue_that_there_is_none_of_is_refused_with_those_there_are():
     answer = command(ROOT, "status", "table9")
     assert answer.returncode == 2
     assert answer.stderr == "error: there is no queue 'table9'; choose one of cifar, small, gpu, rehearsal\n"
+
+
+def test_a_reader_may_stop_reading_the_status(tmp_path):
+    named = {"L2RW_CAMPAIGN": str(tmp_path)}
+    tool = str(ROOT / "tools" / "campaign.py")
+    command = [sys.executable, tool, "status"]
+    with subprocess.Popen(command, env=os.environ | named, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as asked:
+        asked.stdout.close()
+        assert asked.stderr.read() == b""
+    assert asked.returncode == 0
