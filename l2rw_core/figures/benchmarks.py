@@ -159,27 +159,28 @@ def case_title(line: Line) -> str:
 
 
 def cost_table(lines: Sequence[Line], what: str = "time") -> NumberTable:
-    """Time or peak memory in plain steps: a row a system, a column a case; for the time also the counted bounds.
+    """Time or peak memory in plain steps: a row a case, a column a system; for the time also the counted bounds.
 
     Args:
         lines: of ``step_cost``.
         what: ``time`` or ``memory``.
     """
     cases = by_case(lines)
-    firsts = [next(iter(systems.values())) for systems in cases.values()]
     names = list(dict.fromkeys(name for systems in cases.values() for name in systems if name != "plain"))
-    rows = [
-        [_system_title(name, cases), *(_cell(systems.get(name), what) for systems in cases.values())] for name in names
-    ]
+    columns, rows = ["case", *(_system_title(name, cases) for name in names)], []
+    for systems in cases.values():
+        first = next(iter(systems.values()))
+        rows.append([case_title(first), *(_cell(systems.get(name), what) for name in names)])
+        if what == "time":
+            uncoupled = first["uncoupled_bound"]
+            rows[-1] += [f"{first['bound']:.2f}", "" if uncoupled is None else f"{uncoupled:.2f}"]
     if what == "time":
-        rows.append(["count of products", *(f"{line['bound']:.2f}" for line in firsts)])
-        uncoupled = (line["uncoupled_bound"] for line in firsts)
-        rows.append(["count, one backward pass", *("" if bound is None else f"{bound:.2f}" for bound in uncoupled)])
+        columns += ["count of products", "with one backward pass"]
     meaning = {
         "time": "Time of a step in plain steps, median",
         "memory": "Peak memory of a step, as a multiple of a plain step's",
     }[what]
-    return NumberTable(["system", *map(case_title, firsts)], rows, f"{meaning}. {_skipped(cases)}{origin(lines)}")
+    return NumberTable(columns, rows, f"{meaning}. {_skipped(cases)}{origin(lines)}")
 
 
 def _system_title(name: str, cases: Mapping[str, Mapping[str, Line]]) -> str:

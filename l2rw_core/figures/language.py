@@ -242,7 +242,7 @@ def compared(lines: Sequence[Line], setting: str, other: str, then: str = "", ou
 
 
 def told(lines: Sequence[Line], setting: str) -> str:
-    """How L2RW fares beside its rivals in a setting, alone and with the target examples afterwards, as sentences."""
+    """How L2RW fares beside its rivals in a setting, alone and with the target examples afterwards: two paragraphs."""
     weight = np.mean(weight_on_target(lines, setting, "l2rw"))
     kept = np.mean(weight_on_target(lines, setting, "selection"))
     before = np.mean(weight_before(lines, setting))
@@ -250,9 +250,10 @@ def told(lines: Sequence[Line], setting: str) -> str:
     after = " and ".join(compared(lines, setting, other, THEN) for other in ("uniform", "selection"))
     return (
         f"With {setting} sources the test loss of L2RW is {', '.join(first)} and {last}. "
-        f"Followed by the target examples it is {after}.{_at_same_rate(lines, setting)} "
-        f"L2RW spends {weight:.0%} of its weight on the good source, which is a quarter of the texts; of what the "
-        f"selection keeps {kept:.0%} is good. Before training the positive inner products give it {before:.0%}."
+        f"Followed by the target examples it is {after}.{_at_same_rate(lines, setting)}\n\n"
+        f"With {setting} sources L2RW spends {weight:.0%} of its weight on the good source, which is a quarter of the "
+        f"texts; of what the selection keeps {kept:.0%} is good. Before training the positive inner products give it "
+        f"{before:.0%}."
     )
 
 

@@ -23,6 +23,8 @@ _FEWEST_RIVALS = 3
 """Numbers of a column that make its best one worth marking."""
 _FEWEST_ALIKE = 2
 """Rows that begin with the same words, for these to head them."""
+_LONG_NAME = 24
+"""Letters of a row's name that fill three lines of a narrow column."""
 _FEW = 3
 """Trials of which a wide interval says less than the lowest and the highest."""
 _OURS = ' class="l2rw-ours"'
@@ -268,11 +270,13 @@ class NumberTable:
 
     @property
     def html(self) -> str:
-        """One `<table class="l2rw-table">`."""
+        """One `<table class="l2rw-table">`; a class more says that names of rows are long."""
         head = "".join(f'<th scope="col">{_text(name)}</th>' for name in self.columns)
         caption = f"<caption>{html.escape(typeset(self.caption))}</caption>"
         bodies = "".join(self._body(group, rows) for group, rows in self._groups)
-        return f'<table class="l2rw-table">{caption}<thead><tr>{head}</tr></thead>{bodies}</table>'
+        names = (_name(row) for _, rows in self._groups for row in rows)
+        wide = " l2rw-long-names" if any(len(name) > _LONG_NAME for name in names) else ""
+        return f'<table class="l2rw-table{wide}">{caption}<thead><tr>{head}</tr></thead>{bodies}</table>'
 
     @property
     def _groups(self) -> list[tuple[str, list[Sequence[Entry]]]]:

@@ -19,14 +19,14 @@ Text = str | Sequence[str | Opening]
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Sentences whose numbers come from records, or from the frames of a slider."""
+    """Sentences whose numbers come from records, or from the frames of a slider. A blank line begins another one."""
 
     text: Text
 
     @property
     def html(self) -> str:
-        """One `<p class="l2rw-told">`."""
-        return f'<p class="l2rw-told">{_html(self.text)}</p>'
+        """A `<p class="l2rw-told">` each."""
+        return "".join(f'<p class="l2rw-told">{one}</p>' for one in _html(self.text).split("\n\n"))
 
     def _repr_html_(self) -> str:
         return with_look(self.html)

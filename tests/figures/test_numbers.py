@@ -192,6 +192,14 @@ def test_rows_that_begin_with_the_same_words_are_a_group_with_its_own_best():
         assert "rowgroup" not in NumberTable(["where"], [[name] for name in alone], "").html
 
 
+def test_a_table_says_whether_names_of_its_rows_are_long():
+    short, long = (
+        NumberTable(["run", "x"], [[name, "1"]], "c").html for name in ("L2RW", "L2RW, 10:1, 100 clean images")
+    )
+    assert 'class="l2rw-table"' in short
+    assert 'class="l2rw-table l2rw-long-names"' in long
+
+
 def test_words_and_signs_of_a_table_are_a_readers():
     text = NumberTable(["data", "x"], [["mnist", "baseline+ft"], ["a", "-0.03"]], "from -1 to 1").html
     assert '<th scope="row">MNIST</th><td>plain training + fine-tuning</td>' in text

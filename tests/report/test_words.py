@@ -27,6 +27,7 @@ def test_a_paragraph_is_escaped_and_its_numbers_open():
     assert told.html.startswith('<p class="l2rw-told">a &lt; b: <span class="l2rw-number"')
     assert repr(told) == f"a < b: {ours}."
     assert Paragraph("x > y").html == '<p class="l2rw-told">x &gt; y</p>'
+    assert Paragraph("one\n\ntwo").html == '<p class="l2rw-told">one</p><p class="l2rw-told">two</p>'
 
 
 @pytest.mark.parametrize(
