@@ -226,7 +226,7 @@ def _reading(source: RawTable, choice: _Named) -> Reading:
     if frame.isna().all(axis=None):
         raise ValueError(f"every feature column of the data is empty: {source.path}")
     of_arrays = () if source.columns else tuple(frame.columns)
-    reading = understand(frame, choice.text, (*choice.keep, *of_arrays))
+    reading = understand(frame, choice.text, (*choice.keep, *of_arrays), source.decimal_commas)
     pictures = [name for name in reading.left_out if _names_pictures(frame[name])]
     if not reading.columns and pictures:
         raise ValueError(
@@ -244,7 +244,7 @@ def _names_pictures(column: pd.Series) -> bool:
 
 
 def _table(source: RawTable, choice: _Named, reading: Reading) -> Table:
-    frame = reading.read(source.frame)
+    frame = reading.read(source.frame, source.decimal_commas)
     _check_numbers(frame, source.path)
     left_out = [name for name in source.frame if name not in frame and name not in source.row_numbers]
     aside = pd.concat([source.aside, source.frame[left_out]], axis=1)
@@ -315,25 +315,32 @@ def _check_categories(values: pd.Series, clean: pd.Series) -> None:
         )
 
 
+def _native(array: np.ndarray) -> np.ndarray:
+    """The same numbers with their bytes in the order of this computer."""
+    return array.astype(array.dtype.newbyteorder("=")) if array.dtype.kind in "iuf" else array
+
+
 def _read_arrays(path: Path, choice: _Named) -> RawTable | Pictures:
     if choice:
         raise ValueError(f"columns are named for a table, and {path} is none (a table ends in {', '.join(TABLES)})")
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             keys = list(file.files)
-            arrays = {name.lower(): file[name] for name in keys if name.lower() in ("x", "y")}
+            named = [name for name in keys if name.lower() in ("x", "y")]
+            arrays = {name.lower(): _native(file[name]) for name in named}
     except Exception as error:  # a damaged archive fails in its own way in zipfile, zlib or numpy
         remedy = "; save labels as text, y.astype(str)" if "Object arrays" in str(error) else ""
         raise ValueError(f"{path} cannot be read as an .npz of plain arrays: {error}{remedy}") from error
-    if len(arrays) < 2:
-        raise ValueError(f"{path} must hold the arrays x and y, and holds {some(set(keys)) or 'none'}")
+    if len(named) != 2 or len(arrays) != 2:
+        raise ValueError(f"{path} must hold the arrays x and y, each once, and holds {some(set(keys)) or 'none'}")
     x, y = arrays["x"], arrays["y"]
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-    whole = y.dtype.kind == "f" and np.isfinite(y).all() and (y == np.round(y)).all()
+    whole = y.dtype.kind == "f" and (np.abs(y) < 2.0**53).all() and (y == np.round(y)).all()
     if x.ndim == 0 or y.ndim != 1 or len(x) != len(y) or len(y) == 0 or not (whole or y.dtype.kind in "iubUS"):
         remedy = ": give y.argmax(1) if it has a column for each label" if y.ndim == 2 else ""
         raise ValueError(
-            f"{path}: y must be (N,) integers or strings, one for each of x, got {y.dtype} {y.shape}{remedy}"
+            f"{path}: y must be (N,) integers or strings, one for each of x, got {y.dtype} {y.shape} for x "
+            f"{x.shape}{remedy}"
         )
     y = np.char.decode(y, "utf-8", "replace") if y.dtype.kind == "S" else y.astype(np.int64) if whole else y
     labels = np.array([plain_label(str(label)) for label in y.tolist()])

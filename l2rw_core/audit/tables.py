@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from l2rw_core.audit.columns import differ_by_last_digits, has_decimal_commas, looks_like_thousands
+
 PACKED = (".gz", ".bz2", ".xz", ".zip")
 TEXTS = (".csv", ".tsv")
 SINGLE = (".txt", ".tab")
@@ -40,6 +42,9 @@ _SEPARATORS = (",", ";", "\t", "|")
 _BLANKS = r"\s+"
 """Separator of columns that stand under each other."""
 _LOOK = 65536
+_COMMAS = "decimal commas"
+_LONGEST = 2.0**53
+"""A larger whole number is not told apart from its neighbours."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ class RawTable:
     """Where each row comes from, for people."""
     aside: pd.DataFrame = field(default_factory=pd.DataFrame)
     """(N, columns) what is to be ignored, to be shown to people."""
+    decimal_commas: bool = False
+    """Whether its numbers are written as 1,5."""
     row_numbers: tuple[str, ...] = ()
     """The first column, if pandas wrote its index there: it has no name, and a whole number of its own in each row."""
 
@@ -98,7 +105,9 @@ def read_table(path: Path, label_column: str | None, ignore: tuple[str, ...] = (
             read = [_read_csv(part, label_column) for part in parts]
             if len({tuple(frame.columns) for frame, _, _ in read}) > 1:
                 raise ValueError("its parts differ in their columns")
+            commas = any(frame.attrs[_COMMAS] for frame, _, _ in read)
             frame = pd.concat([frame for frame, _, _ in read], ignore_index=True)
+            frame.attrs[_COMMAS] = commas
             label, notes = read[0][1], read[0][2]
         else:
             frame, label, notes = _read_csv(path, label_column)
@@ -114,9 +123,9 @@ def read_table(path: Path, label_column: str | None, ignore: tuple[str, ...] = (
     features = _unfolded(frame.drop(columns=[label, *ignore], errors="ignore"))
     rows = [f"row {number}" for number in range(1, len(frame) + 1)]
     aside = frame[[name for name in ignore if name in frame and name != label]]
-    return RawTable(
-        path, features, labels, tuple(frame.columns), (*notes, *about_labels), rows, aside, _row_numbers(features)
-    )
+    notes = (*notes, *about_labels)
+    commas = frame.attrs.get(_COMMAS, False)
+    return RawTable(path, features, labels, tuple(frame.columns), notes, rows, aside, commas, _row_numbers(features))
 
 
 def whole_table(
@@ -250,18 +259,35 @@ def _read_csv(
     row_names = bool(longer) and all(longer)
     trailing = row_names and all(not row[-1].strip() for row in rows[1:])
     extra = ["beside the names"] if row_names else []
-    with _opened(path, encoding) as file:
-        frame = pd.read_csv(
-            file,
-            sep=separator,
-            header=0,
-            skiprows=above,
-            names=[*names, *extra] if trailing else [*extra, *names],
-            dtype=str if text else {label: str},
-            keep_default_na=False,
-            na_values={} if text else {name: [""] for name in names if name != label},
-            low_memory=False,
-        )[names]
+
+    def read(dtype: Any) -> pd.DataFrame:
+        with _opened(path, encoding) as file:
+            return pd.read_csv(
+                file,
+                sep=separator,
+                header=0,
+                skiprows=above,
+                names=[*names, *extra] if trailing else [*extra, *names],
+                dtype=dtype,
+                keep_default_na=False,
+                na_values={} if text else {name: [""] for name in names if name != label},
+                low_memory=False,
+            )[names]
+
+    frame = read(str if text else {label: str})
+    if not text:
+        commas = has_decimal_commas(frame.drop(columns=label), separator)
+        numbers = [name for name in frame.select_dtypes("float") if name != label]
+        numbers = [name for name in numbers if commas or (frame[name].abs() >= _LONGEST).any()]
+        if numbers:
+            written = read(dict.fromkeys((label, *numbers), str))[numbers]
+            kept = [
+                name
+                for name in numbers
+                if (commas and looks_like_thousands(written[name])) or differ_by_last_digits(written[name].dropna())
+            ]
+            frame[kept] = written[kept]
+        frame.attrs[_COMMAS] = commas
     frame, about_rows = _without_empty_end(frame, path)
     return frame, label, [*notes, *about_names, *about_rows]
 
@@ -328,15 +354,38 @@ def _encoding(path: Path) -> tuple[str, list[str]]:
             return "utf-32", []
         if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return "utf-16", []
-        if start[1:200:2].count(0) > 0.4 * len(start[1:200:2]) > 0:
-            return "utf-16-le", []
+        _check_text(path, start)
+        for first, name in ((1, "utf-16-le"), (0, "utf-16-be")):
+            if start[first:200:2].count(0) > 0.4 * len(start[first:200:2]) > 0:
+                return name, []
         try:
             _decoded(start, file)
         except UnicodeDecodeError:
+            if any(byte in start for byte in _NOT_IN_CP1252):
+                raise _Refused(f"{path} is neither UTF-8 nor Windows-1252 text: save it as UTF-8") from None
             return "cp1252", [
                 f"{path.name} is not UTF-8: it is read as Windows-1252. If letters are wrong, save it as UTF-8."
             ]
     return "utf-8-sig", []
+
+
+_BINARY = {
+    b"PAR1": "a parquet file: name it .parquet",
+    b"PK\x03\x04": "a spreadsheet or an archive: save it as CSV, or unpack it",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet: save it as CSV",
+    b"ARROW1": "an Arrow file: save it as parquet",
+    b"SQLite format 3": "a database: save its table as CSV",
+    b"%PDF": "a PDF: save its table as CSV",
+    b"version https://git-lfs": "only a pointer of Git LFS: fetch the file itself with git lfs pull",
+}
+"""How files begin that are no text, whatever they are called."""
+_NOT_IN_CP1252 = (0x81, 0x8D, 0x8F, 0x90, 0x9D)
+
+
+def _check_text(path: Path, start: bytes) -> None:
+    for mark, what in _BINARY.items():
+        if start.startswith(mark):
+            raise _Refused(f"{path} is no text but {what}")
 
 
 def _decoded(start: bytes, file: Any) -> None:
@@ -377,7 +426,7 @@ def _labels_of(column: pd.Series, path: Path, name: str) -> tuple[np.ndarray, li
         pd.api.types.is_float_dtype(column.dtype)
         and len(whole)
         and (whole == whole.round()).all()
-        and np.isfinite(whole).all()
+        and (whole.abs() < _LONGEST).all()
     ):
         column = column.astype("Int64")
     words = column.astype(object).map(str, na_action="ignore")

@@ -570,10 +570,10 @@ def test_an_empty_field_at_the_end_or_names_of_rows_shift_no_column(end, first, 
 NUMBERS = {
     "thousands": lambda i: f'"{1000 + 37 * i % 9000:,}"',
     "millions": lambda i: f'"{1000000 + 37001 * i:,}.5"',
-    "European": lambda i: f'"{i % 12}.{100 + i}.000,25"',
+    "European": lambda i: f'"{i % 12 + 1}.{100 + i}.000,25"',
     "decimal comma": lambda i: f'"{i % 40},{i % 9}"',
     "per cent": lambda i: f"{i % 90}.5%",
-    "dollars": lambda i: f'"${i % 90},{100 + i}"',
+    "dollars": lambda i: f'"${i % 89 + 1},{100 + i}"',
     "euros": lambda i: f"{i % 90}.20 €",
     "a unit": lambda i: f"{i % 90}.5 kg",
     "question marks": lambda i: "?" if i % 9 == 0 else str(i % 40),
@@ -593,7 +593,7 @@ def test_numbers_as_people_write_them(kind, tmp_path, audited):
     values = read_data(data).frame["a"]
     assert pd.api.types.is_float_dtype(values) or pd.api.types.is_integer_dtype(values)
     assert values.notna().mean() > 0.8
-    expected = {"European": 100_000.25, "dollars": 100.0, "per cent": 0.005, "accounts": -0.0, "decimal comma": 0.0}
+    expected = {"European": 1_100_000.25, "dollars": 1100.0, "per cent": 0.005, "accounts": -0.0, "decimal comma": 0.0}
     if kind in expected:
         assert values[0] == pytest.approx(expected[kind])
     problem = encode(*read_pair(data, clean))
@@ -654,6 +654,137 @@ def test_truth_values_and_0_and_1_are_alike(data_values, clean_values, tmp_path,
     assert problem.x.shape[1] == 1
     assert problem.x[:2].tolist() == problem.clean_x[:2].tolist()
     assert problem.x[0] > problem.x[1]
+
+
+def pair_of(tmp_path, data, clean, separator=","):
+    """Features of 60 rows and of two trusted ones, from the cells of one column."""
+    text = rows(60, lambda i: separator.join((data(i), str(i % 7), "uv"[i % 2])), separator.join(("a", "b", "label")))
+    head = ",".join(("a", "b", "label")) + "\n"
+    return table(tmp_path, text, head + "".join(f"{cell},1,{label}\n" for cell, label in zip(clean, "uv", strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("form", "clean"),
+    [
+        ("%m-%d-%Y", ("03-04-2020", "12-31-2019")),
+        ("%d-%m-%Y", ("04-03-2020", "31-12-2019")),
+        ("%d/%m/%Y", ("2020-03-04", "2019-12-31")),
+        ("%Y-%m-%d %H:%M:%S+02", ("2020-03-04 00:00:00-07", "2019-12-31 00:00:00+00")),
+        ("%Y-%m-%d %H:%M CEST", ("2020-03-04 00:00 CET", "2019-12-31 00:00 UTC")),
+        ("%Y/%m/%d", ("2020/3/4", "2019/12/31")),
+    ],
+)
+def test_dates_of_both_files_are_those_that_were_meant(form, clean, tmp_path):
+    """A year after a hyphen is no time zone, and a year in front is one whatever stands first elsewhere."""
+    days = [datetime.datetime(2020, 1, 1) + datetime.timedelta(days=i) for i in range(60)]
+    train, trusted = read_pair(*pair_of(tmp_path, lambda i: days[i].strftime(form), clean))
+    assert train.frame["a"].tolist() == days
+    assert trusted.frame["a"].tolist() == [datetime.datetime(2020, 3, 4), datetime.datetime(2019, 12, 31)]
+
+
+def test_dates_in_two_forms_in_one_column(tmp_path):
+    days = [datetime.datetime(2020, 1, 1) + datetime.timedelta(days=i) for i in range(60)]
+    pair = pair_of(tmp_path, lambda i: days[i].strftime(("%d.%m.%Y", "%Y-%m-%d")[i % 2]), ("2020-03-04", "04.03.2020"))
+    train, trusted = read_pair(*pair)
+    assert train.frame["a"].tolist() == days
+    assert trusted.frame["a"].tolist() == [datetime.datetime(2020, 3, 4)] * 2
+
+
+def test_times_of_day_in_halves_of_it(tmp_path):
+    times = ["12:05 am", "1:30 AM", "12:30 PM", "11:59 p.m."]
+    data = table(tmp_path, rows(60, lambda i: f"{times[i % 4]},{'uv'[i % 2]}", "at,label"))[0]
+    at = read_data(data).frame["at"]
+    assert at.dt.strftime("%H:%M").tolist()[:4] == ["00:05", "01:30", "12:30", "23:59"]
+
+
+@pytest.mark.parametrize(
+    ("data", "clean"),
+    [
+        (lambda i: f"{i % 28 + 1:02}/{i % 12 + 1:02}/2020", ("03/24/2020", "12/11/2020")),
+        (lambda i: f"{i % 9} kg", ("15 g", "30 g")),
+        (lambda i: f"${i % 9}", ("€15", "€30")),
+        (lambda i: f"{i % 90}%", ("15", "30")),
+        (lambda i: str(i % 9), ("15%", "30%")),
+    ],
+)
+def test_a_clean_set_in_another_order_or_unit_is_refused(data, clean, tmp_path):
+    with pytest.raises(ValueError, match="something else in the clean set: write both alike"):
+        read_pair(*pair_of(tmp_path, data, clean))
+
+
+@pytest.mark.parametrize("cells", [("5 kg", "300 g"), ("$5", "€4"), ("12%", "0.5"), ("<0.1", "1.5"), ("\0", "3")])
+def test_numbers_that_are_not_of_one_kind_are_names_and_it_is_said(cells, tmp_path):
+    read = read_data(table(tmp_path, rows(60, lambda i: f"{cells[i % 2]},{i % 7},{'uv'[i // 2 % 2]}", "a,b,label"))[0])
+    assert read.frame["a"].tolist()[:2] == [cell.strip() for cell in cells]
+    assert "Column 'a' is read as names: 30 of its 60 cells hold no number in one unit" in " ".join(read.notes)
+
+
+@pytest.mark.parametrize("cell", ["EUR 3.5", "R$ 3.5", "3.5 CHF", "3.50€", "₹3.5"])
+def test_a_currency_in_front_or_behind(cell, tmp_path):
+    read = read_data(table(tmp_path, rows(60, lambda i: f"{cell.replace('3', str(i))},{'uv'[i % 2]}", "a,label"))[0])
+    assert read.frame["a"].tolist() == [i + 0.5 for i in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("cells", "separator", "values"),
+    [
+        (lambda i: f"{i % 9 + 1},{i + 100};{i % 7},5", ";", lambda i: i % 9 + 1 + (i + 100) / 1000),
+        (lambda i: f"{i % 9 + 1}.{i + 100};{i % 7},5", ";", lambda i: 1000 * (i % 9 + 1) + i + 100),
+        (lambda i: f"{i % 9 + 1},{i + 100};{i % 7}", ";", lambda i: i % 9 + 1 + (i + 100) / 1000),
+        (lambda i: f"{i % 9 + 1},{i + 100};{i % 7}.5", ";", lambda i: 1000 * (i % 9 + 1) + i + 100),
+        (lambda i: f'"{i % 9 + 1},{i + 100}",{i % 7}.5', ",", lambda i: 1000 * (i % 9 + 1) + i + 100),
+        (lambda i: f'"0,{i + 100}",{i % 7}', ",", lambda i: (i + 100) / 1000),
+        (lambda i: f"{i % 9 + 1}.{i + 100};{i % 7}.5", ";", lambda i: i % 9 + 1 + (i + 100) / 1000),
+    ],
+)
+def test_the_whole_file_says_what_a_comma_and_a_point_mean(cells, separator, values, tmp_path):
+    head = separator.join(("a", "b", "label"))
+    read = read_data(table(tmp_path, rows(60, lambda i: f"{cells(i)}{separator}{'uv'[i % 2]}", head))[0])
+    assert read.frame["a"].tolist() == pytest.approx([values(i) for i in range(60)])
+
+
+def test_commas_of_the_clean_set_mean_what_they_mean_in_its_file(tmp_path):
+    data = rows(60, lambda i: f"{i % 9}.5,{i % 7}.5,{'uv'[i % 2]}", "a,b,label")
+    trusted = read_pair(*table(tmp_path, data, "a;b;label\n1,234;2,5;u\n3,234;2,5;v\n"))[1]
+    assert trusted.frame["a"].tolist() == [1.234, 3.234]
+
+
+def test_a_comma_that_can_mean_two_things_is_named(tmp_path):
+    text = rows(60, lambda i: f'"{i % 9 + 1},{i + 100}",{"uv"[i % 2]}' if i % 2 else f"{i},{'uv'[i % 2]}", "a,label")
+    read = read_data(table(tmp_path, text)[0])
+    assert read.notes == ("Column 'a': '2,101' is read as 2101. If that is wrong, write it so in the file.",)
+
+
+@pytest.mark.parametrize("first", [2**53, 2**62, 2**70])
+def test_whole_numbers_that_a_computer_takes_for_the_same_are_names(first, tmp_path):
+    text = rows(60, lambda i: f"{first + i % 3},{first + i},{i % 7},{'uv'[i % 2]}", "card,account,a,label")
+    data, clean = table(tmp_path, text)
+    train, trusted = read_pair(data, clean)
+    assert train.frame["card"].tolist() == [str(first + i % 3) for i in range(60)]
+    assert trusted.frame["card"].tolist() == [str(first + i % 3) for i in range(54, 60)]
+    assert list(train.aside.columns) == ["account"]
+    assert encode(train, trusted).x.shape[1] == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PAR1\x15\x00", "no text but a parquet file: name it .parquet"),
+        (b"PK\x03\x04\x14\x00", "no text but a spreadsheet or an archive: save it as CSV"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "only a pointer of Git LFS: fetch the file itself"),
+        (b"a,label\n1,\x81\x40\n", "is neither UTF-8 nor Windows-1252 text: save it as UTF-8"),
+    ],
+)
+def test_a_file_that_only_calls_itself_a_csv_is_named_as_what_it_is(content, message, tmp_path):
+    (tmp_path / "data.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_data(tmp_path / "data.csv")
+
+
+def test_letters_of_two_bytes_without_a_mark_in_either_order(tmp_path):
+    text = rows(60, lambda i: f"{i % 7},{'uv'[i % 2]}", "a,label")
+    for encoding in ("utf-16-le", "utf-16-be"):
+        assert len(read_data(table(tmp_path, text, encoding=encoding)[0])) == 60
 
 
 WORDS = ["good", "bad", "fine", "poor", "dull", "great", "plot", "film", "cast", "end"]
@@ -765,6 +896,25 @@ def test_columns_that_say_nothing_or_stand_twice_are_named(tmp_path, audited):
     assert "Left out: column 'c'; nothing is in it" in said
     assert "Column 'b' has one value only" in said
     assert "A name of a column stands twice: the later ones are called 'a.1'" in said
+
+
+@pytest.mark.parametrize("kind", [">f4", ">f8", ">i2", "<f2", np.longdouble])
+def test_numbers_of_any_kind_of_computer(kind, tmp_path):
+    x = np.arange(80).reshape(40, 2) % 5
+    np.savez(tmp_path / "data.npz", x=x.astype(kind), y=(np.arange(40) % 2).astype(">i4"))
+    read = read_data(tmp_path / "data.npz")
+    assert read.frame.to_numpy().tolist() == x.tolist()
+    assert set(read.labels) == {"0", "1"}
+
+
+def test_labels_too_large_to_be_told_apart_are_refused_and_those_of_a_parquet_are_kept(tmp_path):
+    pytest.importorskip("pyarrow", reason="parquet files need pyarrow, which the extra `tables` installs")
+    y = np.arange(40) % 2 * 1e20
+    np.savez(tmp_path / "data.npz", x=np.zeros((40, 2)), y=y)
+    with pytest.raises(ValueError, match=r"y must be \(N,\) integers or strings"):
+        read_data(tmp_path / "data.npz")
+    pd.DataFrame({"a": np.arange(40.0) % 7, "label": y}).to_parquet(tmp_path / "data.parquet")
+    assert set(read_data(tmp_path / "data.parquet").labels) == {"0.0", "1e+20"}
 
 
 def test_features_in_an_npz(tmp_path, audited):
