@@ -670,7 +670,7 @@ COMMANDS = {
     "show --records {0}/spoilt": "fig2.jsonl, line 1, is not a record",
     "report --root {0}": "has no folder data: name a checkout of the project with --root",
     "audit {0}/none.csv --clean {0}/b.csv --out {0}/o": "there is no file or folder .*none.csv",
-    "audit {0}/a.csv --clean {0}/a.csv --out {0}/o": "is inside the data",
+    "audit {0}/a.csv --clean {0}/a.csv --out {0}/o": "is the data itself",
     "audit {0}/a.csv --clean {0}/b.csv --label-column c --out {0}/o": "has no column 'c'; it has 'a', 'b', 'label'",
     "audit {0}/a.csv --clean {0}/b.csv --ignore c --out {0}/o": "has no column 'c'",
     "audit {0}/a.csv --clean {0}/b.csv --epochs 0 --out {0}/o": "epochs must be at least 1, got 0",

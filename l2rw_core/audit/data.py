@@ -15,7 +15,17 @@ import pandas as pd
 
 from l2rw_core.audit.columns import LARGEST_NUMBER, MOST_CATEGORIES, Reading, understand
 from l2rw_core.audit.pictures import Folder, Images, Pictures, Stack, check_not_all_alike, read_pictures
-from l2rw_core.audit.tables import PICTURES, TABLES, RawTable, end_of, parts_of, plain_label, read_table, some
+from l2rw_core.audit.tables import (
+    PICTURES,
+    TABLES,
+    RawTable,
+    about_blanks,
+    end_of,
+    parts_of,
+    plain_label,
+    read_table,
+    some,
+)
 from l2rw_core.running.progress import bar
 
 
@@ -97,7 +107,9 @@ def read_pair(
             the training set lacks, if there are fewer than two labels, or if all images are the same.
     """
     folder, inner = Path(data).resolve(), Path(clean).resolve()
-    if inner == folder or folder in inner.parents:
+    if inner == folder:
+        raise ValueError(f"the clean set {clean} is the data itself: give trusted examples that are not among them")
+    if folder in inner.parents:
         raise ValueError(f"the clean set {clean} is inside the data {data}: it would be trained on, move it out")
     choice = _Named.of(label_column, ignore, text, keep)
     with bar("reading", 3) as ticks:
@@ -343,12 +355,13 @@ def _read_arrays(path: Path, choice: _Named) -> RawTable | Pictures:
             f"{x.shape}{remedy}"
         )
     y = np.char.decode(y, "utf-8", "replace") if y.dtype.kind == "S" else y.astype(np.int64) if whole else y
-    labels = np.array([plain_label(str(label)) for label in y.tolist()])
+    written = [str(label) for label in y.tolist()]
+    labels, notes = np.array([plain_label(label) for label in written]), tuple(about_blanks(written, path))
     if (labels == "").any():
         raise ValueError(f"{path}: y[{int((labels == '').argmax())}] is empty: give it a label, or drop it")
     if x.ndim != 2:
-        return Stack(x, labels, path)
+        return Stack(x, labels, path, notes)
     if x.dtype.kind not in "biuf":
         raise ValueError(f"{path}: x must hold numbers or truth values, got {x.dtype}: give a table, or encode it")
     frame = pd.DataFrame(x, columns=[f"x{number}" for number in range(x.shape[1])])
-    return RawTable(path, frame, labels, names=[f"x[{number}]" for number in range(len(y))])
+    return RawTable(path, frame, labels, notes=notes, names=[f"x[{number}]" for number in range(len(y))])

@@ -8,6 +8,7 @@ set alike.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
-from l2rw_core.audit.tables import PICTURES, plain_label, some
+from l2rw_core.audit.tables import PICTURES, about_blanks, plain_label, some
 from l2rw_core.running.progress import progress_wanted
 
 LARGEST_SIDE = 64
@@ -146,6 +147,14 @@ class Extent:
         usual = np.quantile(values, (_STRAY, 1 - _STRAY))
         return cls(float(values.min()), float(values.max()), float(usual[0]), float(usual[1]))
 
+    @classmethod
+    def of_bytes(cls, values: np.ndarray) -> Extent:
+        """The same of (N, ...) uint8, without sorting them."""
+        counted = sum((np.bincount(part.ravel(), minlength=256) for part in values), np.zeros(256, dtype=int))
+        there, below = np.flatnonzero(counted), np.cumsum(counted) / values.size
+        usual = (float(np.searchsorted(below, share)) for share in (_STRAY, 1 - _STRAY))
+        return cls(float(there[0]), float(there[-1]), *usual)
+
     def __or__(self, other: Extent) -> Extent:
         lows, highs = (self.low, other.low), (self.high, other.high)
         usual = min(self.usual_low, other.usual_low), max(self.usual_high, other.usual_high)
@@ -222,33 +231,39 @@ class Stack:
         ValueError: for another shape, or values that are no finite numbers.
     """
 
-    def __init__(self, x: np.ndarray, labels: np.ndarray, path: Path) -> None:
+    def __init__(self, x: np.ndarray, labels: np.ndarray, path: Path, notes: tuple[str, ...] = ()) -> None:
         x = x[..., None] if x.ndim == 3 else x
         if x.ndim != 4 or 0 in x.shape or not (x.shape[3] <= 4 or x.shape[1] <= 4):
             raise ValueError(
                 f"{path}: x must be (N, features), (N, height, width), (N, height, width, 1 to 4) or "
                 f"(N, 1 to 4, height, width), got {x.shape}"
             )
-        if x.dtype.kind not in "biuf" or not np.isfinite(x).all():
-            raise ValueError(f"{path}: images must be finite whole or real numbers, got {x.dtype}")
+        if x.dtype.kind not in "biuf":
+            raise ValueError(f"{path}: images must be whole or real numbers, got {x.dtype}")
+        finite = np.isfinite(x)
+        if not finite.all():
+            place = int((~finite.all((1, 2, 3))).argmax())
+            raise ValueError(f"{path}: x[{place}] holds values that are no finite numbers: fill or remove them")
         x = x if x.shape[3] <= 4 else x.transpose(0, 2, 3, 1)
         x = x * np.uint8(255) if x.dtype == bool else x
-        self.path, self.x, self.labels = path, x, labels
+        self.path, self.x, self.labels, self.notes = path, x, labels, notes
         self.size = (x.shape[2], x.shape[1])
         self.grey = x.shape[3] < 3
-        self.kind = None if x.dtype == np.uint8 else "real" if x.dtype.kind == "f" else "whole"
-        self.extent = {} if self.kind is None else {self.kind: Extent.of(x)}
+        self.kind = "real" if x.dtype.kind == "f" else "whole"
+        self.extent = {self.kind: Extent.of_bytes(x) if x.dtype == np.uint8 else Extent.of(x)}
         self.grounds = np.zeros((0, len(_GROUNDS)))
 
     def read(self, view: View, size: tuple[int, int], channels: int) -> Images:
-        x = self.x if self.kind is None else _scaled(self.x, view.ranges[self.kind])
+        as_it_is = self.x.dtype == np.uint8 and view.ranges[self.kind] == (0.0, 255.0)
+        x = self.x if as_it_is else _scaled(self.x, view.ranges[self.kind])
         if x.shape[3] in (2, 4):
             colour, alpha = x[..., :-1].astype(float), x[..., -1:].astype(float) / 255
             x = np.round(colour * alpha + view.ground * (1 - alpha)).astype(np.uint8)
         if (x.shape[2], x.shape[1]) != size or x.shape[3] != channels:
             x = np.stack([_fit(as_image(pixels), *size, channels) for pixels in x])
         names = [f"x[{number}]" for number in range(len(x))]
-        return Images(x, self.labels, names, None, tuple(_about_ranges(self, view, self.path.name)), view)
+        notes = (*self.notes, *_about_ranges(self, view, self.path.name))
+        return Images(x, self.labels, names, None, notes, view)
 
 
 def _about_ranges(part: Folder | Stack, view: View, name: str) -> list[str]:
@@ -279,10 +294,11 @@ def _find(root: Path) -> tuple[list[Path], list[str], list[str]]:
         )
     files: list[Path] = []
     labels: list[str] = []
+    owners: dict[Path, Path] = {}
     others: list[str] = []
     empty: list[str] = []
     for folder in classes:
-        everything = list(_walk(folder, hidden, root))
+        everything = list(_walk(folder, hidden, root, owners))
         images = [file for file in everything if file.suffix.lower() in PICTURES]
         others += [str(file.relative_to(root)) for file in everything if file.suffix.lower() not in PICTURES]
         empty += [folder.name] if not images else []
@@ -296,19 +312,36 @@ def _find(root: Path) -> tuple[list[Path], list[str], list[str]]:
         *_left_out(beside, "file beside the label folders", "files beside the label folders", root),
         *_left_out(others, "file that is no image", "files that are no images", root),
         *_left_out(empty, "label folder without an image", "label folders without an image", root),
+        *about_blanks([folder.name for folder in classes], root),
     ]
     return files, labels, notes
 
 
-def _walk(folder: Path, hidden: list[str], root: Path) -> Iterator[Path]:
-    """Files of a folder and the folders in it, links followed, none of these twice."""
-    visited: set[Path] = set()
+def _walk(folder: Path, hidden: list[str], root: Path, owners: dict[Path, Path]) -> Iterator[Path]:
+    """Files of a folder and the folders in it, links followed, none of these twice, and none that holds the data.
+
+    Args:
+        folder: of a label.
+        hidden: takes what is out of sight.
+        root: of the data.
+        owners: the label folder by which each folder was reached, as far as known.
+
+    Raises:
+        ValueError: if a folder is that of another label as well.
+    """
+    around = {root.resolve(), *root.resolve().parents}
     for here, folders, names in os.walk(folder, followlinks=True):
         place = Path(here)
-        if place.resolve() in visited:
+        itself = place.resolve()
+        if owners.get(itself, folder) != folder:
+            raise ValueError(
+                f"{place} is a link to a folder of the label {owners[itself].name!r}: its images would have two "
+                "labels, remove the link"
+            )
+        if itself in owners or itself in around:
             folders.clear()
             continue
-        visited.add(place.resolve())
+        owners[itself] = folder
         hidden += [str((place / name).relative_to(root)) for name in (*folders, *names) if _out_of_sight(name)]
         folders[:] = sorted(name for name in folders if not _out_of_sight(name))
         yield from (place / name for name in sorted(names) if not _out_of_sight(name))
@@ -405,9 +438,13 @@ class _Damaged(ValueError):
 @contextmanager
 def _naming(file: Path) -> Iterator[None]:
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            yield
     except _Damaged:
         raise
+    except Image.DecompressionBombError as error:
+        raise _Damaged(f"{file} has more pixels than can be read: {error}; make it smaller") from error
     except _DAMAGES as error:
         raise _Damaged(f"{file} cannot be read as an image: {error}; repair it or move it away") from error
 
@@ -421,8 +458,6 @@ _DAMAGES = (
     KeyError,
     TypeError,
     OverflowError,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
 )
 
 

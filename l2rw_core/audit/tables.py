@@ -14,7 +14,7 @@ import io
 import lzma
 import unicodedata
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -438,8 +438,13 @@ def _labels_of(column: pd.Series, path: Path, name: str) -> tuple[np.ndarray, li
             f"{missing[0] + 1}; drop {'them' if len(missing) > 1 else 'it'}, or give "
             f"{'them a label' if len(missing) > 1 else 'it one'}"
         )
-    notes = [f"Blanks around labels of {path.name} are cut."] if (bare != words.map(_composed)).any() else []
-    return bare.to_numpy(dtype=str), [*notes, *_numbers_alike(bare.unique(), path)]
+    return bare.to_numpy(dtype=str), [*about_blanks(words.unique(), path), *_numbers_alike(bare.unique(), path)]
+
+
+def about_blanks(labels: Iterable[str], path: Path) -> list[str]:
+    """That blanks around labels are cut, if any has some: two labels may become one."""
+    cut = any(plain_label(label) != _composed(label) for label in labels)
+    return [f"Blanks around labels of {path.name} are cut."] if cut else []
 
 
 def plain_label(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 
 def clean_batches(loader: Iterable[Any]) -> Iterator[Any]:
@@ -17,7 +17,7 @@ def clean_batches(loader: Iterable[Any]) -> Iterator[Any]:
         loader: a ``DataLoader`` of the trusted examples, or anything that can be gone through again.
 
     Raises:
-        TypeError: if it can be gone through only once.
+        TypeError: if it can be gone through only once, or gives examples and no batches, as a data set does.
         ValueError: if it has no batch, as one with ``drop_last=True`` and fewer examples than a batch.
 
     Example::
@@ -28,6 +28,8 @@ def clean_batches(loader: Iterable[Any]) -> Iterator[Any]:
     """
     if isinstance(loader, Iterator):  # not by iter(): that begins a round, with its workers and its shuffling
         raise TypeError(f"{type(loader).__name__} can be gone through only once: give the DataLoader itself")
+    if isinstance(loader, Dataset):
+        raise TypeError(f"{type(loader).__name__} gives one example at a time: put it into a DataLoader")
     return _rounds(loader)
 
 
@@ -49,7 +51,7 @@ def with_ids(dataset: Dataset[Any]) -> WithIds:
     ``(inputs, label)`` becomes ``(inputs, label, id)``, and a dictionary gets an entry ``"id"``.
 
     Raises:
-        TypeError: if examples have no number, as in a stream.
+        TypeError: if examples have no number, as in a stream or a loader.
 
     Example::
 
@@ -60,6 +62,8 @@ def with_ids(dataset: Dataset[Any]) -> WithIds:
         raise TypeError(
             f"{type(dataset).__name__} has no numbered examples: let it give an id with each example itself"
         )
+    if isinstance(dataset, DataLoader):
+        raise TypeError("a DataLoader gives batches: number its data set, as in DataLoader(with_ids(data), ...)")
     return WithIds(dataset)
 
 

@@ -6,6 +6,7 @@ from l2rw_core.extras import require
 
 require("sklearn", "sklearn")
 
+import numbers
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -106,9 +107,9 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator):
 
         Raises:
             ValueError: if only one of `X_clean` and `y_clean` is given, `y` has one class only, a label of `y_clean` is
-                not in `y`, a number is NaN or infinite, a sample weight is negative or all are 0, the network has not
-                one output for each label, or a parameter is out of range. What was fitted before stays as it was,
-                whatever goes wrong.
+                not in `y`, a label is missing, a number is NaN or infinite, a sample weight is negative or all are 0,
+                the network has not one output for each label, a parameter is out of range, the device cannot be used,
+                or training diverges. What was fitted before stays as it was, whatever goes wrong.
         """
         before = dict(vars(self))
         try:
@@ -122,9 +123,17 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator):
     def _fit(self, X: Any, y: Any, X_clean: Any, y_clean: Any, sample_weight: Any) -> None:
         if (X_clean is None) != (y_clean is None):
             raise ValueError("give both X_clean and y_clean, or neither for training with equal weights")
-        if self.epochs < 1:
-            raise ValueError(f"epochs must be at least 1, got {self.epochs}")
+        for name in ("epochs", "batch_size", "clean_batch_size"):
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Integral):
+                raise ValueError(f"{name} must be a whole number, got {value!r}")
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if not isinstance(self.lr, numbers.Real | Tensor) or not 0 <= self.lr < float("inf"):
+            raise ValueError(f"lr must be a number, finite and not negative, got {self.lr!r}")
+        self._check_device()
         X, y = validate_data(self, X, y, dtype=_FLOATS, accept_sparse="csr")
+        _check_labels(y, "y")
         check_classification_targets(y)
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
@@ -143,7 +152,14 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator):
         counts = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         if not counts.any():
             raise ValueError("all sample weights are zero: there is nothing to learn from")
-        return torch.tensor(counts, device=self.device)
+        return torch.tensor(counts / counts.max(), device=self.device)
+
+    def _check_device(self) -> None:
+        try:
+            torch.zeros(1, device=self.device).item()
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"device {str(self.device)!r} cannot be used: {reason}") from error
 
     def _clean(self, X: Any, X_clean: Any, y_clean: Any) -> tuple[Any, np.ndarray]:
         """The clean set, checked against X."""
@@ -152,7 +168,8 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator):
         except ValueError as error:
             if "could not convert" in str(error) or "features, but" in str(error):
                 raise ValueError(f"X_clean: {error}. {_ROUTE}") from error
-            raise
+            raise ValueError(f"X_clean and y_clean: {error}") from error
+        _check_labels(y_clean, "y_clean")
         if _elsewhere(X, X_clean):
             warnings.warn(f"X_clean lies far outside of the range of X: is it scaled like X? {_ROUTE}", stacklevel=4)
         return X_clean, y_clean
@@ -196,6 +213,8 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator):
                 reweighter.times = times
                 self.ledger_.record(reweighter.step(batch, clean.batch(clean_batches.indices(number)), ids))
         self.model_.eval()
+        if not all(part.isfinite().all() for part in (*self.model_.parameters(), *self.model_.buffers())):
+            raise ValueError("training diverged, the network's numbers are NaN or infinite: lower lr, or scale X")
 
     def _check_outputs(self, x: Tensor) -> None:
         """In eval mode, which changes neither the module nor a random state."""
@@ -224,6 +243,13 @@ class ReweightedClassifier(ClassifierMixin, BaseEstimator):
         """(n,) the most probable label."""
         best = self.predict_proba(X).argmax(1)
         return self.classes_[best]
+
+
+def _check_labels(y: np.ndarray, name: str) -> None:
+    """ValueError that names a label that is missing, which NumPy cannot compare with others."""
+    missing = [place for place, label in enumerate(y) if label is None or label != label] if y.dtype == object else []
+    if missing:
+        raise ValueError(f"{name}[{missing[0]}] is {y[missing[0]]}: give every example a label, or leave it out")
 
 
 def _two_hidden_layers(features: int, classes: int) -> nn.Module:

@@ -371,6 +371,67 @@ def test_images_that_are_all_the_same_are_refused(tmp_path, refused):
     assert "are the same once they are read: nothing tells them apart" in told
 
 
+def test_one_folder_under_two_labels_is_refused_and_a_link_to_what_is_around_it_leads_nowhere(tmp_path, refused):
+    data, clean = folder(tmp_path, save_as(".png"))
+    (data / "lies" / "all").symlink_to(data)
+    (data / "lies" / "above").symlink_to(tmp_path)
+    (data / "lies" / "itself").symlink_to(data / "lies")
+    found = read_data(data)
+    assert found.labels.tolist() == ["lies"] * 8 + ["stands"] * 8
+    assert all(name.startswith(label) for name, label in zip(found.names, found.labels, strict=True))
+    (data / "tilts").symlink_to(data / "stands")
+    assert "data/tilts is a link to a folder of the label 'stands': its images would have two" in refused(data, clean)
+
+
+@pytest.mark.parametrize("kind", ["folder", "npz"])
+def test_labels_that_differ_by_blanks_become_one_and_it_is_said(kind, tmp_path):
+    if kind == "folder":
+        data = folder(tmp_path, save_as(".png"), labels=("cat ", "cat"))[0]
+    else:
+        data = tmp_path / "data.npz"
+        np.savez(data, x=np.zeros((16, 3)), y=np.array(["cat ", "cat"] * 8))
+    found = read_data(data)
+    assert found.labels.tolist() == ["cat"] * 16
+    assert f"Blanks around labels of {data.name} are cut." in found.notes
+
+
+def test_a_large_image_is_read_without_a_word_and_one_beyond_measure_is_named(tmp_path, monkeypatch, refused, recwarn):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60 * 60)
+
+    def save(label, path, _):
+        Image.fromarray(bars(label, (80, 80))).save(path.with_name(path.name + ".png"))
+
+    data, clean = folder(tmp_path, save)
+    assert read_data(data).x.shape == (16, 32, 32, 1)
+    assert not recwarn.list
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30 * 30)
+    assert "0.png has more pixels than can be read" in (told := refused(data, clean))
+    assert "make it smaller" in told
+
+
+@pytest.mark.parametrize("top", [1, 16])
+def test_bytes_that_use_little_of_their_range_are_scaled_as_other_numbers_are(top, tmp_path):
+    x = RNG.integers(0, top + 1, (20, 8, 8)).astype(np.uint8)
+    for kind in (np.uint8, np.int64, float):
+        np.savez(tmp_path / f"{kind.__name__}.npz", x=x.astype(kind), y=np.arange(20) % 2)
+    whole = read_data(tmp_path / "uint8.npz")
+    assert whole.x.min() == 0
+    assert whole.x.max() == 255
+    assert (whole.x == read_data(tmp_path / "int64.npz").x).all()
+    if top > 1:  # real numbers up to 1 are shares
+        assert f"hold numbers from 0 to {top}: 0 becomes black, {top} white" in " ".join(whole.notes)
+        assert (whole.x == read_data(tmp_path / "float.npz").x).all()
+
+
+def test_bytes_of_both_sets_are_scaled_alike(tmp_path):
+    x = RNG.integers(0, 256, (20, 8, 8)).astype(np.uint8)
+    np.savez(tmp_path / "data.npz", x=x, y=np.arange(20) % 2)
+    np.savez(tmp_path / "clean.npz", x=x // 16, y=np.arange(20) % 2)
+    data, clean = read_pair(tmp_path / "data.npz", tmp_path / "clean.npz")
+    assert (data.x[..., 0] == x).all()
+    assert (clean.x[..., 0] == x // 16).all()
+
+
 def test_folders_of_splits_are_no_labels(tmp_path, refused):
     data, _ = folder(tmp_path / "1", save_as(".png"), labels=("train", "val"))
     _, clean = folder(tmp_path / "2", save_as(".png"), labels=("train", "val"))
@@ -905,6 +966,23 @@ def test_numbers_of_any_kind_of_computer(kind, tmp_path):
     read = read_data(tmp_path / "data.npz")
     assert read.frame.to_numpy().tolist() == x.tolist()
     assert set(read.labels) == {"0", "1"}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (
+            {"x": np.zeros((8, 3)), "X": np.ones((8, 3)), "y": np.arange(8)},
+            "arrays x and y, each once, and holds 'X', 'x'",
+        ),
+        ({"x": np.full((8, 4, 4), np.nan), "y": np.arange(8)}, r"x\[0\] holds values that are no finite numbers: fill"),
+        ({"x": np.zeros((5, 3)), "y": np.arange(8)}, r"one for each of x, got int64 \(8,\) for x \(5, 3\)"),
+    ],
+)
+def test_arrays_that_do_not_go_together_say_why(arrays, message, tmp_path):
+    np.savez(tmp_path / "data.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        read_data(tmp_path / "data.npz")
 
 
 def test_labels_too_large_to_be_told_apart_are_refused_and_those_of_a_parquet_are_kept(tmp_path):

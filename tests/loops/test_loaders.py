@@ -37,6 +37,14 @@ def test_what_can_be_gone_through_only_once_is_refused_at_once():
         clean_batches(iter(loader()))
 
 
+def test_a_data_set_in_place_of_a_loader_and_a_loader_in_place_of_a_data_set_are_refused():
+    data = TensorDataset(torch.arange(5))
+    with pytest.raises(TypeError, match="TensorDataset gives one example at a time: put it into a DataLoader"):
+        clean_batches(data)
+    with pytest.raises(TypeError, match=r"a DataLoader gives batches: number its data set, as in DataLoader\(with_ids"):
+        with_ids(DataLoader(data))
+
+
 def test_asking_for_batches_does_not_begin_a_round():
     """To begin one starts a loader's workers, and moves its shuffling."""
     shuffling = torch.Generator().manual_seed(0)

@@ -215,6 +215,61 @@ def test_a_failed_fit_leaves_what_was_fitted_before(changed, error):
     assert not [name for name in vars(fresh) if name.endswith("_")]
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 1.5}, "epochs must be a whole number, got 1.5"),
+        ({"clean_batch_size": 0}, "clean_batch_size must be at least 1, got 0"),
+        ({"lr": "fast"}, "lr must be a number, finite and not negative, got 'fast'"),
+        ({"lr": float("inf")}, "lr must be a number, finite and not negative, got inf"),
+        ({"device": "abacus"}, "device 'abacus' cannot be used: "),
+    ],
+)
+def test_a_parameter_that_cannot_be_is_named(options, message):
+    X, y, clean, _ = arrays()
+    with pytest.raises(ValueError, match=message):
+        classifier(**options).fit(X, y, **clean)
+
+
+def test_training_that_diverges_is_an_error_with_and_without_a_clean_set():
+    """Else every label would be the first one."""
+    X, y, clean, _ = arrays()
+    wild = classifier(optimizer=torch.optim.SGD, lr=1e200)
+    for more in ({}, clean):
+        with pytest.raises(ValueError, match=r"lower (lr|the learning rate)"):
+            wild.fit(X, y, **more)
+        assert not hasattr(wild, "model_")
+    last = classifier(optimizer=torch.optim.SGD, lr=1e200, epochs=1, batch_size=400)
+    with pytest.raises(ValueError, match="training diverged, the network's numbers are NaN or infinite: lower lr"):
+        last.set_params(lr=1e300).fit(X * 1e10, y)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"y": None}, r"y\[7\] is None: give every example a label"),
+        ({"y_clean": None}, r"y_clean\[7\] is None: give every example a label"),
+        ({"X_clean": np.full((20, 2), np.nan)}, "X_clean and y_clean: Input X contains NaN"),
+        ({"y_clean": ["left"]}, r"X_clean and y_clean: .*inconsistent numbers of samples: \[20, 1\]"),
+    ],
+)
+def test_what_is_wrong_with_labels_or_the_clean_set_is_said_of_these(change, message):
+    X, y, clean, _ = arrays()
+    given = {"y": y} | clean | change
+    for name in [name for name, value in change.items() if value is None]:
+        given[name] = ({"y": y} | clean)[name].astype(object)
+        given[name][7] = None
+    with pytest.raises(ValueError, match=message):
+        classifier().fit(X, **given)
+
+
+@pytest.mark.parametrize("size", [1e-320, 1e307])
+def test_sample_weights_count_beside_each_other_however_large_they_are(size):
+    X, y, _, _ = arrays()
+    usual, other = (classifier(epochs=2).fit(X, y, sample_weight=np.full(400, w)) for w in (1.0, size))
+    np.testing.assert_allclose(usual.predict_proba(X), other.predict_proba(X))
+
+
 def test_labels_that_a_tool_encodes_by_half_are_refused_with_the_remedy():
     """cross_val_predict writes y as whole numbers for predict_proba, and leaves y_clean as it is."""
     X, y, clean, _ = arrays()
