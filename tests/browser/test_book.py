@@ -156,6 +156,18 @@ FLAT = """() => [...document.querySelectorAll('math:has(mfrac, munderover)')]
     .filter(math => math.checkVisibility())
     .filter(math => math.getBoundingClientRect().height < 1.2 * parseFloat(getComputedStyle(math).fontSize))
     .map(math => math.textContent)"""
+# Formulas of which no scrolling shows the beginning, or the end.
+CUT_FORMULAS = """() => [...document.querySelectorAll('article.bd-article math')]
+    .filter(math => math.checkVisibility())
+    .filter(math => {
+        let frame = math.parentElement;
+        const isOpen = e => e.tagName !== 'ARTICLE' && getComputedStyle(e).overflowX === 'visible';
+        while (isOpen(frame)) frame = frame.parentElement;
+        const box = math.getBoundingClientRect(), edge = frame.getBoundingClientRect();
+        const scrolls = ['auto', 'scroll'].includes(getComputedStyle(frame).overflowX);
+        return box.left + frame.scrollLeft < edge.left - 1 || (!scrolls && box.right > edge.right + 1);
+    })
+    .map(math => math.textContent)"""
 # The file of the font of formulas: what a page needs of it, it has.
 WHOLE_FONT = "() => [...document.fonts].find(font => font.family.includes('STIX Two Math')).status"
 
@@ -177,6 +189,14 @@ def test_every_formula_is_set_and_none_is_a_stop_of_the_keyboard(visit: Visit, d
     assert page.evaluate(FLAT) == []
     assert page.locator(":is(math, .math)[tabindex]:not([data-symbols])").count() == 0
     assert page.evaluate(WHOLE_FONT) == "unloaded"
+
+
+@every_page
+def test_on_a_phone_every_formula_can_be_seen_from_its_beginning_to_its_end(visit: Visit, document: str) -> None:
+    page = visit.open(document)
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.evaluate(UNFOLD)
+    assert page.evaluate(CUT_FORMULAS) == []
 
 
 def test_the_font_of_formulas_has_all_their_signs(book: Path) -> None:
