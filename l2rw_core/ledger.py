@@ -283,14 +283,15 @@ def suspects(
         last, with NaN as score.
 
     Raises:
-        ValueError: for a wrong number of labels, an unknown `by`, an empty ledger, or margins that were not recorded.
+        ValueError: for a wrong number of labels, one that is missing, predictions that are text where labels are
+            numbers, an unknown `by`, an empty ledger, or margins that were not recorded.
     """
     from l2rw_core.extras import require
 
     require("audit", "pandas")
     import pandas as pd
 
-    given_labels = _as_labels(labels, ledger.n, "labels")
+    given_labels = as_labels(labels, ledger.n, "labels")
     if by not in SIGNALS:
         raise ValueError(f"unknown signal {by!r}; choose one of {', '.join(SIGNALS)}")
     if not 0 < reference <= 1:
@@ -299,7 +300,8 @@ def suspects(
     columns: dict[str, Any] = {"given_label": given_labels}
     issue = score < 0.5
     if predicted is not None:
-        columns["predicted_label"] = _as_labels(predicted, ledger.n, "predicted")
+        columns["predicted_label"] = as_labels(predicted, ledger.n, "predicted")
+        _check_written_alike(given_labels, columns["predicted_label"])
         issue &= columns["predicted_label"] != given_labels
     columns |= {"label_score": score, "is_label_issue": issue}
     evidence = ledger.table()[["seen", "weight", "alignment", "helpful", "loss"]]
@@ -307,11 +309,29 @@ def suspects(
     return table.sort_values("label_score", kind="stable", na_position="last")
 
 
-def _as_labels(labels: Any, n: int, name: str) -> np.ndarray:
-    values = np.asarray(labels)
+def _check_written_alike(labels: np.ndarray, predicted: np.ndarray) -> None:
+    """ValueError if the one are text and the other are not: none would agree."""
+    if isinstance(labels[0], str) != isinstance(predicted[0], str):
+        raise ValueError(
+            f"labels are like {labels[0]!r} and predicted like {predicted[0]!r}: write both alike, or no label would "
+            "agree with its prediction"
+        )
+
+
+def to_array(values: Any) -> np.ndarray:
+    """An array of anything that has the form of one, also of a tensor that lies on a GPU or wants a gradient."""
+    if not isinstance(values, Tensor):
+        return np.asarray(values)
+    values = values.detach().cpu()
+    return np.asarray(values.float() if values.dtype == torch.bfloat16 else values)
+
+
+def as_labels(labels: Any, n: int, name: str) -> np.ndarray:
+    """(n,) labels; ValueError if there are more or fewer, or one is missing."""
+    values = to_array(labels)
     if values.shape != (n,):
-        raise ValueError(f"{name} must have shape ({n},), one for each example of the ledger, got {values.shape}")
-    places = enumerate(values) if values.dtype.kind in "Ofc" else ()
+        raise ValueError(f"{name} must have shape ({n},), one for each example, got {values.shape}")
+    places = enumerate(values) if values.dtype.kind in "OfcmM" else ()
     empty = [place for place, value in places if value is None or value != value]
     if empty:
         raise ValueError(f"{name}[{empty[0]}] is {values[empty[0]]}: give every example a label, or leave it out")

@@ -108,6 +108,8 @@ class Reweighter:
             raise ValueError("step() needs an optimizer: give one to Reweighter, or use loss() in your own loop")
         _check_held(self.model, self.optimizer)
         scoring = self._scoring(batch, clean_batch)
+        if self.health is not None and not self.steps:
+            _tell_what_stays(self.model, self.optimizer)
         before = [(p, p.grad) for p in self._reached()]
         try:
             while True:
@@ -297,6 +299,19 @@ def _check_held(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         raise ValueError(
             "the optimizer holds none of the model's trainable parameters: build it from model.parameters(), "
             "after the model was moved or replaced, or unfreeze what it holds"
+        )
+
+
+def _tell_what_stays(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Say which trainable parameters a step does not move: the weights would be those of another training."""
+    held = {id(p) for p in _held(optimizer)}
+    others = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in held]
+    if others:
+        _log.warning(
+            "the optimizer does not hold all that requires a gradient (%d parameters, %s for one): these count in the "
+            "weights and are never updated. Freeze them with requires_grad_(False), or give them to the optimizer",
+            len(others),
+            others[0],
         )
 
 

@@ -205,6 +205,9 @@ def test_impossible_ledgers_are_refused(n, decay):
     [
         ([0], {}, r"labels must have shape \(2,\)"),
         ([0, 1], {"predicted": [1]}, r"predicted must have shape \(2,\)"),
+        (np.array(["2020-01-01", "NaT"], "datetime64[D]"), {}, r"labels\[1\] is NaT: give every example a label"),
+        ([0, 1], {"predicted": ["0", "1"]}, "predicted like .*'0'.*: write both alike, or no label would agree"),
+        (["0", "1"], {"predicted": [0, 1]}, "labels are like .*'0'.* and predicted like .*0.*: write both alike"),
         ([0, 1], {"by": "charm"}, "unknown signal 'charm'; choose one of both, alignment"),
         ([0, 1], {"by": "margin"}, "the ledger holds no margin: record steps first, with logits"),
         ([0, 1], {"reference": 0}, "reference must lie between 0 and 1"),
@@ -217,6 +220,15 @@ def test_suspects_refuses_what_it_cannot_use(labels, options, message):
         suspects(ledger, labels, **options)
     with pytest.raises(ValueError, match="holds no alignment: record steps first"):
         suspects(WeightLedger(2), [0, 1])
+
+
+@pytest.mark.parametrize("kind", [torch.long, torch.bfloat16])
+def test_labels_of_any_tensor_are_taken(kind):
+    ledger = WeightLedger(3)
+    ledger.record(step_of([1.0, -1.0, -2.0]), [0, 1, 2])
+    labels = torch.tensor([0, 1, 1], dtype=kind)
+    labels = labels.requires_grad_() if kind.is_floating_point else labels
+    assert suspects(ledger, labels)["given_label"].sort_index().tolist() == [0, 1, 1]
 
 
 def test_the_table_has_cleanlabs_columns_and_its_ids():

@@ -157,9 +157,9 @@ def test_a_buffer_that_is_replaced_is_kept_as_in_plain_training(engine):
         torch.testing.assert_close(mine, other.detach())
 
 
-def test_what_the_optimizer_does_not_hold_keeps_its_gradient_field():
+def test_what_the_optimizer_does_not_hold_keeps_its_gradient_field_and_is_named_once(caplog):
     case = make_case("mlp")
-    head = list(case.model.parameters())[-2:]
+    head, rest = list(case.model.parameters())[-2:], list(case.model.parameters())[:-2]
     reweighter = Reweighter(case.model, torch.optim.SGD(head, 0.1), case.loss_fn)
     before = {name: p.detach().clone() for name, p in case.model.named_parameters()}
     for _ in range(2):
@@ -167,6 +167,14 @@ def test_what_the_optimizer_does_not_hold_keeps_its_gradient_field():
     assert all(p.grad is None for p in case.model.parameters())
     moved = [name for name, p in case.model.named_parameters() if not torch.equal(p, before[name])]
     assert len(moved) == len(head)
+    (said,) = [record.getMessage() for record in caplog.records if "does not hold" in record.getMessage()]
+    assert f"({len(rest)} parameters, " in said
+    assert "Freeze them with requires_grad_(False)" in said
+    caplog.clear()
+    for p in rest:
+        p.requires_grad_(False)
+    Reweighter(case.model, torch.optim.SGD(head, 0.1), case.loss_fn).step(case.batch, case.clean)
+    assert "does not hold" not in caplog.text
 
 
 def test_a_step_that_fails_is_not_counted():

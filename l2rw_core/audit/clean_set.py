@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from l2rw_core.datasets import title_of
-from l2rw_core.ledger import Labels
+from l2rw_core.ledger import Labels, as_labels, to_array
 from l2rw_core.running.progress import bar
 
 FEW = 5
@@ -19,6 +19,9 @@ FEW = 5
 _SAMPLE = 500
 _LARGEST_WIDTH = 256
 _AT_ONCE = 1000
+_MANY, _LOOKED_AT = 16, 1000
+"""Numbers of an example from which on their size says something, and examples that are looked at."""
+_OTHERWISE_SCALED = 50.0
 
 
 @dataclass(frozen=True)
@@ -87,19 +90,37 @@ def check_clean_set(
     with bar("looking for duplicates", 4, progress) as ticks:
         duplicates = _duplicates(x, clean_x, near, ticks.update)
     duplicates["same_label"] = y[duplicates["train_id"]] == clean_y[duplicates["clean_id"]]
-    findings = [*_about_counts(counts, missing), *_about_duplicates(duplicates), *_about_gain(gain, len(clean_y))]
+    findings = [
+        *_about_counts(counts, missing),
+        *_about_scale(x, clean_x),
+        *_about_duplicates(duplicates),
+        *_about_gain(gain, len(clean_y)),
+    ]
     return CleanSetCheck(counts, missing, duplicates, gain, findings)
 
 
 def _as_arrays(pair: Any, role: str) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise ValueError(f"the {role} set must be a pair (inputs, labels), got {type(pair).__name__}")
-    x, y = (np.asarray(part) for part in pair)
+    x, y = (to_array(part.toarray() if hasattr(part, "toarray") else part) for part in pair)
     if x.ndim == 0 or len(x) == 0 or y.ndim != 1 or len(x) != len(y):
         raise ValueError(f"the {role} set needs inputs and one label for each, got {x.shape} and {y.shape}")
     if x.dtype.kind not in "biuf" or not np.isfinite(x).all():
         raise ValueError(f"the {role} inputs must be finite numbers: encode categories and fill what is missing")
-    return x, y
+    return x, as_labels(y, len(x), f"the {role} labels")
+
+
+def _about_scale(x: np.ndarray, clean_x: np.ndarray) -> list[str]:
+    """Inputs of many numbers that are of another size in the clean set, as pixels up to 255 and up to 1 are."""
+    if x[0].size < _MANY:
+        return []
+    sizes = [float(np.quantile(np.abs(part[:_LOOKED_AT].astype(float)), 0.95)) for part in (x, clean_x)]
+    if not min(sizes) or max(sizes) / min(sizes) < _OTHERWISE_SCALED:
+        return []
+    return [
+        f"Most clean inputs are numbers up to {sizes[1]:.3g} in size, and most training inputs up to {sizes[0]:.3g}: "
+        "scale both alike, or no training example looks like a clean one."
+    ]
 
 
 def _counts(y: np.ndarray, clean_y: np.ndarray) -> pd.DataFrame:

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from samples import sample
+from scipy.sparse import csr_matrix
 
 from l2rw_core.audit import check_clean_set
 from l2rw_core.audit.clean_set import FEW, _about_gain
@@ -123,6 +124,8 @@ def test_gains_that_are_handed_in_are_compared_with_and_none_are_looked_up():
         ({"clean": (np.zeros((0, 5)), [])}, "the clean set needs inputs and one label for each"),
         ({"clean": ([[np.nan] * 5], [0])}, "the clean inputs must be finite numbers"),
         ({"clean": ([["a"] * 5], [0])}, "the clean inputs must be finite numbers: encode categories"),
+        ({"clean": (np.zeros((2, 5)), [0, None])}, r"the clean labels\[1\] is None: give every example a label"),
+        ({"train": (np.zeros((2, 5)), [0, np.nan])}, r"the training labels\[1\] is nan: give every example a label"),
         ({"gain": pd.DataFrame({"data": ["mine"], "clean": [10]})}, "gain lacks the column 'accuracy'"),
     ],
 )
@@ -130,6 +133,22 @@ def test_wrong_calls_are_refused(change, message):
     train, clean = points()
     with pytest.raises(ValueError, match=message):
         check_clean_set(**{"train": train, "clean": clean} | change)
+
+
+def test_sparse_inputs_and_tensors_that_want_a_gradient_are_taken():
+    (x, y), (clean_x, clean_y) = points()
+    expected = check_clean_set((x, y), (clean_x, clean_y))
+    tensors = torch.tensor(clean_x, requires_grad=True), torch.tensor(clean_y)
+    found = check_clean_set((csr_matrix(x), y), tensors)
+    assert found.findings == expected.findings
+    assert found.counts.equals(expected.counts)
+
+
+@pytest.mark.parametrize(("times", "said"), [(1 / 255, True), (255.0, True), (2.0, False)])
+def test_clean_inputs_that_are_scaled_otherwise_are_named(times, said):
+    x, y = RNG.random((60, 8, 8)), np.arange(60) % 3
+    findings = check_clean_set((x, y), (times * RNG.random((15, 8, 8)), np.arange(15) % 3)).findings
+    assert any("scale both alike" in finding for finding in findings) == said
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (28, 28), (28, 28, 1), (3, 32, 32), (32, 32, 3), (4, 20, 50)])
