@@ -111,12 +111,12 @@ def trained(experiment: Experiment) -> dict[str, Any]:
     method.distances.clear()
     run = fit(experiment)
     return {
+        "case": f"{experiment.data} {method.__name__} {experiment.seed}",
         "variant": method.__name__,
         "data": experiment.data,
         "steps": experiment.steps,
         "seed": experiment.seed,
         "accuracy": run.last,
-        "seconds": round(run.training_seconds, 1),
         "distance": round(float(np.median(method.distances)), 5),
     }
 

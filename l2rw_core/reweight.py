@@ -36,7 +36,8 @@ class Reweighter:
             The alignments are computed all the same, so that a `Step` holds what it always holds and a ledger misses
             nothing; such a call therefore costs as much as any other.
         every: the clean gradient serves this many steps: cheaper by a clean pass in all but one of them, and no longer
-            exact, since the parameters move on. The first clean batch of each group of steps is looked at.
+            exact, since the parameters move on. The first clean batch of each group of steps is looked at. With 2 a
+            LeNet lost about a point of accuracy, with 5 most trials ended at chance (`benchmarks.approximate`).
         check: the weights are held against PyTorch's own gradient of the update, see `l2rw_core.engines.identity`:
             ``"every"`` step, at the price of one inner product, and more thoroughly at the first one and whenever
             model, mode, loss or trained parameters have changed or a batch gets no weight, which saves a backward pass;

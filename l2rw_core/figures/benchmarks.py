@@ -184,8 +184,10 @@ def cost_table(lines: Sequence[Line], what: str = "time") -> NumberTable:
 
 
 def _system_title(name: str, cases: Mapping[str, Mapping[str, Line]]) -> str:
-    ours = any(systems[name].get("package") == OURS for systems in cases.values() if name in systems)
-    return f"{name} (ours)" if ours else PLAIN_NAMES.get(name, name)
+    timed = [systems[name] for systems in cases.values() if "package" in systems.get(name, {})]
+    if not any(line["package"] == OURS for line in timed):
+        return PLAIN_NAMES.get(name, name)
+    return f"{name} (ours)" if all(line["exact"] for line in timed) else f"{name} (ours, approximate)"
 
 
 def _cell(line: Line | None, what: str) -> Multiple | str:
