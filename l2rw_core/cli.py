@@ -352,6 +352,8 @@ class Apply:
         _check_new(self.out)
         frame = mended(self.data, self.audit, self.how, self.label_column)
         frame.to_csv(self.out, index=False)
+        for note in frame.attrs.get("notes", ()):
+            print(f"note: {note}")
         print(f"wrote {self.out}, {len(frame)} rows")
 
 
@@ -375,7 +377,9 @@ class Choose:
         table = to_check(self.audit, self.count, self.seed)
         table.to_csv(self.out, index=False)
         at_random = int((table["why"] == "drawn").sum())
-        print(f"wrote {self.out}: {len(table) - at_random} suspects, and {at_random} drawn at random for a clean set")
+        suspects = len(table) - at_random
+        what = "suspect" if suspects == 1 else "suspects"
+        print(f"wrote {self.out}: {suspects} {what}, and {at_random} drawn at random for a clean set")
 
 
 def _check_new(path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from l2rw_core.audit.report import TABLE, neutral
-from l2rw_core.audit.tables import end_of, whole_table
+from l2rw_core.audit.tables import cells_of, end_of, parts_of, plain_label, some, whole_table
 
 HOWS = ("drop", "relabel", "weight")
 """What is done about labels that are called wrong."""
@@ -17,25 +17,41 @@ WEIGHT = "label_weight"
 
 
 def read_labels(folder: Path) -> pd.DataFrame:
-    """The table of labels that an audit wrote, as it is now: somebody may have changed what it calls wrong.
+    """The table of labels that an audit wrote, as it is now, in the order of the data.
+
+    Somebody may have changed what it calls wrong, and a spreadsheet its order, its separators and its words.
 
     Raises:
-        ValueError: if there is none, or columns are missing.
+        ValueError: if there is none, columns or rows are missing, or a cell is nothing that it can be.
     """
     path = folder / TABLE
     if not path.exists():
         raise ValueError(f"there is no {path}: name the folder that l2rw audit wrote with --audit")
-    table = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False, na_values={"label_score": [""]})
-    missing = [name for name in (*_TEXTS, "label_score", "is_label_issue") if name not in table]
+    table = cells_of(path)
+    missing = [name for name in ("id", *_TEXTS, "label_score", "is_label_issue") if name not in table]
     if missing:
         raise ValueError(f"{path} lacks the column {missing[0]!r}: take the table as the audit wrote it")
-    issue = table["is_label_issue"].astype(str).str.lower().map({"true": True, "1": True, "false": False, "0": False})
+    ids = pd.to_numeric(table["id"], errors="coerce")
+    absent = sorted(set(range(len(table))) - set(ids))
+    if absent:
+        raise ValueError(f"{path} has {len(table)} rows and none of id {absent[0]}: keep each of its rows, and once")
+    table = table.assign(id=ids.astype(int)).sort_values("id", ignore_index=True)
+    issue = table["is_label_issue"].str.strip().str.casefold().map(_TRUTH)
     if issue.isna().any():
         row = int(issue.isna().to_numpy().argmax())
         raise ValueError(f"{path}: is_label_issue of id {row} is neither True nor False")
-    return table.assign(is_label_issue=issue.astype(bool))
+    empty = np.flatnonzero(issue.astype(bool) & (table["predicted_label"].str.strip() == ""))
+    if len(empty):
+        raise ValueError(
+            f"{path}: predicted_label of id {empty[0]} is empty: name a label, or set is_label_issue to False"
+        )
+    score = pd.to_numeric(table["label_score"].str.replace(",", "."), errors="coerce")
+    return table.assign(label_score=score, is_label_issue=issue.astype(bool))
 
 
+_TRUTH = dict.fromkeys(("true", "1", "yes", "wahr", "vrai", "verdadero", "verdadeiro", "vero", "waar"), True)
+_TRUTH |= dict.fromkeys(("false", "0", "no", "falsch", "faux", "falso", "onwaar"), False)
+"""As spreadsheets of several languages write truth values."""
 _TEXTS = ("name", "given_label", "predicted_label")
 
 
@@ -49,14 +65,18 @@ def mended(data: Path, folder: Path, how: str, label_column: str | None = None) 
             and adds a column `label_weight` for `sample_weight` and the like: 1, and below 1 where it is called wrong.
         label_column: of a table; by default the column whose labels are those that were audited.
 
+    Returns:
+        The table; ``attrs["notes"]`` has what is to be said about it.
+
     Raises:
-        ValueError: if the table is not the one that was audited.
+        ValueError: if the data are not those that were audited.
     """
     labels = read_labels(folder)
-    if end_of(data):
+    if end_of(data) or parts_of(data):
         frame, column, labels_of_file = whole_table(data, label_column, lambda found: _others(found, labels) == [])
         _check_same(data, labels_of_file, labels)
     else:
+        _check_there(data, labels)
         frame, column = labels[["name"]].assign(label=labels["given_label"].map(_bare)), "label"
         labels_of_file = frame["label"].to_numpy(dtype=str)
     wrong = labels["is_label_issue"].to_numpy()
@@ -66,14 +86,32 @@ def mended(data: Path, folder: Path, how: str, label_column: str | None = None) 
         share = np.minimum(2 * labels["label_score"].fillna(1).to_numpy(), 1)
         return frame.assign(**{WEIGHT: np.where(wrong, share, 1.0).round(4)})
     spellings = {neutral(label): label for label in sorted(set(labels_of_file))}
-    suggested = [spellings.get(label, _bare(label)) for label in labels["predicted_label"]]
+    predicted = labels["predicted_label"].map(plain_label)
+    suggested = [spellings.get(label, _bare(label)) for label in predicted]
+    fresh = {label for label, is_wrong in zip(suggested, wrong, strict=True) if is_wrong} - set(spellings.values())
+    notes = [f"No row of the data had the label {some(fresh)}: if that is a slip, correct {TABLE}."] if fresh else []
     new = np.where(wrong, np.array(suggested, dtype=object), frame[column].to_numpy(dtype=object))
-    return frame.assign(**{column: new})
+    changed = frame.assign(**{column: new})
+    changed.attrs["notes"] = notes
+    return changed
 
 
 def _bare(label: str) -> str:
     """A label without the apostrophe that keeps a spreadsheet from running it."""
     return label[1:] if label[:1] == "'" and neutral(label[1:]) == label else label
+
+
+def _check_there(data: Path, labels: pd.DataFrame) -> None:
+    """ValueError if files of images are not where the audit saw them."""
+    if not data.exists():
+        raise ValueError(f"there is no file or folder {data}")
+    names = [_bare(name) for name in labels["name"]] if data.is_dir() else []
+    gone = [name for name in names if not (data / name).exists()]
+    if gone:
+        raise ValueError(
+            f"{data} lacks {len(gone)} of the {len(labels)} files that the audit saw, {gone[0]} for one: give the "
+            "folder that was audited"
+        )
 
 
 def _check_same(data: Path, labels_of_file: np.ndarray, labels: pd.DataFrame) -> None:

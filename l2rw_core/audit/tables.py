@@ -155,6 +155,16 @@ def whole_table(
     return frame, label, _labels_of(frame[label], path, label)[0]
 
 
+def cells_of(path: Path) -> pd.DataFrame:
+    """A CSV letter by letter, however a spreadsheet has written it; ValueError if it is damaged."""
+    try:
+        return _read_csv(path, None, text=True, labelled=False)[0]
+    except _Refused as error:
+        raise ValueError(str(error)) from error
+    except Exception as error:  # a damaged file fails in its own way in pandas
+        raise ValueError(f"{path} cannot be read as a table: {' '.join(str(error).split())}") from error
+
+
 def _holds(column: pd.Series, path: Path, name: str, known: Callable[[np.ndarray], bool]) -> bool:
     try:
         return known(_labels_of(column, path, name)[0])

@@ -68,11 +68,78 @@ def test_the_column_of_the_labels_is_the_one_that_was_audited(place, written):
     assert set(read("mended.csv")["label"]) == {"x"}
 
 
+def of_images(place):
+    """The same audit, of images."""
+    table = pd.read_csv(place / "audit" / TABLE)
+    table["name"] = [f"{'dog' if label == 'dog' else 'eq'}/{n}.png" for n, label in enumerate(table["given_label"])]
+    table.to_csv(place / "audit" / TABLE, index=False)
+    for name in table["name"]:
+        (place / "scans" / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / "scans" / name).write_bytes(b"")
+
+
 def test_of_images_it_is_a_list(place):
-    (place / "scans").mkdir()
+    of_images(place)
     cli.main(["audit", "apply", "scans", "--how", "relabel"])
     assert read("mended.csv").columns.tolist() == ["name", "label"]
     assert read("mended.csv")["label"].tolist() == ["dog", "dog", "=1", "=1", "dog"]
+
+
+def test_other_images_than_those_that_were_audited_are_refused(place, capsys):
+    of_images(place)
+    (place / "scans" / "dog" / "1.png").unlink()
+    for data, message in (
+        ("scans", "scans lacks 1 of the 5 files that the audit saw, dog/1.png"),
+        ("none", "there is no"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main(["audit", "apply", data])
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("order", [[4, 3, 2, 1, 0], [2, 3, 0, 1, 4]])
+def test_rows_that_somebody_sorted_are_those_of_their_ids(order, place):
+    """In the second order each row has the label that was in its place."""
+    table = pd.read_csv(place / "audit" / TABLE)
+    table.iloc[order].to_csv(place / "audit" / TABLE, index=False)
+    cli.main(["audit", "apply", "data.csv"])
+    assert read("mended.csv")["code"].tolist() == ["1e5", "1.50", "9"]
+
+
+@pytest.mark.parametrize(("yes", "no"), [("WAHR", "FALSCH"), ("VRAI", "FAUX"), ("TRUE", "FALSE"), ("1", "0")])
+def test_a_spreadsheet_may_have_saved_the_table_in_its_own_way(yes, no, place):
+    table = pd.read_csv(place / "audit" / TABLE)
+    table["is_label_issue"] = np.where(table["is_label_issue"], yes, no)
+    table.to_csv(place / "audit" / TABLE, index=False, sep=";", decimal=",", encoding="utf-8-sig")
+    cli.main(["audit", "apply", "data.csv", "--how", "weight"])
+    assert read("mended.csv")["label_weight"].astype(float).tolist() == [0.2, 1, 1, 0.6, 1]
+
+
+def test_a_label_that_no_row_had_is_named_and_blanks_around_one_are_cut(place, capsys):
+    table = pd.read_csv(place / "audit" / TABLE)
+    table.loc[[0, 3], "predicted_label"] = ["dgo", " dog "]
+    table.to_csv(place / "audit" / TABLE, index=False)
+    cli.main(["audit", "apply", "data.csv", "--how", "relabel"])
+    assert read("mended.csv")["label"].tolist() == ["dgo", "dog", "=1", "dog", "dog"]
+    assert "No row of the data had the label 'dgo': if that is a slip, correct labels.csv" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.iloc[[0, 1, 2, 4]], "has 4 rows and none of id 3: keep each of its rows, and once"),
+        (lambda table: table.iloc[[0, 1, 1, 3, 4]], "has 5 rows and none of id 2: keep each of its rows, and once"),
+        (lambda table: table.assign(predicted_label=""), "predicted_label of id 0 is empty: name a label, or set"),
+        (lambda table: table.assign(is_label_issue="maybe"), "is_label_issue of id 0 is neither True nor False"),
+        (lambda table: table.drop(columns="id"), "lacks the column 'id'"),
+    ],
+)
+def test_a_table_that_somebody_spoiled_is_refused(change, message, place, capsys):
+    change(pd.read_csv(place / "audit" / TABLE)).to_csv(place / "audit" / TABLE, index=False)
+    with pytest.raises(SystemExit):
+        cli.main(["audit", "apply", "data.csv", "--how", "relabel"])
+    assert message in capsys.readouterr().err
+    assert not (place / "mended.csv").exists()
 
 
 @pytest.mark.parametrize(
