@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -47,9 +48,9 @@ class Outcome:
     duel: Duel
     ours: CellResult
     rival: CellResult
-    """The rival with the highest mean. The test set picks it, which favours the rivals."""
+    """The rival that most trials meet."""
     lead: Interval
-    """Our accuracy minus its, in points; trials are paired, for they share split and initial parameters."""
+    """Our accuracy minus the rival's, in points; trials are paired, for they share split and initial parameters."""
 
     @property
     def decided(self) -> int:
@@ -85,6 +86,9 @@ class Panel:
 def outcome(duel: Duel, recorded: Recorded, measure: str = "last") -> Outcome | None:
     """Who won, None if there is no trial that reweighting and all rivals have on record.
 
+    Which rival a trial meets is decided by cross-validation: the one with the highest mean over the other trials. So no
+    trial picks its own rival on its own test set, which would favour the rivals. A single trial has to.
+
     Args:
         duel: who meets.
         recorded: the records.
@@ -99,9 +103,21 @@ def outcome(duel: Duel, recorded: Recorded, measure: str = "last") -> Outcome | 
     ours, *rivals = on_common_seeds(results) if all(results) else [None]
     if not rivals:
         return None
-    rival = max(rivals, key=lambda result: result.interval(measure).mean)
-    lead = ours.by_seed(measure) - rival.by_seed(measure)
-    return Outcome(duel, ours, rival, interval([*lead.values()]))
+    chosen = {seed: _best_of_the_others(rivals, seed, measure) for seed in ours.by_seed(measure)}
+    leads = [ours.by_seed(measure)[seed] - met.by_seed(measure)[seed] for seed, met in chosen.items()]
+    met_by = Counter(met.cell.row for met in chosen.values())
+    rival = max(rivals, key=lambda result: (met_by[result.cell.row], result.interval(measure).mean))
+    return Outcome(duel, ours, rival, interval(leads))
+
+
+def _best_of_the_others(rivals: Sequence[CellResult], seed: int, measure: str) -> CellResult:
+    """The rival with the highest mean over the other trials, or of the trial itself if there is no other."""
+
+    def mean(result: CellResult) -> float:
+        values = result.by_seed(measure)
+        return float(np.mean([value for other, value in values.items() if other != seed] or [values[seed]]))
+
+    return max(rivals, key=mean)
 
 
 Change = Callable[[Cell], Cell]

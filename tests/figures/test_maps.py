@@ -67,6 +67,16 @@ def test_the_lead_is_over_the_best_rival_and_pairs_trials(template, panel):
     assert best.lead == pytest.approx(interval([-10.0, -5.0]))
 
 
+def test_no_trial_picks_its_own_rival(template, panel):
+    duel = panel.entries[0][0]
+    lucky = [(90, 90), (60, 60), (60, 60)]  # best by its mean, and by the mean of any two trials that hold the first
+    steady = [(65, 65), (65, 65), (65, 65)]
+    recorded = table(template, duel, [(70, 70)] * 3, lucky, steady, [(10, 10)] * 3)
+    found = outcome(duel, recorded)
+    assert found.lead == pytest.approx(interval([70 - 65, 70 - 60, 70 - 60]))
+    assert found.rival.cell == duel.rivals[0]
+
+
 def test_the_best_rival_depends_on_the_measure(template, panel):
     duel = panel.entries[0][0]
     recorded = table(template, duel, [(80, 80)], [(90, 50)], [(70, 70)], [(10, 10)])
