@@ -317,14 +317,15 @@ class Audit:
         check_writable(self.out, "name another folder with --out")
         checkpoint = self.out / audit.CHECKPOINT
         result = audit.audit(train, clean, options, checkpoint=checkpoint, problem=problem)
+        written = audit.write_report(result, self.out, self.data.resolve().name, self.shown)
+        checkpoint.unlink(missing_ok=True)
         for finding in result.findings:
             print(f"note: {finding}")
         if result.verdict:
             print(result.verdict)
         print(result.summary)
-        for path in audit.write_report(result, self.out, self.data.resolve().name, self.shown):
+        for path in written:
             print(f"wrote {path}")
-        checkpoint.unlink(missing_ok=True)
 
 
 @dataclass
@@ -410,7 +411,8 @@ Command = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `l2rw` command.
 
-    Errors of the user's making are one line and the exit code 2, not a traceback; the exit code of Ctrl-C is 130.
+    Errors of the user's making are one line and the exit code 2, not a traceback; the exit code of Ctrl-C is 130, and
+    141 if nobody reads the output any more.
     """
     words = sys.argv[1:] if arguments is None else arguments
     # Threads of GNU OpenMP keep a core busy while they wait, and those they wait for may need it: beside one other busy
@@ -422,6 +424,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             words = [f"audit-{words[1]}", *words[2:]]
         command = tyro.cli(Command, prog="l2rw", description=__doc__, args=words)
         command()
+        sys.stdout.flush()
+    except BrokenPipeError:  # as `| head` does once it has seen enough: no fault, and nothing more can be said
+        _say_no_more()
     except (ValueError, OSError, FloatingPointError, MissingExtra, *_no_data()) as error:
         _leave(" ".join(str(error).split()), 2)
     except KeyboardInterrupt:
@@ -440,6 +445,14 @@ def _check_once(arguments: Sequence[str]) -> None:
     for option in ("--rows", "--where", "--set", "--ignore", "--text", "--keep"):
         if options.count(option) > 1:
             raise ValueError(f"{option} is given twice: give it once, with all its values after it")
+
+
+def _say_no_more() -> NoReturn:
+    """Without a last try, at the end of Python, to write what nobody reads."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    raise SystemExit(141) from None
 
 
 def _leave(message: str, code: int) -> NoReturn:

@@ -219,9 +219,8 @@ class Audit:
         if not self.cut:
             return []
         passes = round(self.steps / -(-len(self.train) // self.options.batch_size))
-        return [
-            f"To keep to {self.options.budget:g} minutes, training made {passes} passes instead of {passes + self.cut}."
-        ]
+        made = "1 pass" if passes == 1 else f"{passes} passes"
+        return [f"To keep to {self.options.budget:g} minutes, training made {made} instead of {passes + self.cut}."]
 
     def _about_suggestions(self) -> list[str]:
         """Suggested labels that are wrong too often to be taken unseen."""

@@ -362,7 +362,8 @@ def test_a_budget_is_kept_by_fewer_passes(minutes, passes, slow, capsys):
     """Two steps a pass, and before that four to find out what one takes."""
     command("--budget", str(minutes), "--epochs", "100")
     assert f"{passes * 2} steps of 100" in facts()
-    said = f"To keep to {minutes:g} minutes, training made {passes} passes instead of 100"
+    made = "1 pass" if passes == 1 else f"{passes} passes"
+    said = f"To keep to {minutes:g} minutes, training made {made} instead of 100"
     assert (said in capsys.readouterr().out) == (passes < 100)
     assert slow[0] <= 60 * minutes or passes == 1
 

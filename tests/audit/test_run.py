@@ -1,5 +1,6 @@
 """An audit finds labels known to be wrong, in one process and in another, and can be killed at any time."""
 
+import os
 import subprocess
 import sys
 import time
@@ -208,6 +209,18 @@ def test_a_folder_of_images_from_the_command_line(tmp_path, capsys):
     wrong = [s.wrong[int(name[-8:-4])] for name in table["name"]]
     assert roc_auc_score(~np.array(wrong), table["label_score"]) > 0.9
     assert (tmp_path / "out" / REPORT).read_text().count("<img") == 5
+
+
+def test_the_report_is_written_also_if_nobody_reads_what_is_said(tables, tmp_path):
+    """As with `| head -1`."""
+    command = [sys.executable, "-m", "l2rw_core", *arguments(tables, tmp_path / "out", "--epochs", "1", "--shown", "1")]
+    environment = os.environ | {"L2RW_PROGRESS": "0", "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        process.stdout.close()
+        said = process.stderr.read().decode()
+    assert process.returncode == 141
+    assert said == ""
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted((REPORT, TABLE))
 
 
 def test_a_checkpoint_of_other_data_or_of_none_is_refused(tables, tmp_path, done, capsys):
