@@ -31,9 +31,9 @@ _TRUTH = {"true": 1.0, "t": 1.0, "yes": 1.0, "y": 1.0, "1": 1.0, "1.0": 1.0} | d
     ("false", "f", "no", "n", "0", "0.0"), 0.0
 )
 _TRUTH_PAIRS = ({"true", "false"}, {"t", "f"}, {"yes", "no"}, {"y", "n"})
-_ENGLISH = re.compile(r"[+-]?([1-9]\d{0,2}(,\d{3})+|\d+)?(\.\d*)?(e[+-]?\d+)?", re.IGNORECASE)
+_ENGLISH = re.compile(r"[+-]?([1-9]\d{0,2}(,\d{3})+|[1-9]\d?(,\d{2})+,\d{3}|\d+)?(\.\d*)?(e[+-]?\d+)?", re.IGNORECASE)
 _EUROPEAN = re.compile(r"[+-]?([1-9]\d{0,2}(\.\d{3})+|\d+)?(,\d*)?(e[+-]?\d+)?", re.IGNORECASE)
-_UNIT = re.compile(r"(?<=[\d.,])([^\W\d_]{1,4}[²³]?|°[a-z]?|[€$£¥₹₽₩₺₫]|%)$", re.IGNORECASE)
+_UNIT = re.compile(r"(?<=[\d.,])((?:[^\W\d_]{1,5}[²³]?|°[a-z]?|[€$£¥₹₽₩₺₫])(?:/[^\W\d_]{1,5}[²³]?)*|%)$", re.IGNORECASE)
 _BEFORE = re.compile(
     r"^[+-]?((?:[^\W\d_]{1,3})?[€$£¥₹₽₩₺₫]|eur|usd|gbp|chf|jpy|cny|inr|aud|cad|sek|nok|dkk|pln|czk|brl)(?=[+-]?[\d.,])",
     re.IGNORECASE,
@@ -424,7 +424,8 @@ def _usual_style(words: pd.Series) -> str:
 
 def _bare(words: pd.Series) -> tuple[pd.Series, pd.Series]:
     """Numbers without the blanks and marks in them, and the currency or unit of each; of two units none is taken."""
-    bare = words.str.replace("\u2212", "-").str.replace(r"^\((.*)\)$", r"-\1", regex=True)
+    bare = words.str.replace("\u2212", "-").str.replace(r'^="(.*)"$', r"\1", regex=True)  # as spreadsheets keep text
+    bare = bare.str.replace(r"^\((.*)\)$|^(.*\d)-$", r"-\1\2", regex=True)
     bare = bare.str.replace(r"[\s\u00a0\u202f'’_]", "", regex=True)
     before = bare.str.extract(_BEFORE)[0]
     bare = bare.where(before.isna(), bare.str.replace(_BEFORE, lambda mark: mark[0][: -len(mark[1])], regex=True))

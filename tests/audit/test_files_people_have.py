@@ -787,6 +787,23 @@ def test_a_currency_in_front_or_behind(cell, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("{} mg/dl", 1),
+        ("{}.0 m/s²", 1),
+        ("{}€/kg", 1),
+        ("{} beats/min", 1),
+        ("{}.0-", -1),
+        ('"=""{}"""', 1),
+        ('"{},00,000"', 1e5),
+    ],
+)
+def test_numbers_with_compound_units_and_as_programmes_write_them(cell, value, tmp_path):
+    read = read_data(table(tmp_path, rows(60, lambda i: f"{cell.format(i % 9 + 1)},{'uv'[i % 2]}", "a,label"))[0])
+    assert read.frame["a"].tolist() == [value * (i % 9 + 1) for i in range(60)]
+
+
+@pytest.mark.parametrize(
     ("cells", "separator", "values"),
     [
         (lambda i: f"{i % 9 + 1},{i + 100};{i % 7},5", ";", lambda i: i % 9 + 1 + (i + 100) / 1000),
