@@ -264,6 +264,9 @@ def differ_by_last_digits(values: pd.Series) -> bool:
 
 def _about_mostly(name: str, cells: pd.Series) -> str:
     """A column of names most of which are numbers or dates, but for too many others."""
+    sample = cells.iloc[:: max(len(cells) // _SAMPLE, 1)]
+    if not (_some_are_numbers(cells) or sample.map(lambda cell: bool(_LIKE_A_DATE.fullmatch(cell))).mean() > 1 / 3):
+        return ""
     like_dates = cells.where(cells.map(lambda cell: bool(_LIKE_A_DATE.fullmatch(cell))))
     dates = [_parse_dates(like_dates, order) for order in _DATE_ORDERS] if like_dates.notna().any() else [like_dates]
     best = max(dates, key=lambda part: int(part.notna().sum()))
@@ -280,11 +283,11 @@ def _about_mostly(name: str, cells: pd.Series) -> str:
 def _about_thousands(name: str, cells: pd.Series, style: str) -> str:
     """What a comma or a point was taken for where it could be between thousands or before decimals."""
     form, _, unit = style.partition(" ")
-    others = [
-        other for other in _FORMS if other != form and _parse_numbers(cells, f"{other} {unit}".strip()).notna().all()
-    ]
     marked = cells.str.contains("[.,]")
-    if form == "plain" or not others or marked.all() or not marked.any():
+    if form == "plain" or marked.all() or not marked.any():
+        return ""
+    others = [f"{other} {unit}".strip() for other in _FORMS if other != form]
+    if not any(_parse_numbers(cells, other).notna().all() for other in others):
         return ""
     first = cells[marked].iloc[0]
     number = _parse_numbers(cells[marked].head(1), style).iloc[0]
@@ -404,6 +407,8 @@ def _number_style(words: pd.Series, decimal_commas: bool = False) -> tuple[str, 
     """What commas and points mean, and the unit, if nearly all of the words are numbers; and the few that are none."""
     if not len(words):
         return None
+    if not _some_are_numbers(words):
+        return None
     unit = _usual_unit(words)
     styles = [f"{form} {unit}".strip() for form in _forms(decimal_commas)]
     for style in styles:
@@ -415,6 +420,12 @@ def _number_style(words: pd.Series, decimal_commas: bool = False) -> tuple[str, 
         if numbers.notna().mean() >= _NEARLY_ALL and numbers.nunique() >= _FEW_ROWS:
             return style, words[numbers.isna()].drop_duplicates().tolist()
     return None
+
+
+def _some_are_numbers(words: pd.Series) -> bool:
+    """Whether a third of a sample are numbers: of a long column of text not every cell is looked at."""
+    sample = words.iloc[:: max(len(words) // _SAMPLE, 1)]
+    return bool(_parse_numbers(sample, _usual_style(sample)).notna().mean() > 1 / 3)
 
 
 def _usual_style(words: pd.Series) -> str:
