@@ -24,8 +24,7 @@ _FAR_APART = 10
 def title_of_variant(name: str) -> str:
     """For a reader: `benchmarks.approximate` names a variant by its engine and, where it is not 1, by `every`."""
     engine, _, every = name.partition(", every ")
-    scoring = {EXACT: "exact", "difference": "by difference"}[engine]
-    return f"{scoring}, clean gradient every {every} steps" if every else scoring
+    return f"clean gradient every {every} steps" if every else {EXACT: "exact", "difference": "by difference"}[engine]
 
 
 def variants_of(lines: Sequence[Line]) -> list[str]:
@@ -116,7 +115,7 @@ def approximation_table(lines: Sequence[Line]) -> NumberTable:
     """Accuracy after training by each variant, beside exact weights, and how far its weights are from them."""
     columns, rows = ["weights"], [[title_of_variant(variant)] for variant in variants_of(lines)]
     for data in data_of(lines):
-        columns += [f"{title_of(data)}: accuracy", "minus exact", "distance of weights (L1)"]
+        columns += [f"{title_of(data)}: accuracy", "minus exact", "distance (L1)"]
         for row, variant in zip(rows, variants_of(lines), strict=True):
             if not trials_of(lines, data, variant):
                 row += ["not run"] * 3
@@ -128,7 +127,7 @@ def approximation_table(lines: Sequence[Line]) -> NumberTable:
     counted = " to ".join(dict.fromkeys(map(str, (counts[0], counts[-1]))))
     caption = (
         "40% background flips, the LeNet, 100 clean images: test accuracy after the last step; differences trial by "
-        f"trial; {counted} trials, means and 95% intervals. Distances: medians, by the same parameters and batch."
+        f"trial; {counted} trials, means and 95% intervals. Distances: of weights from the exact ones, medians."
     )
     return NumberTable(columns, rows, caption)
 

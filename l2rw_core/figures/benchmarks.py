@@ -30,6 +30,8 @@ ROLES = {
 }
 """Systems of the figure -> role in the house style."""
 PLAIN_NAMES = {"plain": "plain SGD", "copy": "copied model", "betty": "betty (approximate)"}
+SHORT_NAMES = {"copy": "copied model"}
+"""Heads of columns, where they are not the system's own name."""
 GROUP_NAMES = {
     "products": "products and convolutions",
     "normalisation": "normalisation",
@@ -167,7 +169,7 @@ def cost_table(lines: Sequence[Line], what: str = "time") -> NumberTable:
     """
     cases = by_case(lines)
     names = list(dict.fromkeys(name for systems in cases.values() for name in systems if name != "plain"))
-    columns, rows = ["case", *(_system_title(name, cases) for name in names)], []
+    columns, rows = ["case", *(SHORT_NAMES.get(name, name) for name in names)], []
     for systems in cases.values():
         first = next(iter(systems.values()))
         rows.append([case_title(first), *(_cell(systems.get(name), what) for name in names)])
@@ -175,19 +177,27 @@ def cost_table(lines: Sequence[Line], what: str = "time") -> NumberTable:
             uncoupled = first["uncoupled_bound"]
             rows[-1] += [f"{first['bound']:.2f}", "" if uncoupled is None else f"{uncoupled:.2f}"]
     if what == "time":
-        columns += ["count of products", "with one backward pass"]
+        columns += ["count", "count, one pass"]
     meaning = {
-        "time": "Time of a step in plain steps, median",
+        "time": "Time of a step in plain steps, median; counts of products as above",
         "memory": "Peak memory of a step, as a multiple of a plain step's",
     }[what]
-    return NumberTable(columns, rows, f"{meaning}. {_skipped(cases)}{origin(lines)}")
+    return NumberTable(columns, rows, f"{meaning}. {_whose(names, cases)}{_skipped(cases)}{origin(lines)}")
+
+
+def _whose(names: Sequence[str], cases: Mapping[str, Mapping[str, Line]]) -> str:
+    """Which columns are ours, and which only come near."""
+    lines = {
+        name: [systems[name] for systems in cases.values() if "package" in systems.get(name, {})] for name in names
+    }
+    ours = [name for name in names if any(line["package"] == OURS for line in lines[name])]
+    near = [SHORT_NAMES.get(name, name) for name in names if any(not line["exact"] for line in lines[name])]
+    return f"Ours: {', '.join(ours)}. " * bool(ours) + f"Approximate: {', '.join(near)}. " * bool(near)
 
 
 def _system_title(name: str, cases: Mapping[str, Mapping[str, Line]]) -> str:
-    timed = [systems[name] for systems in cases.values() if "package" in systems.get(name, {})]
-    if not any(line["package"] == OURS for line in timed):
-        return PLAIN_NAMES.get(name, name)
-    return f"{name} (ours)" if all(line["exact"] for line in timed) else f"{name} (ours, approximate)"
+    ours = any(systems[name].get("package") == OURS for systems in cases.values() if name in systems)
+    return f"{name} (ours)" if ours else PLAIN_NAMES.get(name, name)
 
 
 def _cell(line: Line | None, what: str) -> Multiple | str:
