@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "l2rw_core"
-CORE = ("engines", "factors", "health", "ledger", "reweight", "scoring", "weights")
+CORE = ("arrays", "engines", "factors", "health", "ledger", "reweight", "scoring", "weights")
 PRACTICE = ("audit", "loops")
 LABORATORY = ("datasets", "experiments", "figures", "interactive", "methods", "models", "report", "theory")
 SHARED = ("cli", "running")
@@ -136,7 +136,8 @@ def test_nothing_is_loaded_on_the_way_that_must_not_be(part):
 def test_the_core_needs_torch_alone():
     core = [name for name in modules() if part_of(name) in CORE]
     needed = {name: libraries_of(name) - {"torch"} for name in core}
-    assert {name: others for name, others in needed.items() if others} == {"l2rw_core.ledger": {"numpy", "pandas"}}
+    beside_torch = {"l2rw_core.arrays": {"numpy"}, "l2rw_core.ledger": {"numpy", "pandas"}}
+    assert {name: others for name, others in needed.items() if others} == beside_torch
     code = (
         "import sys, torch.func, torch.nn.attention, numpy; before = set(sys.modules)\n"
         f"import {', '.join(['l2rw_core', *core])}\n"
@@ -147,7 +148,7 @@ def test_the_core_needs_torch_alone():
 
 TOOLS = {
     "weights": {"weights"},
-    "ledger": {"ledger"},
+    "ledger": {"arrays", "ledger"},
     "engines.lookahead": {"engines", "engines.lookahead", "engines.passes"},
     "engines.two_pass": {"engines", *(f"engines.{name}" for name in ("two_pass", "dual", "attention", "passes"))},
     "loops.tensorboard": {"loops", "loops.tensorboard", "weights"},

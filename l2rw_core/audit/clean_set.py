@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from l2rw_core.arrays import as_labels, to_array
 from l2rw_core.datasets import title_of
-from l2rw_core.ledger import Labels, as_labels, to_array
+from l2rw_core.ledger import Labels
 from l2rw_core.running.progress import bar
 
 FEW = 5
