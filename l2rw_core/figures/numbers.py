@@ -274,7 +274,7 @@ class NumberTable:
         head = "".join(f'<th scope="col">{_text(name)}</th>' for name in self.columns)
         caption = f"<caption>{html.escape(typeset(self.caption))}</caption>"
         bodies = "".join(self._body(group, rows) for group, rows in self._groups)
-        names = (_name(row) for _, rows in self._groups for row in rows)
+        names = (titled(_name(row)) for _, rows in self._groups for row in rows)
         wide = " l2rw-long-names" if any(len(name) > _LONG_NAME for name in names) else ""
         return f'<table class="l2rw-table{wide}">{caption}<thead><tr>{head}</tr></thead>{bodies}</table>'
 

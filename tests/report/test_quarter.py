@@ -38,7 +38,8 @@ def results(template, **accuracies):
 
 def test_nothing_is_on_record(template):
     nothing = results(template)
-    assert f"{quarter_in_words(nothing)!r}" == f"Not run yet: plain training, random weights, L2RW. {WHAT_IT_TELLS}"
+    missing = "plain training, random weights, plain training + fine-tuning, L2RW"
+    assert f"{quarter_in_words(nothing)!r}" == f"Not run yet: {missing}. {WHAT_IT_TELLS}"
     rows = {line[0]: line[1:] for line in quarter_table(nothing).rows}
     assert rows["l2rw"][2:] == ["not run", "", ""]
     assert {"baseline", "baseline+ft", "baseline+es+ft", "random", "l2rw", "proportion", "clean-only"} <= rows.keys()
@@ -47,13 +48,15 @@ def test_nothing_is_on_record(template):
 
 def test_one_trial_of_plain_training_and_of_l2rw(template):
     some = results(template, **{"baseline+ft": [(60, 50, 70)], "l2rw": [(80, 79, 79)]})
-    reported = {row: reported_numbers()["table2", row, "cifar10"].mean for row in ("baseline", "l2rw")}
+    reported = {row: reported_numbers()["table2", row, "cifar10"].mean for row in ("baseline", "baseline+ft", "l2rw")}
     words = repr(quarter_in_words(some))
     assert words.startswith(
         f"Plain training ends at 50.0%; in the paper at {reported['baseline']:.1f}%. "
+        f"Plain training + fine-tuning ends at 70.0%; in the paper at {reported['baseline+ft']:.1f}%. "
         f"L2RW ends at 79.0%; in the paper at {reported['l2rw']:.1f}%. "
-        f"Reweighting is +29.0 points above plain training; "
-        f"in the paper +{reported['l2rw'] - reported['baseline']:.1f}. Not run yet: random weights. "
+        f"L2RW minus plain training: +29.0 points; in the paper +{reported['l2rw'] - reported['baseline']:.1f}. "
+        f"L2RW minus plain training + fine-tuning: +9.0 points; "
+        f"in the paper +{reported['l2rw'] - reported['baseline+ft']:.1f}. Not run yet: random weights. "
     )
     rows = {line[0]: [str(entry) for entry in line[3:]] for line in quarter_table(some).rows}
     assert rows["baseline"] == ["50.0%", "60.0%", "1"]
@@ -66,7 +69,7 @@ def test_the_lead_is_over_the_seeds_that_both_have(template):
     more = results(
         template, **{"baseline+ft": [(60, 50, 70), (60, 49.8, 70), (60, 10, 70)], "l2rw": [(80, 79, 79)] * 2}
     )
-    assert "is +29.1 ± 1.3 points above" in repr(quarter_in_words(more))
+    assert "L2RW minus plain training: +29.1 ± 1.3 points" in repr(quarter_in_words(more))
     assert "Not run yet: random weights." in repr(quarter_in_words(more))
 
 
@@ -75,7 +78,7 @@ def test_trials_of_other_seeds_give_no_lead(template):
     other = results(template, l2rw=[(80, 79, 79), (80, 78, 78)])
     second = [record for record in other.recorded.trials(other.cells("l2rw")[0]) if record.experiment.seed == 1]
     apart = Results(QUARTER, Recorded([*one.cell("baseline").records, *second]))
-    assert "above plain training" not in repr(quarter_in_words(apart))
+    assert "minus plain training" not in repr(quarter_in_words(apart))
 
 
 def test_figure_3_counts_images_that_were_held_out(template):
