@@ -388,7 +388,7 @@ def has_decimal_commas(frame: pd.DataFrame, separator: str) -> bool:
     for name in frame.select_dtypes(include=("object", "string")):
         cells = _as_text(frame[name].dropna().head(_SAMPLE))
         cells = cells[~_means_missing(cells)]
-        styles = [f"{form} {_usual_unit(cells)}".strip() for form in ("plain", "english", "european")]
+        styles = [f"{form} {_usual_unit(cells)}".strip() for form in _FORMS]
         plain, as_english, as_european = (_parse_numbers(cells, style).notna().all() for style in styles)
         if len(cells) and as_european and not (plain or as_english):
             return True

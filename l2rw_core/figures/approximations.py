@@ -10,7 +10,7 @@ import numpy as np
 from l2rw_core.datasets import title_of
 from l2rw_core.experiments import Interval, in_words, interval
 from l2rw_core.figures.benchmarks import Line, origin
-from l2rw_core.figures.numbers import NumberTable, fresh_name, opener
+from l2rw_core.figures.numbers import Noted, NumberTable
 from l2rw_core.numerals import number
 
 EXACT = "forward"
@@ -59,7 +59,7 @@ def distance_of(lines: Sequence[Line], data: str, variant: str) -> float:
 
 
 @dataclass(frozen=True)
-class TrainedAccuracy:
+class TrainedAccuracy(Noted):
     """Test accuracy after training by a variant, or its difference to exact weights; opens a note on its trials.
 
     Args:
@@ -90,11 +90,6 @@ class TrainedAccuracy:
             return f"{number(min(trials), '.1f')} to {number(max(trials), '.1f')}{unit}"
         return f"{in_words(self.value, 1, '+' if self.difference else '')}{unit}"
 
-    @property
-    def html(self) -> str:
-        """A button with the number, and the note that it opens."""
-        return opener(fresh_name(f"{self.data} {self.variant} {self.difference}"), str(self), "", self._note())
-
     def _note(self) -> dict[str, str]:
         trials = trials_of(self.lines, self.data, self.variant)
         commits = sorted({line["machine"]["commit"][:9] for line in trials.values()})
@@ -106,9 +101,6 @@ class TrainedAccuracy:
             "File": "data/results/benchmarks/approximate.jsonl",
             "Again": f"python -m benchmarks.approximate --trials {len(trials)}",
         }
-
-    def _repr_html_(self) -> str:
-        return self.html
 
 
 def approximation_table(lines: Sequence[Line]) -> NumberTable:

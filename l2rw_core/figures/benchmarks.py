@@ -13,7 +13,7 @@ import numpy as np
 
 from l2rw_core.datasets import title_of
 from l2rw_core.experiments import Interval, results_root
-from l2rw_core.figures.numbers import NumberTable, fresh_name, opener
+from l2rw_core.figures.numbers import Noted, NumberTable
 from l2rw_core.figures.style import COLOURS, DASHES, MARKERS, Drawing, figure, show
 
 Line = Mapping[str, Any]
@@ -79,7 +79,7 @@ def _case(line: Line) -> str:
 
 
 @dataclass(frozen=True)
-class Multiple:
+class Multiple(Noted):
     """Time or memory of a step as a multiple of the plain step's, as text that opens a note on how it was measured.
 
     Args:
@@ -99,11 +99,6 @@ class Multiple:
 
     def __str__(self) -> str:
         return f"{self.value.mean:.2f}"
-
-    @property
-    def html(self) -> str:
-        """A button with the number, and the note that it opens."""
-        return opener(fresh_name(self.what + json.dumps(self.line)), str(self), "", self._note())
 
     def _note(self) -> dict[str, str]:
         line, machine = self.line, self.line["machine"]
@@ -126,9 +121,6 @@ class Multiple:
             note["File"] = "data/results/benchmarks/knobs.jsonl"
             note["Again"] = "python -m benchmarks.knobs"
         return note
-
-    def _repr_html_(self) -> str:
-        return self.html
 
 
 def median_ratio(line: Line) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 from l2rw_core.experiments import Interval, in_words, interval
 from l2rw_core.figures.benchmarks import Line, origin
-from l2rw_core.figures.numbers import NumberTable, fresh_name, opener
+from l2rw_core.figures.numbers import Noted, NumberTable
 from l2rw_core.figures.style import COLOURS, MARKERS, PAPER, Drawing, figure, show
 from l2rw_core.numerals import number
 
@@ -85,7 +85,7 @@ def weight_before(lines: Sequence[Line], setting: str) -> list[float]:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measured(Noted):
     """A mean over trials as text that opens a note on them.
 
     Args:
@@ -118,12 +118,6 @@ class Measured:
             return f"{in_words(self.value, 1)}%"
         return in_words(self.value, 3, "+" if self.other else "")
 
-    @property
-    def html(self) -> str:
-        """A button with the number, and the note that it opens."""
-        name = fresh_name(f"{self.setting} {self.method} {self.what} {self.other}")
-        return opener(name, str(self), "", self._note())
-
     def _note(self) -> dict[str, str]:
         trials = trials_of(self.lines, self.setting)
         runs = [run_of(line, self.method) for line in trials]
@@ -141,9 +135,6 @@ class Measured:
             "File": "data/results/benchmarks/language.jsonl",
             "Again": f"python -m benchmarks.language --settings {self.setting} --trials {len(trials)}",
         }
-
-    def _repr_html_(self) -> str:
-        return self.html
 
 
 def language_table(lines: Sequence[Line]) -> NumberTable:

@@ -8,6 +8,7 @@ import itertools
 import math
 import re
 import shlex
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -215,6 +216,23 @@ def opener(name: str, text: str, ids: str, note: Mapping[str, str]) -> str:
         f'<button type="button" class="l2rw-close" popovertarget="number-{name}" popovertargetaction="hide" '
         f'aria-label="Close">×</button>{lines}</span></span>'
     )
+
+
+class Noted(ABC):
+    """A number that rests on something else than `Record`s, as text that opens a note on it."""
+
+    @abstractmethod
+    def _note(self) -> dict[str, str]:
+        """Heading -> text."""
+
+    @property
+    def html(self) -> str:
+        """A button with the number, and the note that it opens."""
+        note = self._note()
+        return opener(fresh_name(f"{self} {note}"), str(self), "", note)
+
+    def _repr_html_(self) -> str:
+        return self.html
 
 
 def command(result: CellResult) -> str:
