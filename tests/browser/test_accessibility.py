@@ -39,3 +39,17 @@ def test_axe_finds_nothing(visit: Visit, document: str) -> None:
     page.emulate_media(color_scheme="dark")
     page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
     assert findings(visit, COLOURS) == []
+
+
+def test_code_that_scrolls_can_be_reached_as_soon_as_it_is_unfolded(visit: Visit) -> None:
+    page = visit.open("chapters/05_convergence")
+    wide, unreached = page.evaluate(
+        """() => {
+            for (const title of document.querySelectorAll('.toggle-hidden > .admonition-title')) title.click();
+            const code = [...document.querySelectorAll('.toggle pre')];
+            const wide = code.filter(one => one.scrollWidth > one.clientWidth);
+            return [wide.length, wide.filter(one => one.tabIndex !== 0).map(one => one.id)];
+        }"""
+    )
+    assert wide > 0
+    assert unreached == []

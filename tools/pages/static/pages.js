@@ -7,15 +7,19 @@
     if (event.target.closest(".toggle > .admonition-title")) lookAgain();
   });
 
-  // It forgets tables and figures, which scroll inside themselves on a narrow page.
-  const tables = () => {
-    for (const table of document.querySelectorAll(".bd-article :is(table, figure.l2rw-figure)")) {
-      if (table.scrollWidth > table.clientWidth) table.tabIndex = 0;
-      else table.removeAttribute("tabindex");
+  // It does so a third of a second late, and forgets tables and figures, which scroll inside themselves on a narrow page.
+  const scrolls = element => element.scrollWidth > element.clientWidth;
+  const reachable = () => {
+    for (const element of document.querySelectorAll(".bd-article :is(table, figure.l2rw-figure)")) {
+      if (scrolls(element)) element.tabIndex = 0;
+      else element.removeAttribute("tabindex");
+    }
+    for (const element of document.querySelectorAll(".bd-article :is(pre, .cell_output > .output)")) {
+      if (scrolls(element)) element.tabIndex = 0;
     }
   };
-  addEventListener("resize", tables);
-  addEventListener("load", tables);
+  addEventListener("resize", reachable);
+  addEventListener("load", reachable);
 }
 
 // What scrolls sideways says on which sides it goes on; the style sheet lets it fade there.
