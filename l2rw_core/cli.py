@@ -418,6 +418,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Threads of GNU OpenMP keep a core busy while they wait, and those they wait for may need it: beside one other busy
     # program a training step took fifty times as long. PyTorch reads this as it is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    if not sys.stderr.isatty():  # in a log every state of a bar is a line that stays
+        os.environ.setdefault("TQDM_MININTERVAL", "10")
     try:
         _check_once(words)
         if list(words[:1]) == ["audit"] and words[1:2] and words[1] in ("apply", "choose"):

@@ -223,6 +223,14 @@ def test_the_report_is_written_also_if_nobody_reads_what_is_said(tables, tmp_pat
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted((REPORT, TABLE))
 
 
+def test_bars_do_not_fill_a_log(tables, tmp_path):
+    command = [sys.executable, "-m", "l2rw_core", *arguments(tables, tmp_path / "out", "--shown", "1")]
+    start = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"L2RW_PROGRESS": "1"})
+    for states in (done.stderr.count(f"{bar}:") for bar in ("reading", "training", "writing")):
+        assert 1 <= states <= 2 + (time.monotonic() - start) / 10
+
+
 def test_a_checkpoint_of_other_data_or_of_none_is_refused(tables, tmp_path, done, capsys):
     file = tmp_path / CHECKPOINT
     other = _Training(done.problem, Options(seed=3))
