@@ -41,20 +41,24 @@ MODULES = {"imbalanced-learn": "imblearn", "scikit-learn": "sklearn", "pyyaml": 
 CELL = """\
 # @title Install the package, where it is missing
 # As in an empty Colab runtime. It brings the recorded runs with it; nothing else of the repository is needed.
+import os
 from importlib import invalidate_caches
 from importlib.util import find_spec
 
 needed = {modules}
 if None in map(find_spec, needed):
+    os.environ["GIT_TERMINAL_PROMPT"] = "0"  # git asks for no name
     %pip install --quiet "{requirement}"
     invalidate_caches()
 if missing := [name for name in needed if find_spec(name) is None]:
     raise ModuleNotFoundError(
         f"{{' and '.join(missing)}} could not be installed; pip says above why. "
-        "Is there a network, and a repository at `git+{address}`? "
-        "In a clone of it, `pip install '.[{extras}]'` does the same."
+        "{cause} "
+        "In a clone of the repository, `pip install '.[{extras}]'` does the same."
     )\
 """
+UNDECIDED = "`git+{address}` stands for an address that is not decided yet."
+UNREACHED = "Are there a network, git, and a public repository at `git+{address}`?"
 
 
 def current_address(root: Path) -> str:
@@ -84,8 +88,10 @@ def requirement(root: Path, extras: Iterable[str] = ()) -> str:
     return f"{project['name']}[{','.join([CHAPTERS, *extras])}] @ git+{project['urls']['Repository']}"
 
 
-def bootstrap_source(root: Path, extras: tuple[str, ...] = ()) -> str:
+def bootstrap_source(root: Path, extras: tuple[str, ...] = (), url: str | None = None) -> str:
     """Source of the first code cell of a notebook that needs these extras, besides what every chapter needs.
+
+    It installs from `url`, by default the address in pyproject.toml.
 
     Raises:
         ValueError: if pyproject.toml has no such extra.
@@ -96,8 +102,15 @@ def bootstrap_source(root: Path, extras: tuple[str, ...] = ()) -> str:
         raise ValueError(f"pyproject.toml has no extra {', '.join(sorted(unknown))}; choose from {', '.join(known)}")
     names = [re.match(r"[\w.-]+", requirement)[0] for extra in extras for requirement in known[extra]]
     modules = ["l2rw_core", ITS_MODULE, *(MODULES.get(name, name.replace("-", "_")) for name in names)]
-    wanted = {"requirement": requirement(root, extras), "address": project["urls"]["Repository"]}
-    return CELL.format(modules=json.dumps(modules), extras=",".join([CHAPTERS, *extras]), **wanted)
+    address = url or project["urls"]["Repository"]
+    cause = (UNDECIDED if is_placeholder(address) else UNREACHED).format(address=address)
+    source = CELL.format(
+        modules=json.dumps(modules),
+        extras=",".join([CHAPTERS, *extras]),
+        requirement=requirement(root, extras),
+        cause=cause,
+    )
+    return put(PLACES, source, address)
 
 
 def extras_of(notebook: dict[str, Any]) -> tuple[str, ...]:
@@ -147,7 +160,7 @@ def in_line(root: Path, url: str) -> Iterator[tuple[Path, str]]:
         yield from _changed(path, put(PLACES, path.read_text(), url))
     for path in notebooks(root):
         notebook = json.loads(path.read_text())
-        wanted = with_bootstrap(notebook, bootstrap_source(root, extras_of(notebook)))
+        wanted = with_bootstrap(notebook, bootstrap_source(root, extras_of(notebook), url))
         yield from _changed(path, put(PLACES, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n", url))
 
 

@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import make_notebooks
 import pytest
@@ -121,8 +123,13 @@ def test_the_branch_that_the_launch_buttons_name_is_filled_with_the_notebooks() 
 # --- the cell --------------------------------------------------------------------------------------------------------
 
 
-def run_cell(source: str, folder: Path, *without: str, pip_works: bool = True) -> subprocess.CompletedProcess[str]:
-    """A cell in a process that lacks these modules until pip is asked for something; prints what it asked."""
+def run_cell(
+    source: str, folder: Path, *without: str, pip_works: bool = True, own_pip: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """A cell in a process that lacks these modules until pip is asked for something; prints what it asked.
+
+    With `own_pip` pip itself runs, as in a notebook.
+    """
     (folder / "cell.ipy").write_text(source)
     program = f"""
 import importlib.util, sys
@@ -130,14 +137,15 @@ from IPython.core.interactiveshell import InteractiveShell
 find, given = importlib.util.find_spec, []
 importlib.util.find_spec = lambda name: None if name in {without} and not (given and {pip_works}) else find(name)
 shell = InteractiveShell.instance()
-shell.register_magic_function(given.append, magic_name="pip")
+{own_pip} or shell.register_magic_function(given.append, magic_name="pip")
 shell.run_cell(open("cell.ipy").read()).raise_error()
 for command in given:
     print(command)
 """
-    environment = os.environ | {"IPYTHONDIR": str(folder / "ipython")}
+    environment = os.environ | {"IPYTHONDIR": str(folder / "ipython"), "no_proxy": "127.0.0.1"}
+    command = [sys.executable, "-c", program]
     return subprocess.run(
-        [sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
     )
 
 
@@ -155,8 +163,43 @@ def test_the_cell_stops_and_says_why_when_pip_has_not_installed_it(tmp_path: Pat
     assert done.returncode != 0
     said = done.stderr.splitlines()[-1]
     assert said.startswith("ModuleNotFoundError: l2rw_core and imblearn could not be installed; pip says above why.")
-    assert f"a repository at `git+{repository.current_address(ROOT)}`?" in said
     assert "`pip install '.[chapters,smote]'`" in said
+
+
+@pytest.mark.parametrize(
+    ("url", "cause"),
+    [
+        ("https://example.org/l2rw-core", "stands for an address that is not decided yet."),
+        (ELSEWHERE, f"Are there a network, git, and a public repository at `git+{ELSEWHERE}`?"),
+    ],
+)
+def test_the_cell_names_the_cause(url: str, cause: str, copy: Path) -> None:
+    assert repository.main([url, "--root", str(copy)]) == 0
+    cells = json.loads((copy / "chapters" / "01_two_biases.ipynb").read_text())["cells"]
+    source = "".join(next(cell["source"] for cell in cells if cell["id"] == repository.CELL_ID))
+    assert cause in run_cell(source, copy, "l2rw_core", pip_works=False).stderr.splitlines()[-1]
+
+
+class Unauthorised(BaseHTTPRequestHandler):
+    """Asks whoever comes for a name and a password."""
+
+    def do_GET(self) -> None:
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="here"')
+        self.end_headers()
+
+
+def test_the_cell_stops_where_a_host_asks_who_is_there(tmp_path: Path) -> None:
+    """As GitHub does for a repository that does not exist. git would ask for a name, and nobody could answer."""
+    asked = ThreadingHTTPServer(("127.0.0.1", 0), Unauthorised)
+    Thread(target=asked.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{asked.server_port}/someone/reweight"
+    with asked:
+        source = repository.bootstrap_source(ROOT, url=url)
+        done = run_cell(source, tmp_path, "l2rw_core", pip_works=False, own_pip=True)
+        asked.shutdown()
+    assert "could not read Username" in done.stdout
+    assert f"a public repository at `git+{url}`?" in done.stderr.splitlines()[-1]
 
 
 def test_a_tag_makes_the_cell_install_an_extra_too(tmp_path: Path) -> None:
