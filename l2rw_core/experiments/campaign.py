@@ -115,6 +115,12 @@ def queue(name: str = "cifar") -> tuple[Experiment, ...]:
     return tuple(missing([e for part in QUEUES[name] for e in part.experiments()], ()))
 
 
+def passed(name: str = "cifar") -> frozenset[Experiment]:
+    """Trials that a queue runs, or passes on its way to one with fine-tuning; ValueError as for `queue`."""
+    trials = queue(name)
+    return frozenset((*trials, *(e.with_(fine_tune_steps=0) for e in trials)))
+
+
 def work(folder: Path, experiments: Sequence[Experiment], device: str = "cpu") -> None:
     """Run what is missing, one trial after the other, until everything is on record or has failed.
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from l2rw_core.experiments import QUANTITIES, Cell, CellResult, Interval, Recorded, Row, grid, interval
+from l2rw_core.experiments import QUANTITIES, Cell, CellResult, Interval, Recorded, Row, campaign, grid, interval
 from l2rw_core.experiments.results import on_common_seeds
 from l2rw_core.figures.style import Drawing, figure, ink_on, show
 from l2rw_core.numerals import MINUS, number, typeset
@@ -182,6 +182,19 @@ def background_by_clean(data: str, rivals: str = PLAIN, scale: str = "reduced") 
         duels.append(_duel(ours, [rival], f"40% background flips, {size} clean images"))
     _rows(rivals)
     return Panel("40% background flips", "clean images", "", tuple(map(str, sizes)), ("",), (tuple(duels),))
+
+
+def with_the_papers_network(rivals: str = PLAIN) -> Panel:
+    """Background flips on CIFAR-10 with ResNet-32, a quarter of the paper's steps; what the long runs have of it."""
+    passed = campaign.passed()
+    panel = background_by_noise("cifar10", rivals, "quarter")
+    duels = []
+    for duel in panel.flat:
+        fair = tuple(rival for rival in duel.rivals if rival.trial(0) in passed)
+        duels.append(replace(duel, rivals=fair) if fair and duel.ours.trial(0) in passed else None)
+    kept = [(name, duel) for name, duel in zip(panel.columns, duels, strict=True) if duel]
+    names, entries = zip(*kept, strict=True)
+    return replace(panel, title=f"CIFAR-10, {rivals}", columns=names, entries=(entries,))
 
 
 def by_schedule(data: str, rivals: str = PLAIN, scale: str = "reduced") -> Panel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from l2rw_core.experiments import CellResult, Results, Row, campaign, reported_numbers
+from l2rw_core.experiments import Cell, CellResult, Results, Row, campaign, reported_numbers
 from l2rw_core.figures.comparison import without_weight
 from l2rw_core.figures.methods import title_of_row
 from l2rw_core.figures.numbers import Difference, NumberTable, Opening, number
@@ -57,6 +57,52 @@ def quarter_in_words(results: Results) -> Paragraph:
     return Paragraph([*text, WHAT_IT_TELLS])
 
 
+def noise_table(results: Results) -> NumberTable:
+    """Accuracy after the last step by the share of flips: methods in rows, shares in columns.
+
+    Args:
+        results: of ``fig5`` at the scale ``quarter``. A cell without a record says so; one that no run is planned for
+            is empty.
+    """
+    planned = {(cell.row, cell.place["noise"]) for cell in _planned_cells(results)}
+    rates = sorted({rate for _, rate in planned})
+    lines: list[list[str | Opening]] = []
+    for row in results.rows:
+        cells = {rate: results.cell(row, noise=rate) for rate in rates}
+        if any((row, rate) in planned or result for rate, result in cells.items()):
+            lines.append([row, *(_number_or_not(r, (row, rate) in planned) for rate, r in cells.items())])
+    return NumberTable(
+        ["method", *(f"{rate:.0%} flips" for rate in rates)],
+        lines,
+        f"CIFAR-10, background flips, ResNet-32, 100 clean images: test accuracy after {_steps(_ours(results))} of 100 "
+        "images.",
+    )
+
+
+def _number_or_not(result: CellResult | None, planned: bool) -> str | Opening:
+    return number(result) if result else "not run" * planned
+
+
+def few_clean_images_in_words(results: Results) -> Paragraph:
+    """What L2RW loses with fewer clean images than a hundred.
+
+    Args:
+        results: of ``fig4`` at the scale ``quarter``.
+    """
+    usual = results.cell("l2rw", clean=100)
+    text: list[str | Opening] = ["L2RW with 100 clean images ends at ", number(usual), ". "] if usual else []
+    for cell in _planned_cells(results):
+        size, result = cell.place["clean"], results.cell(cell.row, **cell.place)
+        if size == 100 or cell.row != "l2rw":
+            continue
+        if result is None:
+            text += [f"Not run yet: L2RW with {size}. "]
+        else:
+            text += [f"With {size} it ends at ", number(result)]
+            text += [": ", Difference(result, usual), " points. "] if usual else [". "]
+    return Paragraph([*text, WHAT_IT_TELLS])
+
+
 def precision_in_words(results: Results) -> Paragraph:
     """By how much runs in bfloat16 end above the same in float32, seed by seed.
 
@@ -88,10 +134,15 @@ def figure_3_in_words(result: CellResult | None) -> Paragraph:
 
 
 def _planned(results: Results) -> list[str]:
-    """Rows that the queue of long runs has, or passes on its way to one with fine-tuning."""
-    queue = campaign.queue()
-    passed = {*queue, *(e.with_(fine_tune_steps=0) for e in queue)}
-    return [row for row in results.rows if any(cell.trial(0) in passed for cell in results.cells(row))]
+    """Rows of `_planned_cells`."""
+    planned = {cell.row for cell in _planned_cells(results)}
+    return [row for row in results.rows if row in planned]
+
+
+def _planned_cells(results: Results) -> list[Cell]:
+    """Cells that the queue of long runs has, or passes on its way to one with fine-tuning."""
+    passed = campaign.passed()
+    return [cell for cell in results.grid.cells if cell.trial(0) in passed]
 
 
 def _ours(results: Results) -> int:

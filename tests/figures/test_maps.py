@@ -22,6 +22,7 @@ from l2rw_core.figures.maps import (
     lead_map,
     noise_and_imbalance,
     outcome,
+    with_the_papers_network,
 )
 
 PANELS = (noise_and_imbalance, background_by_noise, background_by_clean, by_schedule)
@@ -215,3 +216,18 @@ def test_extremes_are_not_told_twice(template, panel):
 def test_what_there_is_none_of_is_an_error(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_with_the_papers_network_a_place_has_the_rivals_that_the_long_runs_have():
+    plain, tuned = (with_the_papers_network(rivals) for rivals in (PLAIN, TUNED))
+    assert plain.columns == ("0%", "40%", "50%")
+    assert [[rival.row for rival in duel.rivals] for duel in plain.flat] == [
+        ["baseline"],
+        ["baseline", "random"],
+        ["baseline"],
+    ]
+    assert tuned.columns == ("40%",)
+    (duel,) = tuned.flat
+    assert [rival.row for rival in duel.rivals] == ["baseline+ft"]
+    e = duel.ours.experiment
+    assert (e.scale, e.data, e.model, e.clean_size) == ("quarter", "cifar10", "resnet32", 100)

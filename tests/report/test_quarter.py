@@ -7,7 +7,9 @@ import pytest
 from l2rw_core.experiments import Curve, Recorded, Results, fit, grid, reported_numbers
 from l2rw_core.report.quarter import (
     WHAT_IT_TELLS,
+    few_clean_images_in_words,
     figure_3_in_words,
+    noise_table,
     precision_in_words,
     quarter_in_words,
     quarter_table,
@@ -22,9 +24,9 @@ def template():
     return fit(small.with_(steps=2, lr_drops=(), evaluate_every=1), progress=False)
 
 
-def results(template, **accuracies):
+def results(template, of=QUARTER, place=None, **accuracies):
     """Trials of rows, each with its accuracy after 15,000 steps, at the end of training and after fine-tuning."""
-    cells = {cell.row: cell for cell in QUARTER.cells}
+    cells = {cell.row: cell for cell in of.cells if (place or {}).items() <= cell.place.items()}
     records = []
     for row, ends in accuracies.items():
         for seed, (stopped, end, tuned) in enumerate(ends):
@@ -33,7 +35,13 @@ def results(template, **accuracies):
             for step, accuracy in {0: 10.0, 15_000: stopped, e.steps: end, e.all_steps: tuned}.items():
                 curve.add(step, accuracy=accuracy / 100)
             records.append(replace(template, experiment=e, curve=curve))
-    return Results(QUARTER, Recorded(records))
+    return Results(of, Recorded(records))
+
+
+def together(one, other):
+    """The results of both."""
+    parts = [(part, cell) for part in (one, other) for cell in part.grid.cells]
+    return Results(one.grid, Recorded([record for part, cell in parts for record in part.recorded.trials(cell)]))
 
 
 def test_nothing_is_on_record(template):
@@ -79,6 +87,31 @@ def test_trials_of_other_seeds_give_no_lead(template):
     second = [record for record in other.recorded.trials(other.cells("l2rw")[0]) if record.experiment.seed == 1]
     apart = Results(QUARTER, Recorded([*one.cell("baseline").records, *second]))
     assert "minus plain training" not in repr(quarter_in_words(apart))
+
+
+def test_the_table_by_flips_tells_what_is_run_from_what_is_planned_and_what_is_not(template):
+    flips = grid("fig5", "quarter")
+    usual = results(template, flips, {"noise": 0.4}, baseline=[(60, 50, 50)], l2rw=[(80, 79, 79)])
+    none = results(template, flips, {"noise": 0.0}, l2rw=[(91, 90, 90)])
+    table = noise_table(together(usual, none))
+    assert list(table.columns) == ["method", "0% flips", "40% flips", "50% flips"]
+    assert {line[0]: [str(entry) for entry in line[1:]] for line in table.rows} == {
+        "baseline+ft": ["", "not run", ""],
+        "baseline": ["not run", "50.0%", "not run"],
+        "random": ["", "not run", ""],
+        "l2rw": ["90.0%", "79.0%", "not run"],
+    }
+
+
+def test_fewer_clean_images_are_set_beside_a_hundred(template):
+    sizes = grid("fig4", "quarter")
+    usual = results(template, sizes, {"clean": 100}, l2rw=[(80, 79, 79)])
+    few = results(template, sizes, {"clean": 15}, l2rw=[(80, 76.5, 76.5)])
+    assert repr(few_clean_images_in_words(together(usual, few))) == (
+        "L2RW with 100 clean images ends at 79.0%. With 15 it ends at 76.5%: \N{MINUS SIGN}2.5 points. " + WHAT_IT_TELLS
+    )
+    assert repr(few_clean_images_in_words(few)) == f"With 15 it ends at 76.5%. {WHAT_IT_TELLS}"
+    assert "ends at 79.0%. Not run yet: L2RW with 15. A quarter" in repr(few_clean_images_in_words(usual))
 
 
 def test_figure_3_counts_images_that_were_held_out(template):
