@@ -14,6 +14,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from l2rw_core.experiments import QUANTITIES, Cell, CellResult, Interval, Recorded, Row, campaign, grid, interval
 from l2rw_core.experiments.results import on_common_seeds
+from l2rw_core.figures.methods import title_of_row
 from l2rw_core.figures.style import Drawing, figure, ink_on, show
 from l2rw_core.numerals import MINUS, number, typeset
 
@@ -184,17 +185,24 @@ def background_by_clean(data: str, rivals: str = PLAIN, scale: str = "reduced") 
     return Panel("40% background flips", "clean images", "", tuple(map(str, sizes)), ("",), (tuple(duels),))
 
 
-def with_the_papers_network(rivals: str = PLAIN) -> Panel:
-    """Background flips on CIFAR-10 with ResNet-32, a quarter of the paper's steps; what the long runs have of it."""
-    passed = campaign.passed()
-    panel = background_by_noise("cifar10", rivals, "quarter")
-    duels = []
-    for duel in panel.flat:
-        fair = tuple(rival for rival in duel.rivals if rival.trial(0) in passed)
-        duels.append(replace(duel, rivals=fair) if fair and duel.ours.trial(0) in passed else None)
-    kept = [(name, duel) for name, duel in zip(panel.columns, duels, strict=True) if duel]
-    names, entries = zip(*kept, strict=True)
-    return replace(panel, title=f"CIFAR-10, {rivals}", columns=names, entries=(entries,))
+def with_the_papers_network(rival: str) -> Panel:
+    """Background flips on CIFAR-10 with ResNet-32 at a quarter of the paper's steps, against one row.
+
+    Its columns are the shares of flips for which the long runs have reweighting.
+
+    Raises:
+        ValueError: for a row that Figure 5 has not.
+    """
+    cells, passed = _cells("fig5", "quarter", "cifar10"), campaign.passed()
+    ours = [cell for cell in cells if cell.row == "l2rw" and cell.trial(0) in passed]
+    duels, columns = [], []
+    for cell in sorted(ours, key=lambda cell: cell.place["noise"]):
+        rate = cell.place["noise"]
+        if (other := _at(cells, rival, noise=rate)) is None:
+            raise ValueError(f"unknown row {rival!r}; choose one of {', '.join({c.row: 0 for c in cells})}")
+        duels.append(_duel(cell, [other], f"{rate:.0%} flips, against {title_of_row(rival)}"))
+        columns.append(f"{rate:.0%}")
+    return Panel(f"against {title_of_row(rival)}", "wrong labels", "", tuple(columns), ("",), (tuple(duels),))
 
 
 def by_schedule(data: str, rivals: str = PLAIN, scale: str = "reduced") -> Panel:

@@ -96,7 +96,7 @@ def few_clean_images_in_words(results: Results) -> Paragraph:
         if size == 100 or cell.row != "l2rw":
             continue
         if result is None:
-            text += [f"Not run yet: L2RW with {size}. "]
+            text += [f"Not run yet: L2RW with {size} clean images. "]
         else:
             text += [f"With {size} it ends at ", number(result)]
             text += [": ", Difference(result, usual), " points. "] if usual else [". "]

@@ -218,16 +218,16 @@ def test_what_there_is_none_of_is_an_error(call, message):
         call()
 
 
-def test_with_the_papers_network_a_place_has_the_rivals_that_the_long_runs_have():
-    plain, tuned = (with_the_papers_network(rivals) for rivals in (PLAIN, TUNED))
-    assert plain.columns == ("0%", "40%", "50%")
-    assert [[rival.row for rival in duel.rivals] for duel in plain.flat] == [
-        ["baseline"],
-        ["baseline", "random"],
-        ["baseline"],
-    ]
-    assert tuned.columns == ("40%",)
-    (duel,) = tuned.flat
-    assert [rival.row for rival in duel.rivals] == ["baseline+ft"]
-    e = duel.ours.experiment
-    assert (e.scale, e.data, e.model, e.clean_size) == ("quarter", "cifar10", "resnet32", 100)
+def test_with_the_papers_network_reweighting_meets_one_row_where_the_long_runs_have_reweighting():
+    for row, title in (("baseline", "plain training"), ("baseline+ft", "plain training + fine-tuning")):
+        panel = with_the_papers_network(row)
+        assert panel.title == f"against {title}"
+        assert panel.columns == ("0%", "40%", "50%")
+        for rate, duel in zip((0.0, 0.4, 0.5), panel.flat, strict=True):
+            assert [rival.row for rival in duel.rivals] == [row]
+            for cell in (duel.ours, *duel.rivals):
+                e = cell.experiment
+                assert (e.scale, e.data, e.model, e.clean_size) == ("quarter", "cifar10", "resnet32", 100)
+                assert cell.place["noise"] == rate
+    with pytest.raises(ValueError, match="unknown row 'proportion'; choose one of baseline"):
+        with_the_papers_network("proportion")

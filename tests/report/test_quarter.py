@@ -111,7 +111,7 @@ def test_fewer_clean_images_are_set_beside_a_hundred(template):
         "L2RW with 100 clean images ends at 79.0%. With 15 it ends at 76.5%: \N{MINUS SIGN}2.5 points. " + WHAT_IT_TELLS
     )
     assert repr(few_clean_images_in_words(few)) == f"With 15 it ends at 76.5%. {WHAT_IT_TELLS}"
-    assert "ends at 79.0%. Not run yet: L2RW with 15. A quarter" in repr(few_clean_images_in_words(usual))
+    assert "ends at 79.0%. Not run yet: L2RW with 15 clean images. A quarter" in repr(few_clean_images_in_words(usual))
 
 
 def test_figure_3_counts_images_that_were_held_out(template):
