@@ -232,7 +232,7 @@ class Noted(ABC):
         return opener(fresh_name(f"{self} {note}"), str(self), "", note)
 
     def _repr_html_(self) -> str:
-        return self.html
+        return with_look(self.html)
 
 
 def command(result: CellResult) -> str:

@@ -6,13 +6,26 @@ import pytest
 
 from l2rw_core.experiments import Results
 from l2rw_core.figures.kernel import with_look
-from l2rw_core.figures.numbers import Difference, NumberTable, number
+from l2rw_core.figures.numbers import Difference, Noted, NumberTable, number
 from l2rw_core.report.words import InShort, Paragraph
 
 RESULTS = Results.load("table1")
 OURS, PLAIN = (RESULTS.cell(row, data="mnist") for row in ("l2rw", "baseline"))
+
+
+class Measured(Noted):
+    """A number that rests on no record."""
+
+    def _note(self) -> dict[str, str]:
+        return {"Time of a step": "2.0 times"}
+
+    def __str__(self) -> str:
+        return "2.0"
+
+
 SHOWN = {
     "a number": number(OURS),
+    "a measured number": Measured(),
     "a difference": Difference(OURS, PLAIN),
     "a paragraph": Paragraph(["It has ", number(OURS), "."]),
     "a box": InShort(paper="a", here=["b ", number(OURS)], scale="c", believe="d"),
