@@ -1,10 +1,12 @@
 """What the README promises runs as it stands."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 import torch
+from packaging.requirements import Requirement
 from torch.utils.data import DataLoader, TensorDataset
 
 from l2rw_core import Reweighter, cli, experiments
@@ -67,6 +69,13 @@ def test_the_shell_commands_are_understood(monkeypatch):
     assert [type(command) for command in ran] == [cli.Audit, cli.Apply, *[cli.Reproduce] * 4, cli.Report]
     for command in ran[2:-1]:
         assert experiments.grid(command.name, command.scale).cells
+
+
+def test_what_opens_and_runs_a_chapter_comes_with_the_extra_it_installs():
+    (extra,) = re.findall(r"pip install '\./l2rw-core\[(\w+)]' && jupyter lab ", README)
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][extra]
+    assert "`papermill chapters/" in README
+    assert {"jupyterlab", "papermill"} <= {Requirement(text).name for text in asked}
 
 
 def test_the_files_it_names_are_there():
