@@ -2,11 +2,13 @@
 
 An operator's tensors are the parameters of a model, random projections of what it returns are the losses, all in double
 precision. `OTHERS` says where an operator ends that the engine `forward` cannot follow: a line that has become wrong,
-because PyTorch has got a rule or mended one, fails.
+because PyTorch has got a rule or mended one, fails. Under another version than that of `constraints.txt` an operator
+may end elsewhere, and the slopes have to be right all the same.
 """
 
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +21,8 @@ opinfo = pytest.importorskip("torch.testing._internal.common_methods_invocations
 
 N, PARTS = 3, 8
 SAMPLES = 2
+CONSTRAINTS = (Path(__file__).parents[2] / "constraints.txt").read_text().splitlines()
+OF_THE_TABLES = f"torch=={torch.__version__.partition('+')[0]}" in CONSTRAINTS
 
 OTHERS = {
     "cdist": "reverse",  # no forward mode
@@ -148,14 +152,14 @@ def test_every_operator_has_the_slopes_of_the_jacobian(part):
             if off > max(COARSE.get(name, 1e-9) * scale, 1e-25):
                 wrong.append(f"{name}: off by {off / scale:.1g} by {scores.engine}")
             tried += 1
-        if engines and (
-            (name in OTHERS) != ("forward" not in engines) or (name in OTHERS and engines != {OTHERS[name]})
-        ):
+        as_told = engines == {OTHERS[name]} if name in OTHERS else "forward" in engines
+        if OF_THE_TABLES and engines and not as_told:
             wrong.append(f"{name}: ends in {engines}")
     assert wrong == []
     assert tried > 80
 
 
+@pytest.mark.skipif(not OF_THE_TABLES, reason="another version of PyTorch has other operators")
 def test_the_table_names_operators_that_there_are():
     names = {name_of(info) for info in opinfo.op_db}
     assert names >= {*OTHERS, *COARSE, *WITHOUT}
