@@ -19,6 +19,7 @@ _COLOURS = """.l2rw-in-kernel {
 .l2rw-in-kernel .l2rw-record[popover] { position: fixed; inset: 0; margin: auto; }
 .l2rw-in-kernel:has(table.l2rw-table) { container-type: inline-size; overflow-x: auto; }
 .l2rw-in-kernel table.l2rw-table caption { max-width: 100cqw; }
+.l2rw-in-kernel table.l2rw-table tr:nth-child(n) { background-color: transparent; }
 .l2rw-in-kernel table.l2rw-table :is(caption, th, td) { text-align: left !important; }
 """
 

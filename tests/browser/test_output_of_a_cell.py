@@ -13,6 +13,8 @@ from l2rw_core.figures.numbers import NumberTable, number
 RESULTS = Results.load("table1")
 ROWS = ("l2rw", "baseline", "baseline+ft", "random")
 NARROW = 300
+STRIPES = "<style>.jp-RenderedHTMLCommon tbody tr:nth-child(even) { background: #f5f5f5 }</style>"
+"""As JupyterLab has them."""
 
 
 @pytest.fixture
@@ -24,7 +26,8 @@ def page(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
     table = NumberTable(["method", *["last", "best"] * 3], numbers, caption)
     context = browser.new_context(viewport={"width": 800, "height": 600})
     shown = context.new_page()
-    shown.set_content(f'<div style="width: {NARROW}px; overflow: auto">{table._repr_html_()}</div>')
+    output = f'<div class="jp-RenderedHTMLCommon" style="width: {NARROW}px; overflow: auto">{table._repr_html_()}</div>'
+    shown.set_content(STRIPES + output)
     yield shown
     context.close()
 
@@ -43,6 +46,12 @@ def test_caption_and_names_stay_in_sight_while_a_wide_table_is_scrolled(page: Pa
     page.locator("tbody tr:first-child td:last-child").evaluate("cell => cell.scrollIntoView({inline: 'end'})")
     assert edges(page.locator("table"))[0] < left
     assert [edges(one)[0] for one in seen] == pytest.approx([left, left], abs=1)
+
+
+def test_a_row_has_one_colour(page: Page) -> None:
+    """The name of a row hides the numbers that are scrolled below it, so it is no stripe, and no row is."""
+    colours = [row.evaluate("row => getComputedStyle(row).backgroundColor") for row in page.locator("tbody tr").all()]
+    assert set(colours) == {"rgba(0, 0, 0, 0)"}
 
 
 def test_a_heading_sorts(page: Page) -> None:
