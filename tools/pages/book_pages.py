@@ -146,7 +146,7 @@ def add_page_end(app: Sphinx, page: str, template: str, context: dict[str, Any],
         context["body"] = LAUNCH.sub(lambda _: links, context["body"])
     if ids := record_ids(page_text(context)):
         write_data(root, Path(app.outdir, page), ids)
-        count = "the record" if len(ids) == 1 else f"the {len(ids)} records"
+        count = "the record" if len(ids) == 1 else f"the {len(ids):,} records"
         downloads.append(
             f'Data of this page, {count} behind its numbers: <a href="{name}.csv" download>a row a trial (CSV)</a>, '
             f'<a href="{name}.jsonl" download>everything recorded (JSON lines)</a>'

@@ -35,7 +35,7 @@ def table(timings: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def _day(finished: str) -> str:
     moment = datetime.fromisoformat(finished)
-    return f"{moment.day} {moment:%B %Y, %H:%M}"
+    return f"{moment.day}\N{NO-BREAK SPACE}{moment:%B %Y, %H:%M}"
 
 
 def _duration(seconds: float) -> str:

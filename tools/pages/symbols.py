@@ -152,9 +152,15 @@ def _math(formula: str) -> str:
     return f'<span class="math notranslate nohighlight">\\({html.escape(formula)}\\)</span>'
 
 
+def _code(found: re.Match[str]) -> str:
+    """A name that breaks between its parts, and nowhere else."""
+    parts = re.sub(r"([._])(?=\w)", r"\1<wbr>", found[1])
+    return f'<code class="docutils literal notranslate">{parts}</code>'
+
+
 def _words(markdown: str) -> str:
     """HTML of a cell: formulas, code and emphasis are all that the table has."""
     text = html.escape(markdown)
-    text = re.sub(r"`([^`]+)`", r'<code class="docutils literal notranslate">\1</code>', text)
+    text = re.sub(r"`([^`]+)`", _code, text)
     text = re.sub(r"(?<!\*)\*([^*]+)\*(?!\*)", r"<em>\1</em>", text)
     return MATH.sub(lambda found: _math(html.unescape(found[1])), text)
