@@ -202,7 +202,7 @@ def _skipped(cases: Mapping[str, Mapping[str, Line]]) -> str:
         for name, line in systems.items():
             if "skipped" in line:
                 reasons.setdefault((name, line["skipped"]), []).append(case_title(line))
-    return "".join(f"{name} not run on {'; '.join(on)}: {why}. " for (name, why), on in reasons.items())
+    return "".join(f"Not run: {name} on {'; '.join(on)}, because {why}. " for (name, why), on in reasons.items())
 
 
 def origin(lines: Sequence[Line]) -> str:

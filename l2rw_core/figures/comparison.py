@@ -13,7 +13,7 @@ from l2rw_core.experiments import Interval, Record, Results, Row, reported_numbe
 from l2rw_core.figures.labels import ROW_HEIGHT, name_rows
 from l2rw_core.figures.methods import title_of_row
 from l2rw_core.figures.numbers import NumberTable, number
-from l2rw_core.figures.style import COLOURS, Drawing, dots, figure, show
+from l2rw_core.figures.style import COLOURS, Drawing, as_sentence, dots, figure, show
 
 HELD_OUT_PARTS = ("random", "one_class")
 """What images that the model has never seen are weighed as: the left and the right half of Figure 3."""
@@ -115,7 +115,7 @@ def confusions(
         sentences.append(f"{title_of_row(name)}: {share:.0%} of the errors are taken for {called}")
     np.atleast_1d(axes)[0].set_ylabel("true class")
     fig.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
-    sentence = "; ".join(sentences) + "."
+    sentence = as_sentence("; ".join(sentences))
     return show(fig, alt=f"Confusion matrices. {sentence}", caption=f"{caption} {sentence}".strip())
 
 
@@ -137,7 +137,7 @@ def weight_histograms(records: Sequence[Record], part: str = "midway", caption: 
         ax.text(0.5, 0.5, "stopped before", ha="center", transform=ax.transAxes)
         return show(fig, alt=sentence, caption=sentence)
     edges = _weighed(records[0], part)["edges"]
-    names = ["0", *(f"≤ {edge:g}" for edge in edges[1:]), f"> {edges[-1]:g}"]
+    names = ["0", *(f"{edge:g}" for edge in edges[1:]), f"> {edges[-1]:g}"]
     fig, ax = figure(height=3.4)
     zero = without_weight(records, part)
     for offset, kind, role in ((-0.2, "right", "clean"), (0.2, "wrong", "noisy")):
@@ -147,7 +147,7 @@ def weight_histograms(records: Sequence[Record], part: str = "midway", caption: 
         for bar in bars:
             bar.set_hatch("" if kind == "right" else "//")
     ax.set_xticks(range(len(names)), names)
-    ax.set(xlabel="weight, in units of an equal share of the batch", ylabel="share of the examples", ylim=(0, 1))
+    ax.set(xlabel="weight, up to so many equal shares of the batch", ylabel="share of the examples", ylim=(0, 1))
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     ax.legend()
     sentence = f"Weight 0 for {zero['wrong']:.0%} of the wrong labels and {zero['right']:.0%} of the right ones."

@@ -11,7 +11,7 @@ from l2rw_core.datasets import title_of
 from l2rw_core.experiments import Record, interval
 from l2rw_core.figures.labels import name_lines
 from l2rw_core.figures.methods import look_of, title_of_row
-from l2rw_core.figures.style import COLOURS, DASHES, INK, PALETTE, Drawing, dots, figure, show
+from l2rw_core.figures.style import COLOURS, DASHES, INK, PALETTE, Drawing, as_sentence, dots, figure, show
 
 Groups = Mapping[str, Sequence[Record]]
 """Method name -> the trials of one configuration."""
@@ -67,14 +67,13 @@ def accuracy_against_time(groups: Groups, ylim: tuple[float, float] = (0.0, 1.0)
         seconds = float(np.mean([record.training_seconds for record in records])) * steps / steps[-1]
         colour, dash = style_of(method, position)
         ax.plot(seconds, 1 - errors.mean(0), color=colour, linestyle=dash, label=title_of_row(method))
-        length = f"{seconds[-1]:.0f}" if seconds[-1] >= 10 else f"{seconds[-1]:.2g}"
+        length = f"{seconds[-1]:,.0f}" if seconds[-1] >= 10 else f"{seconds[-1]:.2g}"
         sentences.append(f"{title_of_row(method)} {describe(records, error=False)} after {length} s")
     ax.set(xlabel="seconds of training", ylabel="test accuracy", ylim=ylim)
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     ax.legend()
-    return show(
-        fig, alt=f"{'; '.join(sentences)}.", caption=f"{caption} {'; '.join(sentences)}. {provenance(groups)}".strip()
-    )
+    sentence = as_sentence("; ".join(sentences))
+    return show(fig, alt=sentence, caption=f"{caption} {sentence} {provenance(groups)}".strip())
 
 
 def _curves(groups: Groups, ylim: tuple[float, float], caption: str, error: bool) -> Drawing:
@@ -169,10 +168,9 @@ def trials_at(groups: Groups, step: int, what: str) -> Drawing:
         )
     for ax, label, top in ((left, "test error", 0.55), (right, "weight on the rare class", 1.02)):
         ax.set(ylabel=label, ylim=(-0.02, top), xlim=(-0.5, len(groups) - 0.5))
-        ax.set_xticks(range(len(groups)), [title_of_row(name) for name in groups])
+        ax.set_xticks(range(len(groups)), [title_of_row(name).replace(" ", "\n") for name in groups])
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    summary = "; ".join(sentences)
-    sentence = f"{summary[:1].upper()}{summary[1:]}. {what}, {len(records)} trials each."
+    sentence = f"{as_sentence('; '.join(sentences))} {what}, {len(records)} trials each."
     return show(fig, alt=sentence, caption=sentence)
 
 

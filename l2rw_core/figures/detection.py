@@ -15,7 +15,7 @@ from l2rw_core.experiments import CellResult, Interval, Record, interval
 from l2rw_core.experiments.detection import auc
 from l2rw_core.figures.labels import ROW_HEIGHT, name_rows
 from l2rw_core.figures.numbers import Number
-from l2rw_core.figures.style import COLOURS, INK, MARKERS, Drawing, figure, pen, show
+from l2rw_core.figures.style import COLOURS, INK, MARKERS, Drawing, as_sentence, figure, pen, show
 
 MEANINGS = {
     "auc": "Area under the ROC curve for wrong against right labels",
@@ -152,9 +152,10 @@ def _left_end(groups: Mapping[str, Mapping[str, Interval]], own: Mapping[str, Ma
 
 def _best_and_worst(title: str, values: Mapping[str, Interval]) -> str:
     if not values:
-        return f"{title}: not run."
+        return as_sentence(f"{title}: not run")
     best, worst = (pick(values, key=lambda name: values[name].mean) for pick in (max, min))
-    return f"{title}: best {best} with {values[best].mean:.2f}, worst {worst} with {values[worst].mean:.2f}."
+    best_words, worst_words = (f"{name} with {values[name].mean:.2f}" for name in (best, worst))
+    return as_sentence(f"{title}: best {best_words}, worst {worst_words}")
 
 
 _SUSPECTED = np.linspace(0, 1, 41)

@@ -116,7 +116,7 @@ def log_lines(
         ax.plot(x, y, label=label, **look)
     ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel, ylim=ylim)
     ax.minorticks_off()
-    ax.legend(loc="lower left", handlelength=1.6)
+    fig.legend(loc="outside lower center", ncols=2)
     return show(fig, alt=alt, caption=caption or alt)
 
 

@@ -30,6 +30,8 @@ EDGES = (0.5, 2.0, 5.0, 10.0)
 AHEAD = ("#d9e8f5", "#a3c9e8", "#5ba0d4", "#0b5c9c")
 BEHIND = ("#fde2cf", "#f8b78a", "#ec8440", "#a84300")
 EVEN, NOT_RUN = "#eeeeee", "#a0a0a0"
+_NARROW = 6
+"""Columns up to which a cell is wide enough for a decimal."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,9 @@ def background_by_clean(data: str, rivals: str = PLAIN, scale: str = "reduced") 
         rival = tuned if rivals == TUNED else plain
         duels.append(_duel(ours, [rival], f"40% background flips, {size} clean images"))
     _rows(rivals)
-    return Panel("40% background flips", "clean images", "", tuple(map(str, sizes)), ("",), (tuple(duels),))
+    return Panel(
+        "40% background flips", "clean images", "", tuple(f"{size:,}" for size in sizes), ("",), (tuple(duels),)
+    )
 
 
 def with_the_papers_network(rival: str) -> Panel:
@@ -306,7 +310,7 @@ def _panel(ax: Axes, panel: Panel) -> None:
         for x, entry in zip(across, row, strict=True):
             fill = NOT_RUN if entry is None else colour_of(entry.lead.mean)
             ax.add_patch(Rectangle((x - 0.47, y - 0.46), 0.94, 0.92, facecolor=fill, edgecolor="none"))
-            _cell_text(ax, x, y, entry, ink_on(fill))
+            _cell_text(ax, x, y, entry, ink_on(fill), 0 if len(panel.columns) > _NARROW else 1)
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
@@ -316,15 +320,17 @@ def _panel(ax: Axes, panel: Panel) -> None:
     ax.set(xlabel=panel.xlabel, ylabel=panel.ylabel, title=panel.title)
 
 
-def _cell_text(ax: Axes, x: float, y: float, entry: Outcome | None, ink: str) -> None:
+def _cell_text(ax: Axes, x: float, y: float, entry: Outcome | None, ink: str, digits: int) -> None:
     centred: Mapping[str, Any] = {"ha": "center", "va": "center", "color": ink}
     if entry is None:
         ax.text(x, y, "not run", **centred)
         return
     lead = entry.lead
-    below = "1 trial" if lead.trials == 1 else f"± {number(lead.half_width, '.1f' if lead.half_width < 100 else '.0f')}"
+    below = (
+        "1 trial" if lead.trials == 1 else f"± {number(lead.half_width, f'.{digits if lead.half_width < 100 else 0}f')}"
+    )
     weight = "bold" if entry.decided else "normal"
-    ax.text(x, y - 0.14, number(lead.mean, "+.1f"), fontweight=weight, **centred)
+    ax.text(x, y - 0.14, number(lead.mean, f"+.{digits}f"), fontweight=weight, **centred)
     ax.text(x, y + 0.27, below, **centred)
 
 

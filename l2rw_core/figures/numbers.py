@@ -29,6 +29,8 @@ _LONG_NAME = 24
 _FEW = 3
 """Trials of which a wide interval says less than the lowest and the highest."""
 _OURS = ' class="l2rw-ours"'
+_KEPT = "\N{NO-BREAK SPACE}"
+_SIGN_BEFORE = re.compile(rf"([<>±×]) (?=[{MINUS}\d])")
 _serial = itertools.count()
 
 
@@ -353,8 +355,8 @@ def _name(row: Sequence[Entry]) -> str:
 
 
 def _text(words: str) -> str:
-    """Text in a reader's words."""
-    return html.escape(typeset(titled(words)))
+    """Text in a reader's words; a sign stays with the number after it."""
+    return html.escape(_SIGN_BEFORE.sub(f"\\1{_KEPT}", typeset(titled(words))))
 
 
 def _td(entry: Entry, first: bool, best: bool = False) -> str:

@@ -23,11 +23,13 @@ from typing import Any
 import matplotlib as mpl
 from cycler import cycler
 from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
+from matplotlib.collections import PathCollection, QuadMesh
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+from matplotlib.ticker import ScalarFormatter
 
 from l2rw_core.figures.cut_off import warn_of_hidden
 from l2rw_core.figures.svg import for_page
@@ -176,6 +178,9 @@ class _HouseAxes(
         "legend pcolormesh plot scatter set_title stackplot step text violinplot vlines",
     )
 ):
+    def legend(self, *args: Any, **kwargs: Any) -> Legend:
+        return _with_marks_to_see(super().legend(*args, **kwargs))
+
     def imshow(self, *args: Any, **kwargs: Any) -> AxesImage:
         self.grid(False)
         return super().imshow(*args, **kwargs)
@@ -198,9 +203,29 @@ class _HouseFigure(_styled(Figure, "add_subplot colorbar legend subplots suptitl
             names = len(legend.get_texts())
             added = math.ceil(names / columns) - math.ceil(names / (columns + 1))
             self.set_figheight(self.get_figheight() + added * _ROW)
-        return legend
+        return _with_marks_to_see(legend)
 
 
+def _with_marks_to_see(legend: Legend) -> Legend:
+    """Marks of a legend are large enough to be told apart, however small those of the figure are."""
+    for mark in legend.legend_handles:
+        if isinstance(mark, PathCollection):
+            mark.set_sizes([max(_MARK**2, *mark.get_sizes())])
+        elif isinstance(mark, Line2D):
+            mark.set_markersize(max(_MARK, mark.get_markersize()))
+    return legend
+
+
+class _Thousands(ScalarFormatter):
+    """Tick labels as matplotlib has them, with commas between thousands."""
+
+    def __call__(self, value: float, position: int | None = None) -> str:
+        label = super().__call__(value, position)
+        return f"{value:,.0f}" if label.isdigit() and len(label) > 3 else label
+
+
+_MARK = 7.0
+"""Points across a mark of a legend, at least."""
 _ROW = 0.3
 """Inches of a row of a legend."""
 _FULL = 0.96
@@ -282,6 +307,11 @@ class Drawing:
         return f"[Figure: {self.alt}]"
 
 
+def as_sentence(words: str) -> str:
+    """Words that begin with a capital letter and end with a full stop."""
+    return f"{words[:1].upper()}{words[1:]}."
+
+
 def show(fig: Figure, alt: str, caption: str = "") -> Drawing:
     """Return `fig` as a `Drawing`, which a notebook shows when it is the last value of a cell.
 
@@ -306,6 +336,9 @@ def _checked_svg(fig: Figure, alt: str) -> str:
     if not alt.strip():
         raise ValueError("a figure needs alt text: one sentence that says what is to be seen in it")
     warn_of_hidden(fig, stacklevel=3)
+    for axis in (axis for ax in fig.axes for axis in (ax.xaxis, ax.yaxis)):
+        if type(axis.get_major_formatter()) is ScalarFormatter:
+            axis.set_major_formatter(_Thousands())
     return for_page(_rendered(fig), alt, _THEME_COLOURS)
 
 

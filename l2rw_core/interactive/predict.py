@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from l2rw_core.figures.style import COLOURS, DASHES, MARKERS, Drawing, figure, show
+from l2rw_core.figures.style import COLOURS, DASHES, MARKERS, Drawing, as_sentence, figure, show
 
 _SCRIPT = Path(__file__).with_name("predict.js")
 _STYLE = Path(__file__).with_name("predict.css")
@@ -175,5 +175,5 @@ def _drawing(data: dict[str, Any], half: Sequence[float], source: str) -> Drawin
     ax.set_yticks(*zip(*data["yticks"], strict=True))
     values = [f"{y:.{data['decimals']}f}{data['unit']}" for y in data["y"]]
     points = ", ".join(f"{value} at {words}" for value, words in zip(values, data["words"], strict=True))
-    summary = f"{data['ylabel']} against {data['xlabel']}: {points}."
+    summary = as_sentence(f"{data['ylabel']} against {data['xlabel']}: {points}")
     return show(fig, alt=summary, caption=f"{summary} {data['lesson']} {source}".strip())

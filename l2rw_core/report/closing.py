@@ -38,7 +38,10 @@ class Bound:
         return self.margin > 0
 
     def __str__(self) -> str:
-        return f"{_in_short(self.value)} {'>' if self.side == 'above' else '<'} {_in_short(self.limit)}"
+        value, limit = _in_short(self.value), _in_short(self.limit)
+        if value == limit:
+            limit = typeset(repr(self.limit))
+        return f"{value} {'>' if self.side == 'above' else '<'} {limit}"
 
 
 def above(value: Interval | float, limit: float) -> Bound:
@@ -98,11 +101,11 @@ def hold(claims: Mapping[str, Bound | bool], own: bool = False, runs: Iterable[R
     stopped = not all(record.is_whole for record in runs)
     if failed and not own and not stopped:
         raise AssertionError(f"no longer true: {'; '.join(failed)}")
-    caption = "What this chapter claims."
+    caption = "Each claim with its number, the limit that the number keeps, and by how much."
     if own or stopped:
         yours = "yours" if own else "a run that was stopped"
         caption = (
-            f"What this chapter claims for its own parameters, looked at with {yours}: "
+            f"What is claimed for the parameters as they were, looked at with {yours}: "
             f"{len(claims) - len(failed)} of {len(claims)} hold."
         )
     return ClaimTable(COLUMNS, [_row(claim, says) for claim, says in claims.items()], caption)

@@ -31,6 +31,26 @@ FURTHER = (
     "cifar_long_tail",
 )
 """Grids of studies beyond the paper's tables, in the order of the page."""
+_WORDS = {
+    "clean": "{:,} clean images",
+    "clean imbalance": "clean set {:g}:1",
+    "clean noise": "{:.0%} of the clean labels wrong",
+    "clean set cut from": "clean set cut from the {} one",
+    "draw": "drawn {}",
+    "flip": "{} flips",
+    "imbalance": "{:g}:1",
+    "m": "m = {}",
+    "momentum": "momentum {:g}",
+    "noise": "{:.0%} flips",
+    "optimizer": "look ahead by {}",
+    "rate": "rate {:g}",
+    "ratio": "{:g}:1",
+    "schedule": "{}",
+    "setting": "{}",
+    "share": "{:.0%} of them a step",
+    "steps": "{:,} steps",
+}
+_NAMES: dict[str | float, str] = {"sgd": "SGD", "adamw": "AdamW"}
 SCALE_NAMES = {"paper": "paper's scale", "quarter": "a quarter of the paper's schedule", "reduced": "reduced"}
 
 _CORNER: dict[str, object] = {"noise": 0.4, "imbalance": 100, "clean": 100}
@@ -183,6 +203,11 @@ def verdict_counts(claims: pd.DataFrame) -> list[list[str]]:
     return rows
 
 
+def _in_words(name: str, value: str | float) -> str:
+    """Where in a grid a run stands."""
+    return _WORDS.get(name, f"{name} {{}}").format(_NAMES.get(value, value))
+
+
 def _place(data: str, scale: str) -> str:
     return f"{title_of(data)} ({SCALE_NAMES[scale]})"
 
@@ -204,19 +229,17 @@ class Report:
 
     def verdicts(self) -> Html:
         """How often each verdict was reached, by scale and data."""
-        head = "<td></td>" + "".join(f"<th>{verdict}</th>" for verdict in VERDICTS)
-        body = "".join(f"<tr>{''.join(f'<td>{v}</td>' for v in row)}</tr>" for row in verdict_counts(self._claims))
-        statements = f"<p>{self._claims.item.nunique()} statements of the paper.</p>"
-        return Html(
-            _wide(f'<table class="table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{statements}')
+        caption = (
+            f"{self._claims.item.nunique()} claims, each checked on every data set and at every scale where it can be."
         )
+        return Html(_wide(NumberTable(["checked on", *VERDICTS], verdict_counts(self._claims), caption).html))
 
     def abstract(self) -> Html:
         """The verdicts in a sentence for each place where they were looked for."""
         items = []
         for place, *counts in verdict_counts(self._claims):
             by_verdict = dict(zip(VERDICTS, map(int, counts), strict=True))
-            items.append(f"<li>{escape(place)}, {sum(by_verdict.values())} claims: {counted(by_verdict)}.</li>")
+            items.append(f"<li>{escape(place)}, {sum(by_verdict.values())} checks: {counted(by_verdict)}.</li>")
         return Html(f'<ul class="l2rw-told">{"".join(items)}</ul>')
 
     def claims(self) -> Html:
@@ -272,7 +295,7 @@ class Report:
         for cell in grid(name, "reduced").cells:
             last, best = self._number(cell), self._number(cell, "best")
             if not isinstance(last, str):
-                place = [f"{key} {value}" for key, value in cell.place.items() if key != "data"]
+                place = [_in_words(key, value) for key, value in cell.place.items() if key != "data"]
                 rows.append([", ".join([cell.row, *place]), title_of(cell.experiment.data), last, best])
         caption = "Test accuracy after the last step and at the best evaluation, mean and 95% interval."
         return Html(_wide(NumberTable(["run", "data", "last", "best"], rows, caption).html))
@@ -285,7 +308,7 @@ class Report:
         if planned := [name for name in FURTHER if name not in begun]:
             items = "".join(
                 f"<li>{escape(studies[name].question)}: "
-                f"<code>l2rw reproduce {name} --scale reduced --trials 3</code></li>"
+                f'<code class="literal">l2rw reproduce {name} --scale reduced --trials 3</code></li>'
                 for name in planned
             )
             text += f"<p>Planned, and not run yet:</p><ul>{items}</ul>"

@@ -74,6 +74,14 @@ def _plain(text: Text) -> str:
     return typeset("".join(map(str, _parts(text))))
 
 
+def apart(points: float) -> str:
+    """By how many whole points something is above or below what the words go on with: ``3 points above``."""
+    size = f"{abs(points):.0f}"
+    if size == "0":
+        return "within a point of"
+    return f"{size} point{'' if size == '1' else 's'} {'above' if points > 0 else 'below'}"
+
+
 def standing(*where: str) -> str:
     """How the paper's sentences about some of its tables and figures fared, as a sentence.
 

@@ -117,3 +117,15 @@ def test_words_of_a_reader_are_none(html: str) -> None:
     article = BeautifulSoup(html, "html.parser")
     assert leaks(article) == []
     assert not any(HYPHEN.search(text) for _, text in seen(article))
+
+
+# A caption that begins small, or a sentence of it that does.
+SMALL = re.compile(r"(?:^|(?<!al)\. )[a-z]")
+
+
+@pytest.mark.parametrize("document", PAGES)
+def test_sentences_below_and_above_pictures_begin_with_a_capital_letter(book: Path, document: str) -> None:
+    (article,) = soup(book / f"{document}.html").select("article.bd-article")
+    captions = [text.strip() for tag, text in seen(article) if tag in {"figcaption", "caption"} and " " in text.strip()]
+    whole = [text for text in captions if text.endswith(".")]
+    assert [text for text in whole if SMALL.search(text)] == []

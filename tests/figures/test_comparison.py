@@ -57,7 +57,7 @@ def test_confusions_name_the_class_that_draws_the_errors(live):
     np.fill_diagonal(shares, 0)
     sink = int(shares.sum(0).argmax())
     share = shares.sum(0)[sink] / shares.sum()
-    assert f"plain training: {share:.0%} of the errors are taken for class {sink}" in drawing.alt
+    assert f"Plain training: {share:.0%} of the errors are taken for class {sink}" in drawing.alt
 
 
 def test_confusions_call_that_class_by_its_name(live):

@@ -67,7 +67,7 @@ def test_the_table_has_every_measurement_and_says_what_was_skipped():
     without = [line for line in LINES if (line["case"], line["system"]) != (first["case"], "torchopt")]
     table = cost_table([*without, {**first, **missing}])
     assert "Ours: forward, ghost, reverse, lookahead. Approximate: betty. " in table.caption
-    assert f"torchopt not run on {case_title(first)}: torchopt is not installed." in table.caption
+    assert f"Not run: torchopt on {case_title(first)}, because torchopt is not installed." in table.caption
     assert table.html.count("<td>not run</td>") == 1 + sum("skipped" in line for line in LINES)
     assert table.html.count("<span popover") == sum(line["system"] != "plain" for line in TIMED) - 1
 

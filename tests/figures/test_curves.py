@@ -66,7 +66,7 @@ def test_a_short_run_is_timed_in_parts_of_a_second():
         return curves.accuracy_against_time({"l2rw": [made]}).caption
 
     assert "L2RW 90.0% after 0.42 s." in after(0.42)
-    assert "L2RW 90.0% after 5275 s." in after(5275.3)
+    assert "L2RW 90.0% after 5,275 s." in after(5275.3)
 
 
 def test_one_trial_is_drawn_without_an_interval():

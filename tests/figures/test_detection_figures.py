@@ -91,8 +91,8 @@ def test_the_command_names_exactly_this_cell(result, monkeypatch):
 def test_the_chart_names_best_and_worst_and_what_was_not_run():
     values = {"loss": Interval(0.6, 0.1, 3), "weight": Interval(0.9, float("nan"), 1)}
     drawing = score_chart({"one": values, "two": {}}, {"loss": "baseline", "weight": "l2rw"})
-    assert "one: best weight with 0.90, worst loss with 0.60." in drawing.alt
-    assert "two: not run." in drawing.caption
+    assert "One: best weight with 0.90, worst loss with 0.60." in drawing.alt
+    assert "Two: not run." in drawing.caption
 
 
 @pytest.mark.parametrize(

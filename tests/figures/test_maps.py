@@ -231,3 +231,15 @@ def test_with_the_papers_network_reweighting_meets_one_row_where_the_long_runs_h
                 assert cell.place["noise"] == rate
     with pytest.raises(ValueError, match="unknown row 'proportion'; choose one of baseline"):
         with_the_papers_network("proportion")
+
+
+def test_a_number_has_a_decimal_where_its_cell_is_wide_enough(template):
+    for make, words in ((background_by_noise, "+30.0"), (background_by_clean, "+30")):
+        drawn = make("mnist")
+        duel = drawn.flat[0]
+        recorded = Recorded(
+            record_of(template, cell, seed, accuracy, accuracy)
+            for seed in (0, 1)
+            for cell, accuracy in ((duel.ours, 90), *((rival, 60) for rival in duel.rivals))
+        )
+        assert f">{words}<" in lead_map([drawn.of(lambda duel, known=recorded: outcome(duel, known))]).svg

@@ -307,3 +307,21 @@ def test_a_legend_has_no_more_columns_than_fit(name, columns):
     assert fig.legends == [legend]
     if columns > 1:
         assert legend.get_window_extent().width < fig.bbox.width
+
+
+def test_marks_of_a_legend_are_seen_however_small_those_of_the_figure():
+    fig, ax = figure()
+    ax.scatter([0, 1], [0, 1], s=3, label="points")
+    ax.plot([0, 1], [1, 0], "o", markersize=1, label="dots")
+    for legend in (ax.legend(), fig.legend(loc="outside lower center")):
+        points, line = legend.legend_handles
+        assert min(points.get_sizes()) >= 49
+        assert line.get_markersize() >= 7
+
+
+def test_thousands_have_commas_on_an_axis_too():
+    fig, ax = figure()
+    ax.plot([0, 20_000], [0.0, 1.0])
+    drawing = show(fig, alt="A line.")
+    assert ">20,000<" in drawing.svg
+    assert ">0.2<" in drawing.svg

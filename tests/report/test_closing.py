@@ -34,6 +34,11 @@ def test_a_number_at_its_limit_is_on_neither_side():
     assert not below(3.0, 3.0)
 
 
+def test_a_limit_that_reads_like_the_number_is_told_in_full():
+    assert str(below(0.5, 0.5 + 1e-9)) == "0.5 < 0.500000001"
+    assert str(below(0.2, 0.5 + 1e-9)) == "0.2 < 0.5"
+
+
 def test_a_single_trial_bounds_nothing():
     alone = Interval(4.0, math.nan, 1)
     assert not above(alone, 0)
@@ -50,9 +55,9 @@ def test_of_several_the_one_with_the_least_margin_is_told():
 
 def test_claims_that_hold_are_a_table_with_number_and_margin():
     table = hold({"it is small": below(FIVE, 6.0), "it <adds> up": True, "many": above(12_345, 1_000)})
-    assert "<td>4.00 ± 0.50 &lt; 6</td><td>1.5</td><td>holds</td>" in table.html
+    assert "<td>4.00 ±\N{NO-BREAK SPACE}0.50 &lt;\N{NO-BREAK SPACE}6</td><td>1.5</td><td>holds</td>" in table.html
     assert '<th scope="row">it &lt;adds&gt; up</th><td></td><td></td><td>holds</td>' in table.html
-    assert "<td>12,345 &gt; 1,000</td><td>11,345</td>" in table.html
+    assert "<td>12,345 &gt;\N{NO-BREAK SPACE}1,000</td><td>11,345</td>" in table.html
     assert repr(table).splitlines() == [
         "holds: it is small (4.00 ± 0.50 < 6; margin 1.5)",
         "holds: it <adds> up",

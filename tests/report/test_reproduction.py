@@ -409,8 +409,8 @@ def test_every_number_of_the_page_stands_in_the_table_it_is_made_from(report):
 def test_the_verdicts_counted_on_the_page_are_those_of_the_table(report):
     claims = pd.read_csv(results_root().parent / "reproduction.csv").query("kind == 'claim'")
     head, *lines = BeautifulSoup(report.verdicts().html, "html.parser").find_all("tr")
-    cells = [[cell.get_text() for cell in line.find_all("td")] for line in lines]
-    columns = [cell.get_text() for cell in head.find_all("th")]
+    cells = [[cell.get_text() for cell in line.find_all(["th", "td"])] for line in lines]
+    columns = [cell.get_text() for cell in head.find_all("th")][1:]
     table = pd.DataFrame([map(int, row[1:]) for row in cells], [row[0] for row in cells], columns)
     assert list(table.columns) == ["agrees", "disagrees", "level", "undecided", "not run"]
     for verdict in table.columns:
@@ -422,6 +422,12 @@ def test_the_verdicts_counted_on_the_page_are_those_of_the_table(report):
         "CIFAR-10, a quarter of the paper's schedule": (claims.scale == "quarter").sum(),
         "Fashion-MNIST and MNIST, reduced": (claims.scale == "reduced").sum(),
     }
+
+
+def test_where_a_run_stands_is_told_in_words(report):
+    for name, words in (("fig4", "1,000 clean images"), ("fig5", "30% flips"), ("clean_batch", "m = 20")):
+        assert words in BeautifulSoup(report.reduced(name).html, "html.parser").get_text()
+    assert re.search(r"\b(clean|noise|imbalance|optimizer) [\d.]+", report.reduced("noise_imbalance").html) is None
 
 
 def test_every_claim_stands_on_the_page_with_every_finding(report):
