@@ -64,3 +64,26 @@ def test_entries_of_the_index_stay_in_their_column_on_a_phone(visit: Visit) -> N
     page = visit.open("genindex")
     assert page.locator("table.genindextable td").count() > 20
     assert page.evaluate(INTO_THE_NEXT) == []
+
+
+@pytest.mark.parametrize("visit", [{}, PHONE], indirect=True, ids=["wide", "390px"])
+def test_what_is_looked_for_stands_beside_the_lens(visit: Visit) -> None:
+    page = visit.open("search")
+    form = page.locator("form.bd-search").locator("visible=true").first
+    lens = form.locator(".fa-magnifying-glass").bounding_box()
+    box, style = form.locator("input").evaluate(
+        "i => [i.getBoundingClientRect().left, getComputedStyle(i).paddingLeft]"
+    )
+    assert lens is not None
+    assert lens["x"] + lens["width"] <= box + float(style.removesuffix("px"))
+
+
+@pytest.mark.parametrize("visit", [PHONE], indirect=True, ids=["390px"])
+def test_the_frame_of_a_slider_crosses_no_words(visit: Visit) -> None:
+    page = visit.open("chapters/05_convergence")
+    slider = page.locator(".l2rw-explore input[type=range]").first
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    outline, offset = slider.evaluate("i => [getComputedStyle(i).outlineWidth, getComputedStyle(i).outlineOffset]")
+    assert float(outline.removesuffix("px")) >= 3
+    assert float(offset.removesuffix("px")) <= -3
