@@ -59,8 +59,8 @@ def test_formulas_of_a_sentence_fit_its_lines_on_a_phone(visit: Visit, document:
     assert page.evaluate(CROWDED) == []
 
 
-@pytest.mark.parametrize("visit", [PHONE], indirect=True, ids=["390px"])
-def test_entries_of_the_index_stay_in_their_column_on_a_phone(visit: Visit) -> None:
+@pytest.mark.parametrize("visit", [{}, PHONE], indirect=True, ids=["wide", "390px"])
+def test_entries_of_the_index_stay_in_their_column(visit: Visit) -> None:
     page = visit.open("genindex")
     assert page.locator("table.genindextable td").count() > 20
     assert page.evaluate(INTO_THE_NEXT) == []
