@@ -73,6 +73,7 @@ export function sentence({ training, clean, bias }) {
 
 // --- 2. The picture ------------------------------------------------------------------------------------------------
 
+const TAKES_KEYS = "data-lm-suppress-shortcuts"; // a notebook would take the arrows for its own
 const SVG = "http://www.w3.org/2000/svg";
 const HINT =
   "Drag a point along its line, or to the other line to change its label. " +
@@ -175,7 +176,7 @@ class Eight {
     const { name } = this.points[k];
     if (name) parts.push(make("text", { class: "name", x: 0, y: 34, "text-anchor": "middle" }));
     const kind = isClean ? "clean" : name ? "named" : "";
-    return make("g", { class: `handle ${kind}`, role: "slider", tabindex: "0", ...bounds }, ...parts);
+    return make("g", { class: `handle ${kind}`, role: "slider", tabindex: "0", [TAKES_KEYS]: "", ...bounds }, ...parts);
   }
 
   /** Bring every point to where it is now, with its weight, and say what that comes to. */

@@ -36,6 +36,7 @@ _BETWEEN = re.compile("(?<=>)(?=<)")
 _OWN_IDS = re.compile(r"""((?:id="|href="#|url\(#))f[0-9a-f]{8}(?=-)""")  # as l2rw_core.figures names them
 _RESERVED = frozenset({"highlight", "q"})  # what Sphinx's search puts into addresses
 _FEW_VALUES, _MOST_CASES = 3, 8
+_TAKES_KEYS = "data-lm-suppress-shortcuts"  # a notebook would take the arrows for its own
 
 Format = str | Callable[[Any], str]
 
@@ -99,7 +100,7 @@ class Exploration:
         }
         data = json.dumps(frames, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
         return (
-            f'<div class="l2rw-explore" id="explore-{self.name}" data-name="{self.name}" data-lm-suppress-shortcuts>'
+            f'<div class="l2rw-explore" id="explore-{self.name}" data-name="{self.name}">'
             f"<style>{_STYLE.read_text()}</style>"
             f'<form autocomplete="off">{"".join(map(_control, self.axes))}</form>{first.html}'
             f'<script type="application/json">{data}</script><script type="text/plain">{parts}</script></div>'
@@ -306,7 +307,7 @@ def _slider(axis: _Axis) -> str:
     return (
         f'<label class="l2rw-control"><span><span class="l2rw-label">{label}</span>: '
         f'<strong class="l2rw-value">{value}</strong></span>'
-        f'<input type="range" min="0" max="{len(axis.values) - 1}" step="1" value="{axis.start}" '
+        f'<input {_TAKES_KEYS} type="range" min="0" max="{len(axis.values) - 1}" step="1" value="{axis.start}" '
         f'aria-label="{label}" aria-valuetext="{value}" data-words="{words}">'
         f'<span class="l2rw-ends" aria-hidden="true"><span>{first}</span><span>{last}</span></span></label>'
     )
@@ -316,7 +317,8 @@ def _choice(axis: _Axis) -> str:
     name = html.escape(axis.name)
     faces = map(_picture, axis.pictures, axis.words) if axis.pictures else map(_face, axis.words)
     buttons = "".join(
-        f'<label><input type="radio" name="{name}" value="{position}"{" checked" * (position == axis.start)}>'
+        f'<label><input {_TAKES_KEYS} type="radio" name="{name}" value="{position}"'
+        f"{' checked' * (position == axis.start)}>"
         f"{face}</label>"
         for position, face in enumerate(faces)
     )

@@ -768,9 +768,12 @@ const BRUSH = { mouse: 12, pen: 12, touch: 20 }; // radius in pixels: a finger i
 const CALM_MS = 2500; // between two spoken sentences while running
 const SETTLE_MS = 400; // of quiet before a change by the reader is spoken and written to the address
 
+const TAKES_KEYS = "data-lm-suppress-shortcuts"; // a notebook would take the arrows for its own
+
 /** Create an element: attributes by name, listeners as functions, children as nodes or text. */
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
+  if (["canvas", "input", "select"].includes(tag)) element.setAttribute(TAKES_KEYS, "");
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name, value);
     else element.setAttribute(name, value);

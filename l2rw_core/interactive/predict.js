@@ -104,6 +104,7 @@ export function sentence(data, guess) {
 // --- 2. The picture ------------------------------------------------------------------------------------------------
 
 const SPACE = { left: 56, right: 24, top: 12, bottom: 46 };
+const TAKES_KEYS = "data-lm-suppress-shortcuts"; // a notebook would take the arrows for its own
 const SVG = "http://www.w3.org/2000/svg";
 const HINT =
   "Drag the points up or down, or draw across them. By keyboard: Tab to a point, then the arrow keys. " +
@@ -255,7 +256,7 @@ class Prediction {
       return make("g", { class: k < this.data.known ? "given" : "fixed", "data-x": place }, mark);
     }
     const [low, high] = this.data.ylim;
-    const says = { role: "slider", tabindex: "0", "aria-orientation": "vertical" };
+    const says = { role: "slider", tabindex: "0", [TAKES_KEYS]: "", "aria-orientation": "vertical" };
     const bounds = { "aria-valuemin": low, "aria-valuemax": high };
     const label = { "aria-label": `${this.data.ylabel}, ${this.data.xlabel} ${this.data.words[k]}` };
     const target = make("circle", { class: "target", r: 22 });

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page
 
 from l2rw_core.experiments import Results
+from l2rw_core.figures import figure, show
 from l2rw_core.figures.numbers import NumberTable, number
+from l2rw_core.interactive import Playground, eight_points, explore, predict
 
 RESULTS = Results.load("table1")
 ROWS = ("l2rw", "baseline", "baseline+ft", "random")
 NARROW = 300
 STRIPES = "<style>.jp-RenderedHTMLCommon tbody tr:nth-child(even) { background: #f5f5f5 }</style>"
 """As JupyterLab has them."""
+
+
+def drawn(**where):
+    return show(figure()[0], alt=f"At {where}.", caption=f"At {where}.")
+
+
+CONTROLS = {
+    "a slider": lambda: explore(drawn, noise=[0.0, 0.2, 0.4, 0.6]),
+    "a choice": lambda: explore(drawn, noise=[0.0, 0.2]),
+    "eight points": eight_points,
+    "a guess": lambda: predict(
+        [1, 2, 4, 8], [40.0, 30.0, 20.0, 10.0],
+        question="How far?", xlabel="step", ylabel="error", ylim=(0, 50), unit="%",
+    ),
+    "the playground": Playground,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -71,3 +89,15 @@ def test_a_number_opens_its_record_in_the_window_line_by_line(page: Page) -> Non
     assert tops == sorted(set(tops))
     page.keyboard.press("Escape")
     assert record.count() == 0
+
+
+@pytest.mark.parametrize("control", CONTROLS.values(), ids=CONTROLS)
+def test_a_notebook_leaves_its_keys_to_a_control(control: Callable, browser: Browser) -> None:
+    """It looks at the element that has the focus, and at what that is in too late."""
+    context = browser.new_context()
+    shown = context.new_page()
+    shown.set_content(control().html)
+    takes_keys = shown.locator("canvas, input, select, [role=slider]")
+    takes_keys.first.wait_for(state="attached")
+    assert [one for one in takes_keys.all() if one.get_attribute("data-lm-suppress-shortcuts") is None] == []
+    context.close()
