@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,17 +129,20 @@ def _counts(y: np.ndarray, clean_y: np.ndarray) -> pd.DataFrame:
     return table.fillna(0).astype(int).sort_index().rename_axis("class")
 
 
-def _digest(row: np.ndarray) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(row).tobytes(), digest_size=16).digest()
+def _digests(x: np.ndarray, kind: np.dtype[Any]) -> Iterator[bytes]:
+    """One for each row, of its numbers as `kind`; a few rows are copied at a time."""
+    for start in range(0, len(x), _AT_ONCE):
+        for row in x[start : start + _AT_ONCE].astype(kind) + 0:  # + 0 makes -0.0 a 0.0
+            yield hashlib.blake2b(np.ascontiguousarray(row).tobytes(), digest_size=16).digest()
 
 
 def _duplicates(x: np.ndarray, clean_x: np.ndarray, near: float, tick: Callable[[], object]) -> pd.DataFrame:
     """Pairs of a training and a clean example that are exactly or nearly alike."""
-    x, clean_x = (part.astype(np.result_type(x, clean_x)) + 0 for part in (x, clean_x))  # + 0 makes -0.0 a 0.0
+    kind = np.result_type(x, clean_x)
     places: dict[bytes, list[int]] = {}
-    for position, row in enumerate(x):
-        places.setdefault(_digest(row), []).append(position)
-    exact = [(i, j) for j, row in enumerate(clean_x) for i in places.get(_digest(row), ())]
+    for position, digest in enumerate(_digests(x, kind)):
+        places.setdefault(digest, []).append(position)
+    exact = [(i, j) for j, digest in enumerate(_digests(clean_x, kind)) for i in places.get(digest, ())]
     distances = dict.fromkeys(exact, 0.0)
     tick()
     if near:

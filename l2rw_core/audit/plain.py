@@ -9,6 +9,9 @@ from tqdm.auto import tqdm
 
 from l2rw_core.datasets import BatchStream
 
+_AT_ONCE = 200
+"""Examples in a pass without gradients: with more, what a network holds of them takes more memory than the data."""
+
 
 def train_plain(
     model: nn.Module,
@@ -60,6 +63,6 @@ def predict(model: nn.Module, x: Tensor) -> Tensor:
     """(N, K) probabilities on the CPU, in eval mode, wherever the model is; it is in training mode afterwards."""
     model.eval()
     device = next(model.parameters()).device
-    logits = torch.cat([model(part.to(device)) for part in x.split(500)])
+    logits = torch.cat([model(part.to(device)) for part in x.split(_AT_ONCE)])
     model.train()
     return logits.double().softmax(1).cpu()

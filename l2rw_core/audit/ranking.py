@@ -28,6 +28,8 @@ COMPONENTS = 50
 """Of images, for models that are no network."""
 FEATURES = 200
 """Components of features that somebody brings, where these are more."""
+_AT_ONCE = 1_000
+"""Examples whose features are copied at a time: a copy of all might not fit into memory."""
 _NEIGHBOURS = 20
 _LEAST = 1e-4
 _PULL = 1.0
@@ -109,14 +111,31 @@ def plant(y: np.ndarray, probabilities: np.ndarray, channel: np.ndarray, seed: i
 
 def compact(x: np.ndarray, clean_x: np.ndarray, seed: int, most: int | None) -> tuple[np.ndarray, np.ndarray]:
     """(N, features) and (M, features) for models that are no network: all, or the largest principal components."""
-    flat, clean = x.reshape(len(x), -1), clean_x.reshape(len(clean_x), -1)
-    if most is None or flat.shape[1] <= most:
-        return flat, clean
+    width = int(np.prod(x.shape[1:]))
+    if most is None or width <= most:
+        return x.reshape(-1, width), clean_x.reshape(-1, width)
     from sklearn.decomposition import PCA
 
-    some = _some_of(len(flat), _MOST_ROWS, seed)
-    parts = PCA(min(most, len(some)), svd_solver="randomized", random_state=seed).fit(flat[some])
-    return parts.transform(flat), parts.transform(clean)
+    some = _flat(x, _some_of(len(x), _MOST_ROWS, seed))
+    parts = PCA(min(most, len(some)), svd_solver="randomized", random_state=seed, copy=False).fit(some)
+    del some
+    train, clean = (
+        np.concatenate([parts.transform(_flat(part, ids)) for ids in _in_blocks(np.arange(len(part)))])
+        for part in (x, clean_x)
+    )
+    return train, clean
+
+
+def _flat(x: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """(ids, numbers of an example) copies of these rows, which the caller may overwrite."""
+    flat = np.empty((len(ids), int(np.prod(x.shape[1:]))), dtype=x.dtype)
+    for places in _in_blocks(np.arange(len(ids))):
+        flat[places] = x[ids[places]].reshape(len(places), -1)
+    return flat
+
+
+def _in_blocks(ids: np.ndarray) -> list[np.ndarray]:
+    return np.split(ids, range(_AT_ONCE, len(ids), _AT_ONCE))
 
 
 def linear(x: np.ndarray, y: np.ndarray, k: int, seed: int, tick: Tick = bool) -> np.ndarray:

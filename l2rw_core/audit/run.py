@@ -134,7 +134,8 @@ class AuditProblem:
         """sha256 of everything: a checkpoint belongs to these data alone."""
         digest = hashlib.sha256(repr((self.classes, self.model_name)).encode())
         for part in (self.x, self.y, self.clean_x, self.clean_y):
-            digest.update(part.contiguous().numpy())
+            for some in part.split(_PREDICTED):
+                digest.update(some.contiguous().numpy())
         if self.probabilities is not None:
             digest.update(np.ascontiguousarray(self.probabilities))
         return digest.hexdigest()
@@ -170,7 +171,7 @@ def _inputs(train: Data, clean: Data, features: tuple[np.ndarray, np.ndarray] | 
     if features is not None:
         x, clean_x = map(torch.from_numpy, checked_features(features, len(train), len(clean)))
     elif isinstance(train, Images):
-        x, clean_x = (torch.from_numpy(p.x).permute(0, 3, 1, 2).float().div(255) for p in (train, clean))
+        x, clean_x = (torch.from_numpy(p.x).permute(0, 3, 1, 2).float().div_(255) for p in (train, clean))
     else:
         x, clean_x = map(torch.from_numpy, code(train.frame, clean.frame, train.text))
     return x, clean_x
