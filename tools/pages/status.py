@@ -40,7 +40,8 @@ def _day(finished: str) -> str:
 
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    kept = "\N{NO-BREAK SPACE}"
+    return f"{minutes}{kept}min {rest}{kept}s" if minutes else f"{rest}{kept}s"
 
 
 class ChapterTimes(SphinxDirective):
