@@ -109,9 +109,9 @@ def log_lines(
         xlabel, ylabel, ylim: of the axes.
         alt: what is seen.
         caption: text under the figure; by default what is seen.
-        height: inches.
+        height: inches, without the legend below.
     """
-    fig, ax = figure(height=height)
+    fig, ax = figure(height=height + 0.3 * -(-len(lines) // 2))
     for label, (x, y, look) in lines.items():
         ax.plot(x, y, label=label, **look)
     ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel, ylim=ylim)
