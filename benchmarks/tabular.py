@@ -38,6 +38,8 @@ class Arguments:
     trials: int = 5
     packages: Path | None = None
     results: Path = field(default_factory=lambda: results_root() / "benchmarks" / "tabular.jsonl")
+    again: bool = False
+    """Run trials that are on record too."""
 
 
 class Sample(NamedTuple):

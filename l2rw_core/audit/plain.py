@@ -17,7 +17,8 @@ def train_plain(
     model: nn.Module,
     x: Tensor,
     y: Tensor,
-    everything: Tensor,
+    rows: Tensor,
+    asked: Tensor,
     epochs: int,
     batch_size: int,
     lr: float,
@@ -29,40 +30,42 @@ def train_plain(
 
     Args:
         model: trained in place.
-        x, y: (n, ...) and (n,), what it learns.
-        everything: (N, ...) what it is asked about.
+        x, y: (N, ...) and (N,), examples and labels.
+        rows: (n,) ids of those that it learns.
+        asked: (m,) ids of those that it is asked about.
         epochs, batch_size, lr, seed: of training.
         ticks: gets one tick a step.
         device: where to train; the tensors may be elsewhere.
 
     Returns:
-        (n,) mean losses, and (N, K) mean probabilities over the second half of training.
+        (n,) mean losses, and (m, K) mean probabilities over the second half of training.
     """
     model.to(device)
     optimizer, loss_fn = torch.optim.Adam(model.parameters(), lr), nn.CrossEntropyLoss(reduction="none")
-    stream, an_epoch = BatchStream(len(y), batch_size, seed), -(-len(y) // batch_size)
-    losses, visits = (torch.zeros(len(y), dtype=torch.float64) for _ in range(2))
+    stream, an_epoch = BatchStream(len(rows), batch_size, seed), -(-len(rows) // batch_size)
+    losses, visits = (torch.zeros(len(rows), dtype=torch.float64) for _ in range(2))
     total = torch.zeros(0)
     for number in range(epochs * an_epoch):
-        ids = stream.indices(number)
+        places = stream.indices(number)
+        ids = rows[places]
         optimizer.zero_grad()
         each = loss_fn(model(x[ids].to(device)), y[ids].to(device))
         each.mean().backward()
         optimizer.step()
-        losses[ids] += each.detach().double().cpu()
-        visits[ids] += 1
+        losses[places] += each.detach().double().cpu()
+        visits[places] += 1
         if number % an_epoch == an_epoch - 1 and 2 * (number + 1) > epochs * an_epoch:
-            p = predict(model, everything)
+            p = predict(model, x, asked)
             total = total + p if len(total) else p
         ticks.update()
     return (losses / visits.clamp(min=1)).numpy(), (total / total.sum(1, keepdim=True)).numpy()
 
 
 @torch.no_grad()
-def predict(model: nn.Module, x: Tensor) -> Tensor:
-    """(N, K) probabilities on the CPU, in eval mode, wherever the model is; it is in training mode afterwards."""
+def predict(model: nn.Module, x: Tensor, ids: Tensor) -> Tensor:
+    """(ids, K) probabilities of these rows of `x` on the CPU, in eval mode; training mode is on afterwards."""
     model.eval()
     device = next(model.parameters()).device
-    logits = torch.cat([model(part.to(device)) for part in x.split(_AT_ONCE)])
+    logits = torch.cat([model(x[part].to(device)) for part in ids.split(_AT_ONCE)])
     model.train()
     return logits.double().softmax(1).cpu()

@@ -96,7 +96,7 @@ class Options:
         """The same with a batch size that goes with the problem, if none was given."""
         n = len(problem.y)
         images = min(max(n // 10, FEW_IMAGES), USUAL)
-        size = images if problem.x.ndim == 4 else min(max(n // STEPS_A_PASS, USUAL), MANY_ROWS)
+        size = images if problem.pictures else min(max(n // STEPS_A_PASS, USUAL), MANY_ROWS)
         return self if self.batch_size is not None else replace(self, batch_size=size)
 
     def check(self, problem: AuditProblem) -> None:
@@ -130,6 +130,11 @@ class AuditProblem:
         return self.x.ndim == 2 and not self.own_features
 
     @property
+    def pictures(self) -> bool:
+        """Whether the models see pixels: the network is the strongest of them then."""
+        return self.x.ndim == 4
+
+    @property
     def fingerprint(self) -> str:
         """sha256 of everything: a checkpoint belongs to these data alone."""
         digest = hashlib.sha256(repr((self.classes, self.model_name)).encode())
@@ -144,7 +149,7 @@ class AuditProblem:
         """The own network, or one of a size that goes with the data; what is random comes from torch's state."""
         if self.build is not None:
             return self.build()
-        if self.x.ndim == 4:
+        if self.pictures:
             # As the pixels of the pictures lie: a step takes up to a third less.
             return SmallCnn(len(self.classes), self.x.shape[1]).to(memory_format=torch.channels_last)
         return Mlp([self.x.shape[1], 64, 64, len(self.classes)])
@@ -427,13 +432,42 @@ def _own_randomness(device: str) -> Iterator[None]:
         yield
 
 
-def _plain(run: _Training, progress: bool | None) -> np.ndarray:
-    """(N, K) probabilities of the same network, trained for as long with equal weights."""
+@dataclass(frozen=True)
+class _Plain:
+    """The same network, trained for as long with equal weights."""
+
+    loss: np.ndarray
+    """(N,) mean over training."""
+    probabilities: np.ndarray
+    """(N, K) of a network that learned the example."""
+    unseen: np.ndarray | None
+    """(N, K) of one that learned the half of the examples which this one is not in; None if that was not asked."""
+
+
+def _plain(run: _Training, progress: bool | None) -> _Plain:
     p, o = run.problem, run.options
-    with _own_randomness(o.device), bar("training, equal weights", run.total * run.steps_an_epoch, progress) as ticks:
-        torch.manual_seed(o.seed)
-        model = p.build_model()
-        return train_plain(model, p.x, p.y, p.x, run.total, o.batch_size, o.lr, o.seed, ticks, o.device)[1]
+    everything = torch.arange(len(p.y))
+    halves = _halves(len(p.y), o.seed) if p.pictures else []
+    learned = [everything, *reversed(halves)]
+    steps = sum(-(-len(rows) // o.batch_size) for rows in learned)
+    with _own_randomness(o.device), bar("training, equal weights", run.total * steps, progress) as ticks:
+
+        def trained(rows: Tensor, asked: Tensor) -> tuple[np.ndarray, np.ndarray]:
+            torch.manual_seed(o.seed)
+            how = run.total, o.batch_size, o.lr, o.seed, ticks, o.device
+            return train_plain(p.build_model(), p.x, p.y, rows, asked, *how)
+
+        loss, probabilities = trained(everything, everything)
+        unseen = np.empty_like(probabilities) if halves else None
+        for rows, asked in zip(reversed(halves), halves, strict=True):
+            unseen[asked] = trained(rows, asked)[1]
+    return _Plain(loss, probabilities, unseen)
+
+
+def _halves(n: int, seed: int) -> list[Tensor]:
+    """Ids of two halves, drawn at random."""
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(n))
+    return [half.sort().values for half in order.tensor_split(2)]
 
 
 class _Others:
@@ -460,17 +494,19 @@ class _Others:
             self.later = each * ranking.FOLDS
             """Seconds, about, that the other models need after training."""
 
-    def weigh(self, run: _Training, probabilities: np.ndarray, plain: np.ndarray) -> tuple[Weighing, np.ndarray]:
+    def weigh(self, run: _Training, probabilities: np.ndarray, plain: _Plain) -> tuple[Weighing, np.ndarray]:
         """The signs together, and (N, K) probabilities of the network and a model that has not seen the example.
 
         Args:
             run: what was trained.
             probabilities: (N, K) of the network.
-            plain: (N, K) of the same network, trained with equal weights.
+            plain: of the same network, trained with equal weights.
         """
         y, labels_of_file, seed = self.planted.labels, self.problem.y.numpy(), self.seed
         trained = ranking.corrected(probabilities, y, self.problem.clean_y.numpy())
         unseen = self._unseen()
+        if plain.unseen is not None:
+            unseen["plain network, other half"] = plain.unseen
         signs, blind = {}, {}
         for name, p in unseen.items():
             for scores, labels in ((signs, y), (blind, labels_of_file)):
@@ -479,10 +515,12 @@ class _Others:
         signs["network: loss"] = np.log(run.ledger.mean("loss").numpy() + 1e-3)
         signs["network: alignment"] = -run.ledger.mean("alignment").numpy()
         for name, p in (
-            ("plain network", ranking.seen_through(plain, self.channel)),
-            ("plain network, as it is", plain),
+            ("plain network", ranking.seen_through(plain.probabilities, self.channel)),
+            ("plain network, as it is", plain.probabilities),
         ):
             signs[f"{name}: probability"], signs[f"{name}: margin"] = ranking.doubts(p, y)
+        if self.problem.pictures:  # of tables trees are the stronger model, and this loss misled one of them
+            signs["plain network: loss"] = np.log(plain.loss + 1e-3)
         wrong = ranking.wrong_by_class(y, self.channel)
         best = ranking.seen_through(unseen[next(name for name in _BEST if name in unseen)], self.channel)
         return ranking.weigh(signs, self.planted.ids, blind, wrong[y], seed), (trained + best) / 2
@@ -534,10 +572,11 @@ class _Training:
 
     def seconds_a_pass(self, plain: bool) -> float:
         """What a pass over the data takes, from a few steps; the run is used up. `plain`: with equal weights too."""
-        step = seconds_each(self.step) + (seconds_each(self.plain_step) if plain else 0.0)
-        some = self.problem.x[:_PREDICTED]
-        predicted = seconds_each(lambda _: predict(self.model, some)) * len(self.problem.x) / len(some)
-        return step * self.steps_an_epoch + (1 + plain) / 2 * predicted  # half of the passes end with predictions
+        times = (1 + self.problem.pictures) * plain  # the halves are once more as many
+        step = seconds_each(self.step) + times * (seconds_each(self.plain_step) if plain else 0.0)
+        p, some = self.problem, torch.arange(min(_PREDICTED, len(self.problem.y)))
+        predicted = seconds_each(lambda _: predict(self.model, p.x, some)) * len(p.y) / len(some)
+        return step * self.steps_an_epoch + (1 + times) / 2 * predicted  # half of the passes end with predictions
 
     def train(self, checkpoint: Path | None, progress: bool | None) -> None:
         """Go on to the end, and keep what is done in a file every few seconds."""
@@ -549,7 +588,7 @@ class _Training:
                     ticks.update()
                 self.done += 1
                 if 2 * self.done > self.total:
-                    self.probabilities += predict(self.model, self.problem.x)
+                    self.probabilities += predict(self.model, self.problem.x, torch.arange(len(self.problem.y)))
                     self.counted += 1
                 if checkpoint is not None and time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                     self.save(checkpoint)
