@@ -41,6 +41,8 @@ USUAL, FEW_IMAGES, MANY_ROWS = 100, 32, 500
 """Examples a step."""
 STEPS_A_PASS = 200
 """Of a table with many rows: a step of a small network takes about as long for 500 rows as for 100."""
+FEW_TO_FOLD = 5_000
+"""Images of which five networks each leave out a fifth; of more, two leave out a half."""
 DOUBTFUL = 0.2
 """A trusted label is named if it is less likely than this, as a share of the likeliest."""
 RANKINGS = ("measured", *SIGNALS)
@@ -441,15 +443,15 @@ class _Plain:
     probabilities: np.ndarray
     """(N, K) of a network that learned the example."""
     unseen: np.ndarray | None
-    """(N, K) of one that learned the half of the examples which this one is not in; None if that was not asked."""
+    """(N, K) of one that learned a part of the examples without this one; None if that was not asked."""
 
 
 def _plain(run: _Training, progress: bool | None) -> _Plain:
     p, o = run.problem, run.options
     everything = torch.arange(len(p.y))
-    halves = _halves(len(p.y), o.seed) if p.pictures else []
-    learned = [everything, *reversed(halves)]
-    steps = sum(-(-len(rows) // o.batch_size) for rows in learned)
+    folds = _folds(len(p.y), o.seed) if p.pictures else []
+    rests = [everything[~torch.isin(everything, fold)] for fold in folds]
+    steps = sum(-(-len(rows) // o.batch_size) for rows in (everything, *rests))
     with _own_randomness(o.device), bar("training, equal weights", run.total * steps, progress) as ticks:
 
         def trained(rows: Tensor, asked: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -458,16 +460,21 @@ def _plain(run: _Training, progress: bool | None) -> _Plain:
             return train_plain(p.build_model(), p.x, p.y, rows, asked, *how)
 
         loss, probabilities = trained(everything, everything)
-        unseen = np.empty_like(probabilities) if halves else None
-        for rows, asked in zip(reversed(halves), halves, strict=True):
-            unseen[asked] = trained(rows, asked)[1]
+        unseen = np.empty_like(probabilities) if folds else None
+        for rest, fold in zip(rests, folds, strict=True):
+            unseen[fold] = trained(rest, fold)[1]
     return _Plain(loss, probabilities, unseen)
 
 
-def _halves(n: int, seed: int) -> list[Tensor]:
-    """Ids of two halves, drawn at random."""
+def _number_of_folds(n: int) -> int:
+    """Five, or of many images two: more take longer, and with many images a half is enough to learn from."""
+    return ranking.FOLDS if n <= FEW_TO_FOLD else 2
+
+
+def _folds(n: int, seed: int) -> list[Tensor]:
+    """Ids of parts of about the same size, drawn at random."""
     order = torch.from_numpy(np.random.default_rng(seed).permutation(n))
-    return [half.sort().values for half in order.tensor_split(2)]
+    return [fold.sort().values for fold in order.tensor_split(_number_of_folds(n))]
 
 
 class _Others:
@@ -506,7 +513,7 @@ class _Others:
         trained = ranking.corrected(probabilities, y, self.problem.clean_y.numpy())
         unseen = self._unseen()
         if plain.unseen is not None:
-            unseen["plain network, other half"] = plain.unseen
+            unseen["plain network, unseen"] = plain.unseen
         signs, blind = {}, {}
         for name, p in unseen.items():
             for scores, labels in ((signs, y), (blind, labels_of_file)):
@@ -572,11 +579,14 @@ class _Training:
 
     def seconds_a_pass(self, plain: bool) -> float:
         """What a pass over the data takes, from a few steps; the run is used up. `plain`: with equal weights too."""
-        times = (1 + self.problem.pictures) * plain  # the halves are once more as many
+        p = self.problem
+        times = plain * (_number_of_folds(len(p.y)) if p.pictures else 1)  # k folds are k - 1 trainings more
         step = seconds_each(self.step) + times * (seconds_each(self.plain_step) if plain else 0.0)
-        p, some = self.problem, torch.arange(min(_PREDICTED, len(self.problem.y)))
+        some = torch.arange(min(_PREDICTED, len(p.y)))
         predicted = seconds_each(lambda _: predict(self.model, p.x, some)) * len(p.y) / len(some)
-        return step * self.steps_an_epoch + (1 + times) / 2 * predicted  # half of the passes end with predictions
+        return (
+            step * self.steps_an_epoch + (1 + plain * (1 + p.pictures)) / 2 * predicted
+        )  # half of the passes end with predictions
 
     def train(self, checkpoint: Path | None, progress: bool | None) -> None:
         """Go on to the end, and keep what is done in a file every few seconds."""
