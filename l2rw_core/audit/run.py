@@ -518,6 +518,9 @@ class _Others:
         for name, p in unseen.items():
             for scores, labels in ((signs, y), (blind, labels_of_file)):
                 scores[name] = ranking.doubts(ranking.seen_through(p, self.channel), labels)[1]
+                if p is plain.unseen:
+                    as_it_is = f"{name}, as it is"
+                    scores[f"{as_it_is}: probability"], scores[f"{as_it_is}: margin"] = ranking.doubts(p, labels)
         signs["network: probability"], signs["network: margin"] = ranking.doubts(trained, y)
         signs["network: loss"] = np.log(run.ledger.mean("loss").numpy() + 1e-3)
         signs["network: alignment"] = -run.ledger.mean("alignment").numpy()
@@ -584,9 +587,8 @@ class _Training:
         step = seconds_each(self.step) + times * (seconds_each(self.plain_step) if plain else 0.0)
         some = torch.arange(min(_PREDICTED, len(p.y)))
         predicted = seconds_each(lambda _: predict(self.model, p.x, some)) * len(p.y) / len(some)
-        return (
-            step * self.steps_an_epoch + (1 + plain * (1 + p.pictures)) / 2 * predicted
-        )  # half of the passes end with predictions
+        with_predictions = (1 + plain * (1 + p.pictures)) / 2  # half of the passes end with them
+        return step * self.steps_an_epoch + with_predictions * predicted
 
     def train(self, checkpoint: Path | None, progress: bool | None) -> None:
         """Go on to the end, and keep what is done in a file every few seconds."""
