@@ -94,3 +94,11 @@ def test_the_make_targets_it_names_are_there():
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"make ([a-z-]+)", README):
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_the_files_that_pages_name_are_there():
+    pages = [*ROOT.glob("chapters/*.ipynb"), *ROOT.glob("reference/*.ipynb"), *ROOT.glob("reference/*.md")]
+    path = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|md|ipynb|csv|jsonl|toml|yml|json))`")
+    named = {(page.name, name) for page in pages for name in path.findall(page.read_text())}
+    assert ("cost.ipynb", "reference/examples/data_parallel.py") in named
+    assert [one for one in sorted(named) if not (ROOT / one[1]).exists()] == []

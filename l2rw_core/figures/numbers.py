@@ -276,7 +276,8 @@ class NumberTable:
 
     Names of methods and of data sets stand as a reader knows them. Where the first cells of several rows in a row begin
     with the same words, as in ``MNIST, 10:1, 20%`` and ``MNIST, 10:1, 40%``, these head the rows as a group, and
-    columns are sorted within it.
+    columns are sorted within it. Where the rows are methods, the best numbers of a column are bold, and the caption
+    says so.
 
     Args:
         columns: headings.
@@ -292,7 +293,7 @@ class NumberTable:
     def html(self) -> str:
         """One `<table class="l2rw-table">`; a class more says that names of rows are long."""
         head = "".join(f'<th scope="col">{_text(name)}</th>' for name in self.columns)
-        caption = f"<caption>{html.escape(typeset(self.caption))}</caption>"
+        caption = f"<caption>{html.escape(typeset(' '.join([self.caption, *self._of_bold]).strip()))}</caption>"
         bodies = "".join(self._body(group, rows) for group, rows in self._groups)
         names = (titled(_name(row)) for _, rows in self._groups for row in rows)
         wide = " l2rw-long-names" if any(len(name) > _LONG_NAME for name in names) else ""
@@ -307,6 +308,17 @@ class NumberTable:
         if not all(heads) or len(set(heads)) < len(heads) or any(len(run) < _FEWEST_ALIKE for _, run in runs):
             return [("", [*self.rows])]
         return [(words, [[split[i][2], *self.rows[i][1:]] for i in run]) for words, run in runs]
+
+    @property
+    def _of_bold(self) -> list[str]:
+        """What bold numbers are, if there are any, and which rows have none."""
+        groups = self._groups
+        if not any(_best_of(rows) for _, rows in groups):
+            return []
+        where = "a column" if len(groups) == 1 else "a column in each group"
+        said = f"Bold: the best of {where}, and what lies within its interval"
+        aside = any(_is_oracle(row) for _, rows in groups for row in rows)
+        return [f"{said}; an oracle does not compete." if aside else f"{said}."]
 
     def _body(self, group: str, rows: Sequence[Sequence[Entry]]) -> str:
         best = _best_of(rows)
@@ -334,9 +346,13 @@ def _best_of(rows: Sequence[Sequence[Entry]]) -> set[tuple[int, int]]:
     methods. An oracle, which knows the truth, does not compete."""
     if len(rows) < _FEWEST_RIVALS or not all(is_row(_name(row)) for row in rows):
         return set()
-    rivals = [i for i, row in enumerate(rows) if Row.from_name(_name(row)).sees_clean != "all of them"]
+    rivals = [i for i, row in enumerate(rows) if not _is_oracle(row)]
     columns = range(1, max(map(len, rows)))
     return {(i, k) for k in columns for i in _best_in({i: rows[i][k] for i in rivals if k < len(rows[i])})}
+
+
+def _is_oracle(row: Sequence[Entry]) -> bool:
+    return is_row(_name(row)) and Row.from_name(_name(row)).sees_clean == "all of them"
 
 
 def _best_in(column: Mapping[int, Entry]) -> list[int]:

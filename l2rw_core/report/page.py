@@ -286,7 +286,7 @@ class Report:
         columns += ["CIFAR-10, a quarter of the steps"] if quarter else []
         columns += ["CIFAR-100, paper", "CIFAR-100, ours", "Fashion-MNIST, reduced", "MNIST, reduced"]
         caption = "Test accuracy after the last step, mean and 95% interval. In italics, what the paper reports. "
-        caption += "Methods without reported numbers were added by us."
+        caption += "Methods without reported numbers were added by us. Empty: not reported, or no run is planned."
         return Html(_wide(NumberTable(columns, rows, caption).html))
 
     def reduced(self, name: str) -> Html:

@@ -41,6 +41,18 @@ INTO_THE_NEXT = """() => [...document.querySelectorAll('table.genindextable td')
     .filter(td => td.scrollWidth > td.clientWidth + 1 || td.getBoundingClientRect().right > innerWidth)
     .map(td => td.textContent.slice(0, 40))"""
 
+# What leads to the pages before and after, and is partly outside of the window.
+CUT = """() => [...document.querySelectorAll('.prev-next-area *')].filter(e => {
+    const box = e.getBoundingClientRect();
+    return box.left < 0 || box.right > innerWidth;
+}).map(e => e.closest('a').textContent.trim())"""
+
+
+@pytest.mark.parametrize("visit", [PHONE], indirect=True, ids=["390px"])
+@every_page
+def test_the_way_to_the_next_page_fits_a_phone(visit: Visit, document: str) -> None:
+    assert visit.open(document).evaluate(CUT) == []
+
 
 @pytest.mark.parametrize("visit", [{}, PHONE], indirect=True, ids=["wide", "390px"])
 @every_page

@@ -153,10 +153,15 @@ def shown(*errors):
 
 def test_the_best_of_rivals_and_all_that_tie_with_it_are_marked_and_ours_is_tinted():
     rows = ["l2rw", "baseline", "baseline+ft", "weighted"]
-    numbers = shown((4.0, 5.0, 4.5), (20, 21, 22), (5.0, 5.1, 4.9), (1.0, 1.0, 1.0))
+    numbers = [*shown((4.0, 5.0, 4.5), (20, 21, 22), (5.0, 5.1, 4.9), (1.0, 1.0, 1.0))]
     text = NumberTable(["method", "error"], [list(row) for row in zip(rows, numbers, strict=True)], "").html
     lines = text.split("<tbody>")[1].split("<tr")[1:]
     assert [' class="l2rw-best"' in line for line in lines] == [True, False, True, False], "an oracle does not compete"
+    bold = "Bold: the best of a column, and what lies within its interval"
+    assert f"<caption>{bold}; an oracle does not compete.</caption>" in text
+    three = [list(row) for row in zip(rows[:3], numbers[:3], strict=True)]
+    without = NumberTable(["method", "error"], three, "Errors.")
+    assert f"<caption>Errors. {bold}.</caption>" in without.html
     assert [line.startswith(' class="l2rw-ours"') for line in lines] == [True, False, False, False]
     assert [re.search(r'scope="row">(.*?)<', line)[1] for line in lines] == [
         "L2RW",
@@ -169,7 +174,9 @@ def test_the_best_of_rivals_and_all_that_tie_with_it_are_marked_and_ours_is_tint
 def test_rows_that_are_no_rivals_have_no_best():
     numbers = shown((4, 4, 4), (5, 5, 5), (6, 6, 6))
     settings = [["10%", *[number]] for number in numbers]
-    assert "l2rw-best" not in NumberTable(["wrong labels", "error"], settings, "").html
+    text = NumberTable(["wrong labels", "error"], settings, "").html
+    assert "l2rw-best" not in text
+    assert "Bold" not in text
 
 
 def test_three_trials_far_apart_are_a_range_and_close_ones_an_interval():
@@ -188,6 +195,7 @@ def test_rows_that_begin_with_the_same_words_are_a_group_with_its_own_best():
     assert text.count("<tbody>") == text.count('<tr class="l2rw-ours">') == 2
     best = re.findall(r'<tr[^>]*><th scope="row">([^<]*)</th><td data-value="[^"]*" class="l2rw-best">', text)
     assert best == ["L2RW", "random weights"]
+    assert "<caption>Bold: the best of a column in each group, and" in text
     for alone in (["a, 1", "a, 2", "b, 1"], ["a, 1", "a, 2", "b, 1", "b, 2", "a, 3", "a, 4"], ["a", "b, 1", "b, 2"]):
         assert "rowgroup" not in NumberTable(["where"], [[name] for name in alone], "").html
 

@@ -101,6 +101,7 @@ def test_the_table_by_flips_tells_what_is_run_from_what_is_planned_and_what_is_n
         "random": ["", "not run", ""],
         "l2rw": ["90.0%", "79.0%", "not run"],
     }
+    assert table.caption.endswith("of 100 images. Empty: no run is planned.")
 
 
 def test_fewer_clean_images_are_set_beside_a_hundred(template):
