@@ -56,12 +56,10 @@ class Number:
     Args:
         result: the trials.
         what: one of `l2rw_core.experiments.QUANTITIES`.
-        identity: name of the note in the page; by default one that no other number of this process has.
     """
 
     result: CellResult
     what: str = "last"
-    identity: str = ""
 
     def __post_init__(self) -> None:
         quantity(self.what)
@@ -80,8 +78,7 @@ class Number:
     @property
     def html(self) -> str:
         """A button with the number, and the note that it opens; no script is needed."""
-        name = self.identity or fresh_name(self._ids + self.what)
-        return opener(name, str(self), self._ids, self._note())
+        return opener(fresh_name(self._ids + self.what), str(self), self._ids, self._note())
 
     @property
     def _ids(self) -> str:
@@ -401,9 +398,9 @@ def _range(values: Iterable[float], form: str) -> str:
     return f"{number_as(min(several), form)} to {number_as(max(several), form)}"
 
 
-def number(result: CellResult | None, what: str = "last", identity: str = "") -> Number | str:
+def number(result: CellResult | None, what: str = "last") -> Number | str:
     """The number of a cell, ``not run`` for one without a record; see `Number`."""
-    return Number(result, what, identity) if result else "not run"
+    return Number(result, what) if result else "not run"
 
 
 def _counted(trials: int, is_range: bool = False) -> str:

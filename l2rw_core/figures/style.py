@@ -88,6 +88,8 @@ def dots(role: str) -> dict[str, Any]:
 PALETTE: tuple[str, ...] = tuple(COLOURS.values())
 """The colours of `COLOURS` in order: what lines without a colour of their own take, one after the other."""
 
+_USUAL_MARK = 6.0
+"""Points across a mark."""
 _FONT = 14.0
 _RC: dict[str, Any] = {
     "axes.edgecolor": INK,
@@ -121,7 +123,7 @@ _RC: dict[str, Any] = {
     "legend.handletextpad": 0.5,
     "legend.labelcolor": INK,
     "lines.linewidth": 2.0,
-    "lines.markersize": 6.0,
+    "lines.markersize": _USUAL_MARK,
     "lines.solid_capstyle": "butt",
     "patch.edgecolor": INK,
     "savefig.facecolor": "none",
@@ -207,12 +209,12 @@ class _HouseFigure(_styled(Figure, "add_subplot colorbar legend subplots suptitl
 
 
 def _with_marks_to_see(legend: Legend) -> Legend:
-    """Marks of a legend are large enough to be told apart, however small those of the figure are."""
+    """Marks of a legend can be told apart where those of the figure are small; of the usual size they are the same."""
     for mark in legend.legend_handles:
-        if isinstance(mark, PathCollection):
-            mark.set_sizes([max(_MARK**2, *mark.get_sizes())])
-        elif isinstance(mark, Line2D):
-            mark.set_markersize(max(_MARK, mark.get_markersize()))
+        if isinstance(mark, PathCollection) and max(mark.get_sizes()) < _USUAL_MARK**2:
+            mark.set_sizes([_MARK**2])
+        elif isinstance(mark, Line2D) and mark.get_markersize() < _USUAL_MARK:
+            mark.set_markersize(_MARK)
     return legend
 
 
@@ -225,7 +227,7 @@ class _Thousands(ScalarFormatter):
 
 
 _MARK = 7.0
-"""Points across a mark of a legend, at least."""
+"""Points across a mark of a legend whose figure has smaller ones."""
 _ROW = 0.3
 """Inches of a row of a legend."""
 _FULL = 0.96

@@ -317,10 +317,7 @@ class Report:
     def _number(self, cell: Cell | None, what: str = "last") -> Number | str:
         if cell is None:
             return ""
-        result = self.recorded.result(cell)
-        place = "-".join(str(value) for value in cell.place.values())
-        name = "".join(c if c.isalnum() else "-" for c in f"{cell.grid}-{cell.experiment.scale}-{cell.row}-{place}")
-        return number(result, what, f"{name}-{what}")
+        return number(self.recorded.result(cell), what)
 
 
 def _wide(table: str) -> str:

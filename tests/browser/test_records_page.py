@@ -44,7 +44,7 @@ def test_a_number_opens_its_note_by_keyboard_and_escape_closes_it(visit: Visit):
 
 def test_a_heading_sorts_its_column_both_ways(visit: Visit):
     visit.open("reference/reproduction")
-    table = visit.page.locator("table.l2rw-table").first
+    table = visit.page.locator("table.l2rw-table:has(td:last-child[data-value] .l2rw-number)").first
     heading = table.locator("thead th").last
     values = (
         "t => [...t.tBodies[0].rows].map(r => r.cells[r.cells.length - 1].dataset.value).filter(Boolean).map(Number)"

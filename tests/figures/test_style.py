@@ -319,6 +319,14 @@ def test_marks_of_a_legend_are_seen_however_small_those_of_the_figure():
         assert line.get_markersize() >= 7
 
 
+def test_marks_of_the_usual_size_are_the_same_in_a_legend():
+    _, ax = figure()
+    ax.plot([0, 1], [1, 0], "o", label="dots")
+    (mark,) = ax.get_lines()
+    (shown,) = ax.legend().legend_handles
+    assert shown.get_markersize() == mark.get_markersize()
+
+
 def test_thousands_have_commas_on_an_axis_too():
     fig, ax = figure()
     ax.plot([0, 20_000], [0.0, 1.0])
