@@ -99,7 +99,8 @@ def few_clean_images_in_words(results: Results) -> Paragraph:
             text += [f"Not run yet: L2RW with {size} clean images. "]
         else:
             text += [f"With {size} it ends at ", number(result)]
-            text += [": ", Difference(result, usual), " points. "] if usual else [". "]
+            paired = usual and result.by_seed() - usual.by_seed()
+            text += [": ", Difference(result, usual), " points. "] if usual and paired else [". "]
     return Paragraph([*text, WHAT_IT_TELLS])
 
 

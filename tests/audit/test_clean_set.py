@@ -1,5 +1,7 @@
 """What a clean set lacks, and what it shares with the training set, is found before training."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ import torch
 from samples import sample
 from scipy.sparse import csr_matrix
 
-from l2rw_core.audit import check_clean_set
+from l2rw_core.audit import check_clean_set, clean_set
 from l2rw_core.audit.clean_set import FEW, _about_gain
 
 RNG = np.random.default_rng(0)
@@ -170,3 +172,15 @@ def test_no_channel_is_mixed_with_another_or_lost(first):
     clean[:, 1] += x[:6, 2] - clean[:, 2]
     sets = [(part if first else np.moveaxis(part, 1, -1), np.arange(len(part)) % 2) for part in (x, clean)]
     assert len(check_clean_set(*sets).duplicates) == 0
+
+
+def test_twins_are_looked_for_without_a_copy_of_all_images(monkeypatch):
+    monkeypatch.setattr(clean_set, "_AT_ONCE", 100)
+    x = np.random.default_rng(0).random((2_000, 32, 32, 3), dtype=np.float32).transpose(0, 3, 1, 2)
+    check_clean_set((x[:50], np.zeros(50, int)), (x[:5], np.zeros(5, int)))  # what it imports is there from now on
+    tracemalloc.start()
+    twins = clean_set._duplicates(x, x[7:8], 0.1, bool)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert twins["train_id"].tolist() == [7]
+    assert peak < x.nbytes / 2

@@ -1,6 +1,7 @@
 """The measured ranking: labels changed on purpose are found, weigh what finds them, and say when nothing does."""
 
 import re
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -254,3 +255,18 @@ def test_right_labels_that_look_suspect_do_not_count_as_wrong(share, apart):
     wrong = rng.random(n) < share
     decision = rng.normal(np.where(wrong, 1, -1) * apart**2 / 2, apart)
     assert ranking._noise(decision) == pytest.approx(share, abs=0.03)
+
+
+def test_components_are_found_without_a_copy_of_all_images(monkeypatch):
+    monkeypatch.setattr(ranking, "_MOST_ROWS", 1_000)
+    rng = np.random.default_rng(0)
+    x = rng.random((8_000, 16, 16, 3), dtype=np.float32).transpose(0, 3, 1, 2)
+    before = x[5_000].copy()
+    tracemalloc.start()
+    train, clean = ranking.compact(x, x[:10], 0, 20)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < x.nbytes / 2
+    assert train.shape == (8_000, 20)
+    np.testing.assert_allclose(clean, train[:10], rtol=1e-3, atol=1e-3)
+    assert np.array_equal(x[5_000], before)

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from l2rw_core import cli
 from l2rw_core.audit import CHECKPOINT, REPORT, TABLE, AuditProblem, Images, Options, Table, audit, encode, run
-from l2rw_core.audit.run import _Training
+from l2rw_core.audit.run import FEW_TO_FOLD, _folds, _plain, _Training
 
 
 def as_images(s):
@@ -209,6 +209,28 @@ def test_a_folder_of_images_from_the_command_line(tmp_path, capsys):
     wrong = [s.wrong[int(name[-8:-4])] for name in table["name"]]
     assert roc_auc_score(~np.array(wrong), table["label_score"]) > 0.9
     assert (tmp_path / "out" / REPORT).read_text().count("<img") == 5
+
+
+def test_networks_speak_of_images_that_they_have_not_seen():
+    """Labels that nothing in the image tells can be learned by heart, and not be guessed."""
+    rng = np.random.default_rng(0)
+    x, y = torch.from_numpy(rng.random((60, 1, 8, 8), dtype=np.float32)), torch.from_numpy(rng.integers(0, 2, 60))
+    problem = AuditProblem(x, y, x[:4], y[:4], ["a", "b"])
+    plain = _plain(_Training(problem, Options(lr=1e-2)), progress=False)
+    seen, unseen = (p[np.arange(60), y] for p in (plain.probabilities, plain.unseen))
+    assert seen.mean() > 0.85
+    assert abs(unseen.mean() - 0.5) < 0.15
+    assert plain.loss.shape == (60,)
+    table = replace(problem, x=x.flatten(1), clean_x=x[:4].flatten(1))
+    assert _plain(_Training(table, Options(epochs=1)), progress=False).unseen is None
+
+
+@pytest.mark.parametrize(("n", "number"), [(11, 5), (FEW_TO_FOLD, 5), (FEW_TO_FOLD + 1, 2)])
+def test_folds_hold_every_image_once(n, number):
+    folds = _folds(n, 0)
+    assert len(folds) == number
+    assert torch.equal(torch.cat(folds).sort().values, torch.arange(n))
+    assert max(map(len, folds)) - min(map(len, folds)) <= 1
 
 
 def test_the_report_is_written_also_if_nobody_reads_what_is_said(tables, tmp_path):

@@ -112,6 +112,9 @@ def test_fewer_clean_images_are_set_beside_a_hundred(template):
         "L2RW with 100 clean images ends at 79.0%. With 15 it ends at 76.5%: \N{MINUS SIGN}2.5 points. " + WHAT_IT_TELLS
     )
     assert repr(few_clean_images_in_words(few)) == f"With 15 it ends at 76.5%. {WHAT_IT_TELLS}"
+    later = results(template, sizes, {"clean": 15}, l2rw=[(80, 77, 77)] * 2).cell("l2rw", clean=15).records
+    apart = Results(sizes, Recorded([*usual.cell("l2rw", clean=100).records, later[1]]))
+    assert "With 15 it ends at 77.0%. A quarter" in repr(few_clean_images_in_words(apart)), "no seed is on both sides"
     assert "ends at 79.0%. Not run yet: L2RW with 15 clean images. A quarter" in repr(few_clean_images_in_words(usual))
 
 
