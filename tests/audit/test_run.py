@@ -1,9 +1,11 @@
 """An audit finds labels known to be wrong, in one process and in another, and can be killed at any time."""
 
 import os
+import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -249,8 +251,10 @@ def test_bars_do_not_fill_a_log(tables, tmp_path):
     command = [sys.executable, "-m", "l2rw_core", *arguments(tables, tmp_path / "out", "--shown", "1")]
     start = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"L2RW_PROGRESS": "1"})
-    for states in (done.stderr.count(f"{bar}:") for bar in ("reading", "training", "writing")):
-        assert 1 <= states <= 2 + (time.monotonic() - start) / 10
+    states = Counter(re.findall(r"(?:^|[\r\n])([^\r\n:]+): +\d+%", done.stderr))  # by the bar's whole name
+    models = ("training, equal weights", "other models, before training", "other models, after training")
+    assert set(states) == {"reading", "looking for duplicates", "training", "writing", *models}
+    assert max(states.values()) <= 2 + (time.monotonic() - start) / 10
 
 
 def test_a_checkpoint_of_other_data_or_of_none_is_refused(tables, tmp_path, done, capsys):
