@@ -18,6 +18,7 @@ from l2rw_core.figures.kernel import with_look
 from l2rw_core.figures.methods import title_of_row
 from l2rw_core.figures.numbers import Number, NumberTable, number
 from l2rw_core.report.claims import NOT_RUN, VERDICTS
+from l2rw_core.report.quarter import statistics_in_words
 from l2rw_core.report.reproduction import reproduction
 from l2rw_core.report.words import Paragraph, counted
 
@@ -48,6 +49,7 @@ _WORDS = {
     "schedule": "{}",
     "setting": "{}",
     "share": "{:.0%} of them a step",
+    "statistics": "running statistics {}",
     "steps": "{:,} steps",
 }
 _NAMES: dict[str | float, str] = {"sgd": "SGD", "adamw": "AdamW"}
@@ -299,6 +301,11 @@ class Report:
                 rows.append([", ".join([cell.row, *place]), title_of(cell.experiment.data), last, best])
         caption = "Test accuracy after the last step and at the best evaluation, mean and 95% interval."
         return Html(_wide(NumberTable(["run", "data", "last", "best"], rows, caption).html))
+
+    def statistics(self) -> Html:
+        """Whether running statistics that lag behind make the accuracy of the runs on CIFAR-10 zigzag."""
+        words = statistics_in_words(Results(grid("statistics", "reduced"), self.recorded))
+        return Html(self.reduced("statistics").html + words.html)
 
     def further(self) -> Html:
         """Studies beyond the paper's tables: those on record, each under its question, then those that are not."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from l2rw_core.experiments import Cell, CellResult, Results, Row, campaign, reported_numbers
 from l2rw_core.figures.comparison import without_weight
 from l2rw_core.figures.methods import title_of_row
@@ -115,6 +117,37 @@ def precision_in_words(results: Results) -> Paragraph:
         half, full = (results.cell(row, precision=precision) for precision in ("bfloat16", "float32"))
         text += [Difference(half, full) if half and full else "(not run)", words]
     return Paragraph(text)
+
+
+def statistics_in_words(results: Results) -> Paragraph:
+    """What re-estimated running statistics change in the second half of the steps before the rate first drops.
+
+    Args:
+        results: of ``statistics`` at the scale ``reduced``.
+    """
+    ways = {way: results.cell("baseline", statistics=way) for way in results.values("statistics")}
+    if missing := [way for way, result in ways.items() if not result]:
+        return Paragraph(f"Not run yet: plain training by running statistics {' and '.join(missing)}.")
+    drop = results.cells()[0].experiment.lr_drops[0]
+    moves, text = [], [f"Between steps {drop // 2:,} and {drop:,}, before the rate first drops, plain training is "]
+    for way, result in ways.items():
+        curves = [record.curve for record in result.records]
+        before = [
+            100 * np.array([a for step, a in zip(c.step, c.accuracy, strict=True) if drop / 2 < step <= drop])
+            for c in curves
+        ]
+        moves.append(float(np.mean([np.abs(np.diff(accuracies)).mean() for accuracies in before])))
+        text.append(
+            f"right on {np.mean(before):.1f}% of the test images on average and on {np.min(before):.1f}% at worst by "
+            f"running statistics {way}, and moves by {moves[-1]:.1f} points from one evaluation to the next"
+        )
+        text.append("; it is " if len(moves) == 1 else ". ")
+    of_training, re_estimated = moves
+    if re_estimated > of_training / 2:
+        text.append("So statistics that lag behind lower the accuracy, but most of its zigzag is the training's own.")
+    else:
+        text.append("So most of the zigzag comes from statistics that lag behind.")
+    return Paragraph("".join(text))
 
 
 def figure_3_in_words(result: CellResult | None) -> Paragraph:

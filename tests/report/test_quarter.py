@@ -13,6 +13,7 @@ from l2rw_core.report.quarter import (
     precision_in_words,
     quarter_in_words,
     quarter_table,
+    statistics_in_words,
 )
 
 QUARTER = grid("table2", "quarter")
@@ -144,3 +145,27 @@ def test_precision_is_what_the_records_say():
     )
     nothing = Results(recorded.grid, Recorded([]))
     assert repr(precision_in_words(nothing)).count("(not run)") == 2
+
+
+@pytest.mark.parametrize(
+    ("re_estimated", "says"),
+    [([60, 70, 55, 66, 60], "is the training's own"), ([60, 61, 60, 61, 60], "So most of the zigzag comes from")],
+)
+def test_what_statistics_that_lag_behind_change(template, re_estimated, says):
+    of = grid("statistics", "reduced")
+    records = []
+    for cell, accuracies in zip(of.cells, ([40, 30, 45, 25, 35], re_estimated), strict=True):
+        e, curve = cell.trial(0), Curve()
+        for step, accuracy in zip(range(0, e.steps + 1, 1000), [1] * 6 + accuracies + [90] * 10, strict=True):
+            curve.add(step, accuracy=accuracy / 100)
+        records.append(replace(template, experiment=e, curve=curve))
+    words = repr(statistics_in_words(Results(of, Recorded(records))))
+    assert words.startswith(
+        "Between steps 5,000 and 10,000, before the rate first drops, plain training is right on 35.0%"
+    )
+    assert "on 25.0% at worst by running statistics of training, and moves by 13.8 points from one" in words
+    mean, least = sum(re_estimated) / 5, min(re_estimated)
+    assert f"; it is right on {mean:.1f}% of the test images on average and on {least:.1f}% at worst" in words
+    assert says in words
+    one = Results(of, Recorded(records[:1]))
+    assert repr(statistics_in_words(one)) == "Not run yet: plain training by running statistics re-estimated."
