@@ -108,6 +108,8 @@ class Dual(Tensor):
         with _without_duals():
             if not torch.is_grad_enabled():
                 return func(*_primals(args), **_primals(kwargs))
+            if getattr(func, "__name__", "") == "__get__" and not isinstance(out := func(*_primals(args)), Tensor):
+                return out  # a shape, a type
             check_not_recomputed()
             values = list(_tensors((args, kwargs)))
             for value in values:
@@ -153,11 +155,29 @@ def reaches(value: Tensor, parameters: frozenset[int], through_functions: bool =
     return any(id(leaf) in parameters for leaf in leaves(value, through_functions))
 
 
+_LEAF = (Tensor, int, float, str, type(None), torch.dtype, torch.device)
+"""Types that most arguments have. PyTorch's own walk through arguments takes longer than a small operator."""
+
+
 def _tensors(tree: Any) -> Iterator[Tensor]:
-    return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
+    if isinstance(tree, Tensor):
+        yield tree
+    elif type(tree) in (tuple, list, dict):
+        for part in tree.values() if type(tree) is dict else tree:
+            yield from _tensors(part)
+    elif not isinstance(tree, _LEAF):
+        yield from (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
 
 
 def _primals(tree: Any) -> Any:
+    if isinstance(tree, Dual):
+        return tree.primal
+    if isinstance(tree, _LEAF):
+        return tree
+    if type(tree) in (tuple, list):
+        return type(tree)(map(_primals, tree))
+    if type(tree) is dict:
+        return {name: _primals(part) for name, part in tree.items()}
     return tree_map_only(Dual, lambda dual: dual.primal, tree)
 
 
