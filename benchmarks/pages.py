@@ -9,7 +9,6 @@ profile.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,7 +66,15 @@ STEP = """root => {
     input.dispatchEvent(new Event('input', {bubbles: true}));
     return root.querySelector('figure').innerHTML !== before;
 }"""
-
+# The time at which a widget, as soon as one is there, has answered; or at which all that the page has is there.
+ANSWERED = f"""() => {{
+    const explore = document.querySelector('.l2rw-explore[data-ready]');
+    if (explore) return ({STEP})(explore) ? performance.now() : -1;
+    const step = [...document.querySelectorAll('.l2rw-playground button')].find(one => one.textContent === 'Step');
+    if (step) step.click();
+    const waits = document.querySelector('.l2rw-explore, .l2rw-playground-host') || document.readyState !== 'complete';
+    return (step || !waits) && performance.now();
+}}"""
 
 # One control of each kind in each widget, or three of a kind outside of one: marked, and their number returned.
 CONTROLS = """() => {
@@ -132,26 +139,19 @@ def visit(browser: Browser, address: str, slowed: float = 4, width: int = 1280) 
     with fresh_page(browser, width) as page:
         page.add_init_script(f"({COUNT})()")
         page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": slowed})
-        started = time.monotonic()
         page.goto(address, wait_until="commit")
-        answers_at = _answered(page) - started
+        answers_at = _answered(page)
         page.wait_for_load_state("load")
         page.wait_for_timeout(500)
         return Visited(answers=answers_at, **page.evaluate(LOADED))
 
 
 def _answered(page: Page) -> float:
-    """The time at which the page has answered to a reader's hand."""
-    page.wait_for_load_state("domcontentloaded")
-    if page.locator(".l2rw-explore").count():
-        page.locator(".l2rw-explore[data-ready]").first.wait_for()
-        if not page.locator(".l2rw-explore[data-ready]").first.evaluate(STEP):
-            raise ValueError(f"{page.url}: the first slider does not change its figure")
-    elif page.locator(".l2rw-playground-host").count():
-        page.locator(".l2rw-playground").get_by_role("button", name="Step").click()
-    else:
-        page.wait_for_load_state("load")
-    return time.monotonic()
+    """Seconds until the page has answered to a reader's hand, by its own clock: asking takes longer than answering."""
+    at = page.wait_for_function(ANSWERED).json_value()
+    if at < 0:
+        raise ValueError(f"{page.url}: the first slider does not change its figure")
+    return at / 1000
 
 
 @dataclass(frozen=True)
@@ -253,13 +253,19 @@ def as_line(page: str, values: Mapping[str, float | str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def _leads_on(file: Path) -> bool:
+    """Whether a page does nothing but lead to another one."""
+    return 'http-equiv="refresh"' in file.read_text(encoding="utf-8")[:200].lower()
+
+
 def main(arguments: Arguments) -> None:
     """Print a line a page."""
     program = chromium()
     if program is None or not arguments.book.is_dir():
         raise SystemExit("this needs Chromium and the book: run 'make book' first")
-    files = [file.relative_to(arguments.book) for file in sorted(arguments.book.rglob("*.html"))]
-    names = [file.with_suffix("").as_posix() for file in files if file.parts[0][0] != "_"]
+    files = [file for file in sorted(arguments.book.rglob("*.html")) if not _leads_on(file)]
+    places = [file.relative_to(arguments.book) for file in files]
+    names = [place.with_suffix("").as_posix() for place in places if place.parts[0][0] != "_"]
     chosen = [name for name in names if not arguments.only or any(part in name for part in arguments.only)]
     with served(arguments.book) as site, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])

@@ -824,7 +824,7 @@ class Playground {
     this.listen();
     this.showSettings();
     this.speakNow();
-    this.requestFrame();
+    this.fit();
   }
 
   // Settings come from the traits, from the address, and from the reader, and go back to the first two.

@@ -12,7 +12,7 @@ from visiting import UNFOLD, Visit
 
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 # Sphinx makes these by itself.
-PAGES = [*DOCUMENTS, "genindex", "prf-prf", "search"]
+PAGES = [*DOCUMENTS, "genindex", "search"]
 FINDINGS = """async options => {
     const {violations} = await axe.run(document, {resultTypes: ['violations'], ...options});
     return violations.flatMap(

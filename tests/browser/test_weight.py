@@ -61,6 +61,12 @@ def test_page_is_light_answers_and_stays_where_it_is(browser: Browser, site: str
     assert seen.moved < MOST_SHIFT
 
 
+@pytest.mark.parametrize("document", ["intro", "chapters/01_two_biases", "chapters/02_method"])
+def test_a_playground_on_a_wide_screen_has_its_columns_at_once(browser: Browser, site: str, document: str) -> None:
+    """On a processor that is slow enough to show how it begins."""
+    assert pages.visit(browser, f"{site}/{document}.html", slowed=4, width=1280).moved < MOST_SHIFT
+
+
 HANDS = """<!DOCTYPE html><html lang="en"><head><title>Hands</title><link rel="icon" href="data:,"></head><body><main>
 <h1>Hands</h1><article><a href="#">one</a><input type="range" aria-label="two" value="1" max="9"><button>three</button>
 <math tabindex="0"><mi>x</mi></math><math><mi>y</mi></math><img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">

@@ -10,12 +10,11 @@
   // It does so a third of a second late, and forgets tables and figures, which scroll inside themselves on a narrow page.
   const scrolls = element => element.scrollWidth > element.clientWidth;
   const reachable = () => {
-    for (const element of document.querySelectorAll(".bd-article :is(table, figure.l2rw-figure)")) {
-      if (scrolls(element)) element.tabIndex = 0;
-      else element.removeAttribute("tabindex");
-    }
-    for (const element of document.querySelectorAll(".bd-article :is(pre, .cell_output > .output)")) {
-      if (scrolls(element)) element.tabIndex = 0;
+    const found = [...document.querySelectorAll(".bd-article :is(table, figure.l2rw-figure, pre, .cell_output > .output)")]
+      .map(element => [element, scrolls(element)]); // all are measured before one is changed: one layout in place of many
+    for (const [element, sideways] of found) {
+      if (sideways) element.tabIndex = 0;
+      else if (element.matches("table, figure")) element.removeAttribute("tabindex");
     }
   };
   addEventListener("resize", reachable);
@@ -25,18 +24,22 @@
 // What scrolls sideways says on which sides it goes on; the style sheet lets it fade there.
 {
   const wide = ".bd-article :is(table, figure.l2rw-figure, pre, div.math, .cell_output, .output.text_html, .table-wrapper)";
-  const say = element => {
+  const sides = element => {
     const beyond = element.scrollWidth - element.clientWidth;
-    const sides = [element.scrollLeft > 1 && "left", element.scrollLeft < beyond - 1 && "right"].filter(Boolean);
-    const scrolls = beyond > 1 && getComputedStyle(element).overflowX !== "visible";
-    if (scrolls && sides.length) element.dataset.more = sides.join(" ");
-    else delete element.dataset.more;
+    if (beyond <= 1 || getComputedStyle(element).overflowX === "visible") return "";
+    return [element.scrollLeft > 1 && "left", element.scrollLeft < beyond - 1 && "right"].filter(Boolean).join(" ");
   };
-  const all = () => document.querySelectorAll(wide).forEach(say);
+  const say = elements => {
+    for (const [element, more] of elements.map(element => [element, sides(element)])) {
+      if (more) element.dataset.more = more;
+      else delete element.dataset.more;
+    }
+  };
+  const all = () => say([...document.querySelectorAll(wide)]);
   addEventListener("resize", all);
   addEventListener("load", all);
   document.addEventListener("toggle", all, true);
-  document.addEventListener("scroll", event => event.target.matches?.(wide) && say(event.target), true);
+  document.addEventListener("scroll", event => event.target.matches?.(wide) && say([event.target]), true);
 }
 
 // A note on a number opens below its row, or above it where there is more room, so that the row stays in sight.
