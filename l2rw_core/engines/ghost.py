@@ -20,7 +20,6 @@ from weakref import WeakKeyDictionary, ref
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.grad import conv1d_weight, conv2d_weight, conv3d_weight
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from l2rw_core.engines.attention import COMPOSED
@@ -149,9 +148,11 @@ class Layer:
     apply: Callable[..., Tensor]
     """Output for (x, weight, bias, *rest)."""
     weight_gradient: Callable[..., Tensor]
-    """For (signal, x, shape of the weight, *rest)."""
+    """For (signal, x, weight, *rest)."""
     bias_gradient: Callable[..., Tensor]
-    """For (signal, shape of the bias, *rest)."""
+    """For (signal, weights of the examples, shape of the bias, *rest)."""
+    of_x: bool = False
+    """Whether its weight's gradient is linear in x as in the signal, so that either may be scaled."""
 
 
 @dataclass(eq=False)
@@ -173,17 +174,21 @@ class Use:
         assert self.signal is not None, "propagate has let go of uses that no loss depends on"
         change = self.layer.apply(self.x, along(self.weight), along(self.bias), *self.rest)
         single = torch.promote_types(self.signal.dtype, torch.float32)
-        return (self.signal * change).sum(tuple(range(1, change.ndim)), dtype=single)
+        alike = change.dtype == self.signal.dtype
+        terms = change.mul_(self.signal) if alike else change * self.signal  # new memory takes longer than the product
+        return terms.sum(tuple(range(1, change.ndim)), dtype=single)
 
     def gradients(self, weights: Tensor) -> list[tuple[Parameter, Tensor]]:
         assert self.signal is not None, "propagate has let go of uses that no loss depends on"
-        scaled = self.signal * weights.to(self.signal.dtype).view(-1, *(1,) * (self.signal.ndim - 1))
-        pairs = []
-        if isinstance(self.weight, Parameter):
-            x = self.x.to(scaled.dtype) if self.x.is_floating_point() else self.x
-            pairs.append((self.weight, self.layer.weight_gradient(scaled, x, self.weight.value.shape, *self.rest)))
+        x, signal, pairs = self.x, self.signal, []
         if isinstance(self.bias, Parameter):
-            pairs.append((self.bias, self.layer.bias_gradient(scaled, self.bias.value.shape, *self.rest)))
+            pairs.append((self.bias, self.layer.bias_gradient(signal, weights, self.bias.value.shape, *self.rest)))
+        if isinstance(self.weight, Parameter):
+            if self.layer.of_x and x.numel() < signal.numel():
+                x = _each_times(x.to(signal.dtype), weights)
+            else:
+                x, signal = x.to(signal.dtype) if x.is_floating_point() else x, _each_times(signal, weights)
+            pairs.append((self.weight, self.layer.weight_gradient(signal, x, self.weight.value, *self.rest)))
         return pairs
 
 
@@ -266,29 +271,43 @@ def _use(layer: Layer, x: Tensor, weight: Tensor | None, bias: Tensor | None, *r
 # Layers ----------------------------------------------------------------------------------------------------------
 
 
-def _summed(signal: Tensor, of: torch.Size) -> Tensor:
-    return signal.sum_to_size(of)
+def _each_times(values: Tensor, weights: Tensor) -> Tensor:
+    """(n, ...) values of each example, times its weight."""
+    return values * weights.to(values.dtype).view(-1, *(1,) * (values.ndim - 1))
 
 
-def _linear_weight(signal: Tensor, x: Tensor, of: torch.Size) -> Tensor:
+def _summed(signal: Tensor, weights: Tensor, of: torch.Size) -> Tensor:
+    return torch.tensordot(weights.to(signal.dtype), signal, 1).sum_to_size(of)
+
+
+def _linear_weight(signal: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     return signal.flatten(0, -2).T @ x.flatten(0, -2)
 
 
-_LINEAR = Layer(F.linear, _linear_weight, _summed)
+_LINEAR = Layer(F.linear, _linear_weight, _summed, of_x=True)
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _use(_LINEAR, input, weight, bias)
 
 
-def _convolution(function: Callable, gradient: Callable, dimensions: int) -> Callable:
-    def weight_gradient(signal: Tensor, x: Tensor, of: torch.Size, *rest: Any) -> Tensor:
-        return gradient(x, of, signal, *rest)
+def _convolution(function: Callable, dimensions: int) -> Callable:
+    def weight_gradient(signal: Tensor, x: Tensor, weight: Tensor, *rest: Any) -> Tensor:
+        # Not `torch.nn.grad.conv2d_weight`: that knows no weight, and so takes the memory for channels first.
+        *geometry, groups = rest
+        stride, padding, dilation = ((g,) * dimensions if isinstance(g, int) else tuple(g) for g in geometry)
+        mould = weight.to(signal.dtype)
+        only = (False, True, False)
+        _, gradient, _ = torch.ops.aten.convolution_backward(
+            signal, x, mould, None, stride, padding, dilation, False, (0,) * dimensions, groups, only
+        )
+        return gradient
 
-    def bias_gradient(signal: Tensor, of: torch.Size, *rest: Any) -> Tensor:
-        return signal.sum((0, *range(2, signal.ndim)))
+    def bias_gradient(signal: Tensor, weights: Tensor, of: torch.Size, *rest: Any) -> Tensor:
+        single = torch.promote_types(signal.dtype, torch.float32)
+        return weights.to(single) @ signal.sum(tuple(range(2, signal.ndim)), dtype=single)
 
-    layer = Layer(function, weight_gradient, bias_gradient)
+    layer = Layer(function, weight_gradient, bias_gradient, of_x=True)
 
     def rule(
         input: Tensor,
@@ -306,8 +325,8 @@ def _convolution(function: Callable, gradient: Callable, dimensions: int) -> Cal
     return rule
 
 
-def _embedding_weight(signal: Tensor, x: Tensor, of: torch.Size) -> Tensor:
-    return torch.ops.aten.embedding_dense_backward(signal, x, of[0], -1, False)
+def _embedding_weight(signal: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    return torch.ops.aten.embedding_dense_backward(signal, x, len(weight), -1, False)
 
 
 _EMBEDDING = Layer(lambda x, weight, _: F.embedding(x, weight), _embedding_weight, _summed)
@@ -336,12 +355,12 @@ def _scaled(x: Tensor, weight: Tensor, bias: Tensor | None, shape: tuple[int, ..
     return scaled if bias is None else scaled + bias.view(shape)
 
 
-def _scale_gradient(signal: Tensor, x: Tensor, of: torch.Size, shape: tuple[int, ...]) -> Tensor:
-    return (signal * x).sum_to_size(shape).view(of)
+def _scale_gradient(signal: Tensor, x: Tensor, weight: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return (signal * x).sum_to_size(shape).view(weight.shape)
 
 
-def _shift_gradient(signal: Tensor, of: torch.Size, shape: tuple[int, ...]) -> Tensor:
-    return signal.sum_to_size(shape).view(of)
+def _shift_gradient(signal: Tensor, weights: Tensor, of: torch.Size, shape: tuple[int, ...]) -> Tensor:
+    return _each_times(signal, weights).sum_to_size(shape).view(of)
 
 
 _SCALE = Layer(_scaled, _scale_gradient, _shift_gradient)
@@ -385,7 +404,9 @@ def _times(left: Any, right: Any) -> Tensor:
 
 
 _SPREAD = Layer(
-    lambda x, weight, _, shape: weight.expand(shape).contiguous(), lambda s, x, of, _: s.sum_to_size(of), _summed
+    lambda x, weight, _, shape: weight.expand(shape).clone(memory_format=torch.contiguous_format),
+    lambda s, x, weight, _: s.sum_to_size(weight.shape),
+    _summed,
 )
 
 
@@ -404,9 +425,9 @@ def _plus(left: Any, right: Any) -> Tensor:
 
 _RULES: dict[Callable, Callable] = {
     F.linear: _linear,
-    torch.conv1d: _convolution(torch.conv1d, conv1d_weight, 1),
-    torch.conv2d: _convolution(torch.conv2d, conv2d_weight, 2),
-    torch.conv3d: _convolution(torch.conv3d, conv3d_weight, 3),
+    torch.conv1d: _convolution(torch.conv1d, 1),
+    torch.conv2d: _convolution(torch.conv2d, 2),
+    torch.conv3d: _convolution(torch.conv3d, 3),
     F.embedding: _embedding,
     F.layer_norm: _layer_norm,
     F.group_norm: _group_norm,

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from l2rw_core import Reweighter, alignment
-from l2rw_core.scoring import score
+from l2rw_core.scoring import clean_gradient, score
 
 APPLIES = set(ARCHITECTURES) - {"resnet32", "gru", "lstm"}
 
@@ -121,6 +121,22 @@ def test_transformers_with_every_kind_of_mask(masks):
     assert_as_forward(case)
     exact = scored(case, "reverse")
     torch.testing.assert_close(scored(case, "ghost").alignment, exact.alignment, rtol=1e-10, atol=1e-12)
+
+
+def test_a_batch_of_one_leaves_the_clean_gradient_alone():
+    """A token of its own is no copy there unless it is made one."""
+    case = case_of(Attending(""), sequences)
+    given = clean_gradient(case.model, case.loss_fn, case.clean)
+    before = {name: g.clone() for name, g in given.gradient.items()}
+    one = tuple(part[:1] for part in case.batch)
+    alignments = []
+    for engine in ("ghost", "reverse"):
+        torch.manual_seed(5)
+        scores = score(case.model, case.loss_fn, one, given, engine)
+        assert scores.engine == engine
+        alignments.append(scores.alignment)
+        assert all(torch.equal(g, before[name]) for name, g in given.gradient.items())
+    torch.testing.assert_close(*alignments, rtol=1e-10, atol=1e-12)
 
 
 class BetweenExamples(nn.Module):
