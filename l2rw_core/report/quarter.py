@@ -48,7 +48,7 @@ def quarter_in_words(results: Results) -> Paragraph:
     for row, result in run.items():
         theirs = in_digits(reported["table2", row, "cifar10"].mean, ".1f")
         name = title_of_row(row)
-        text += [f"{name[0].upper()}{name[1:]} ends at ", number(result), f"; in the paper at {theirs}%. "]
+        text += [f"{name[0].upper()}{name[1:]}: ", number(result), f" after the last step; in the paper {theirs}%. "]
     for row in ("baseline", "baseline+ft"):
         if {row, "l2rw"} <= run.keys() and run[row].by_seed() - run["l2rw"].by_seed():
             gap = reported["table2", "l2rw", "cifar10"].mean - reported["table2", row, "cifar10"].mean

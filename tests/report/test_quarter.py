@@ -60,9 +60,9 @@ def test_one_trial_of_plain_training_and_of_l2rw(template):
     reported = {row: reported_numbers()["table2", row, "cifar10"].mean for row in ("baseline", "baseline+ft", "l2rw")}
     words = repr(quarter_in_words(some))
     assert words.startswith(
-        f"Plain training ends at 50.0%; in the paper at {reported['baseline']:.1f}%. "
-        f"Plain training + fine-tuning ends at 70.0%; in the paper at {reported['baseline+ft']:.1f}%. "
-        f"L2RW ends at 79.0%; in the paper at {reported['l2rw']:.1f}%. "
+        f"Plain training: 50.0% after the last step; in the paper {reported['baseline']:.1f}%. "
+        f"Plain training + fine-tuning: 70.0% after the last step; in the paper {reported['baseline+ft']:.1f}%. "
+        f"L2RW: 79.0% after the last step; in the paper {reported['l2rw']:.1f}%. "
         f"L2RW minus plain training: +29.0 points; in the paper +{reported['l2rw'] - reported['baseline']:.1f}. "
         f"L2RW minus plain training + fine-tuning: +9.0 points; "
         f"in the paper +{reported['l2rw'] - reported['baseline+ft']:.1f}. Not run yet: random weights. "
