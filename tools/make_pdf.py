@@ -100,6 +100,10 @@ class PrintError(Exception):
     """The PDF cannot be made; the message says why and what to do."""
 
 
+LEFT_OUT = "reference/api/"
+"""Where pages lie that are looked up and not read: a hundred of them, made from docstrings."""
+
+
 @dataclass(frozen=True)
 class Chapter:
     """One document, printed."""
@@ -139,7 +143,7 @@ def read_work(root: Path) -> Work:
 
 
 def read_parts(root: Path) -> list[Part]:
-    """The documents of the contents by part, those of a section after the one that they belong to."""
+    """The documents of the contents by part, without `LEFT_OUT`; those of a section after the one they belong to."""
     contents = parse_toc_yaml(root / "_toc.yml")
     first = contents.root.docname
     parts = [Part("", (_stem(first),))]
@@ -150,7 +154,8 @@ def read_parts(root: Path) -> list[Part]:
 
 def _with_sections(contents: SiteMap, names: Sequence[str]) -> Iterator[str]:
     for name in names:
-        yield _stem(name)
+        if not name.startswith(LEFT_OUT):
+            yield _stem(name)
         for tree in contents[name].subtrees:
             yield from _with_sections(contents, tree.items)
 
@@ -269,6 +274,8 @@ def lead_inside(annotation: DictionaryObject, address: str, targets: dict[str, A
     if target is not None:
         annotation.pop("/A", None)
         annotation[NameObject("/Dest")] = target
+    elif wanted.startswith("file:"):
+        annotation.pop("/A", None)  # to a page that is left out
 
 
 def make_pdf(root: Path, book: Path, target: Path) -> int:
