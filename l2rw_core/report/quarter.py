@@ -129,24 +129,28 @@ def statistics_in_words(results: Results) -> Paragraph:
     if missing := [way for way, result in ways.items() if not result]:
         return Paragraph(f"Not run yet: plain training by running statistics {' and '.join(missing)}.")
     drop = results.cells()[0].experiment.lr_drops[0]
-    moves, text = [], [f"Between steps {drop // 2:,} and {drop:,}, before the rate first drops, plain training is "]
+    means, moves, text = (
+        [],
+        [],
+        [f"Between steps {drop // 2:,} and {drop:,}, before the rate first drops, plain training is "],
+    )
     for way, result in ways.items():
         curves = [record.curve for record in result.records]
         before = [
             100 * np.array([a for step, a in zip(c.step, c.accuracy, strict=True) if drop / 2 < step <= drop])
             for c in curves
         ]
+        means.append(float(np.mean(before)))
         moves.append(float(np.mean([np.abs(np.diff(accuracies)).mean() for accuracies in before])))
         text.append(
-            f"right on {np.mean(before):.1f}% of the test images on average and on {np.min(before):.1f}% at worst by "
+            f"right on {means[-1]:.1f}% of the test images on average and on {np.min(before):.1f}% at worst by "
             f"running statistics {way}, and moves by {moves[-1]:.1f} points from one evaluation to the next"
         )
         text.append("; it is " if len(moves) == 1 else ". ")
-    of_training, re_estimated = moves
-    if re_estimated > of_training / 2:
-        text.append("So statistics that lag behind lower the accuracy, but most of its zigzag is the training's own.")
-    else:
-        text.append("So most of the zigzag comes from statistics that lag behind.")
+    own = moves[1] > moves[0] / 2
+    cause = "is the training's own" if own else "comes from statistics that lag behind"
+    text.append(f"So most of the zigzag {cause}")
+    text.append(", but statistics that lag behind lower the accuracy." if own and means[1] > means[0] else ".")
     return Paragraph("".join(text))
 
 
